@@ -1,0 +1,1 @@
+//! What viewers reach: WebSocket rooms, the HTTP API, the pages.

@@ -1,0 +1,1 @@
+//! Read models: events folded into MySQL rows, with their offsets in the same transaction.

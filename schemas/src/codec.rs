@@ -1,0 +1,265 @@
+//! Confluent's wire format: a zero byte, the schema id as four big-endian bytes, the Avro datum.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
+use dashmap::DashMap;
+use serde::de::DeserializeOwned;
+
+use crate::record::Schema;
+use crate::registry::{self, Registry};
+use crate::{Record, Records};
+
+/// Encodes with our newest schemas, decodes whatever the registry knows.
+pub struct Codec {
+    registry: Registry,
+    writers: HashMap<&'static str, Writer>,
+    readers: DashMap<u32, Arc<Reader>>,
+}
+
+struct Writer {
+    id: u32,
+    schema: &'static apache_avro::Schema,
+    datum: GenericDatumWriter<'static>,
+}
+
+struct Reader {
+    name: String,
+    /// How the bytes were written, resolved to our schema where the two differ.
+    datum: GenericDatumReader<'static>,
+    /// Written just as we would: no need to resolve, which costs more than all the rest.
+    same: bool,
+}
+
+/// A datum that is not read yet.
+pub struct Datum<'a> {
+    reader: &'a Reader,
+    bytes: &'a [u8],
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error("{0} is not among the schemas registered at start")]
+    Unregistered(&'static str),
+    #[error("encode {name}: {source}")]
+    Avro {
+        name: &'static str,
+        source: Box<apache_avro::Error>,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The record can never be read, by anybody: a case for the dead letters.
+    #[error("no Confluent header: {len} bytes, first {first:02x?}")]
+    Unframed { len: usize, first: Option<u8> },
+    /// The registry answered that it knows no such id.
+    #[error("schema id {0} is unknown to the registry")]
+    NoSuchSchema(u32),
+    #[error("schema id {id} is {name}, which does not belong here")]
+    Foreign { id: u32, name: String },
+    #[error("schema id {id}: {source}")]
+    BadSchema {
+        id: u32,
+        source: Box<apache_avro::Error>,
+    },
+    #[error("{name}: {source}")]
+    Datum {
+        name: String,
+        source: Box<apache_avro::Error>,
+    },
+    #[error("{name}: {left} bytes behind the datum")]
+    Trailing { name: String, left: usize },
+    /// Not the record's fault; worth another try.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+}
+
+impl DecodeError {
+    /// Whether the same bytes may be readable a moment later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, DecodeError::Registry(_))
+    }
+}
+
+// === impl Codec ===
+
+impl Codec {
+    /// Registers all of `schemas` (or finds them in the registry's cache on disk when it is down).
+    pub async fn register(
+        registry: Registry,
+        schemas: &[Schema],
+    ) -> Result<Codec, registry::Error> {
+        let ids = futures_in_order(&registry, schemas).await?;
+        let mut writers = HashMap::new();
+        for (schema, id) in schemas.iter().zip(ids) {
+            let parsed = parse_own(schema)?;
+            let datum = GenericDatumWriter::builder(parsed)
+                .human_readable(false)
+                .build()
+                .map_err(|source| registry::Error::OwnSchema {
+                    name: schema.name,
+                    source: Box::new(source),
+                })?;
+            writers.insert(
+                schema.name,
+                Writer {
+                    id,
+                    schema: parsed,
+                    datum,
+                },
+            );
+        }
+        Ok(Codec {
+            registry,
+            writers,
+            readers: DashMap::new(),
+        })
+    }
+
+    pub fn encode<R: Record>(&self, record: &R) -> Result<Vec<u8>, EncodeError> {
+        let writer = self
+            .writers
+            .get(R::NAME)
+            .ok_or(EncodeError::Unregistered(R::NAME))?;
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(0);
+        bytes.extend(writer.id.to_be_bytes());
+        writer
+            .datum
+            .write_ser(&mut bytes, record)
+            .map_err(|source| EncodeError::Avro {
+                name: R::NAME,
+                source: Box::new(source),
+            })?;
+        Ok(bytes)
+    }
+
+    /// Reads a record. Asks the registry only for ids that were never seen, here or on disk.
+    pub async fn decode<R: Records>(&self, bytes: &[u8]) -> Result<R, DecodeError> {
+        let (id, datum) = unframe(bytes)?;
+        let reader = self.reader(id).await?;
+        let datum = Datum {
+            reader: &reader,
+            bytes: datum,
+        };
+        R::read(&reader.name, datum).unwrap_or_else(|| {
+            Err(DecodeError::Foreign {
+                id,
+                name: reader.name.clone(),
+            })
+        })
+    }
+
+    async fn reader(&self, id: u32) -> Result<Arc<Reader>, DecodeError> {
+        if let Some(reader) = self.readers.get(&id) {
+            return Ok(Arc::clone(&reader));
+        }
+        let avsc = self
+            .registry
+            .schema(id)
+            .await?
+            .ok_or(DecodeError::NoSuchSchema(id))?;
+        let bad = |source| DecodeError::BadSchema {
+            id,
+            source: Box::new(source),
+        };
+        let written = leak(apache_avro::Schema::parse_str(&avsc).map_err(bad)?);
+        let name = written
+            .name()
+            .map(|name| name.fullname(None))
+            .unwrap_or_default();
+        let own = self.writers.get(name.as_str()).map(|writer| writer.schema);
+        let same = own.is_none_or(|own| own.canonical_form() == written.canonical_form());
+        let datum = GenericDatumReader::builder(written)
+            .maybe_reader_schema(own.filter(|_| !same))
+            .human_readable(false)
+            .build()
+            .map_err(bad)?;
+        let reader = Arc::new(Reader { name, datum, same });
+        self.readers.insert(id, Arc::clone(&reader));
+        Ok(reader)
+    }
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn futures_in_order(
+    registry: &Registry,
+    schemas: &[Schema],
+) -> Result<Vec<u32>, registry::Error> {
+    let mut ids = Vec::new();
+    for schema in schemas {
+        ids.push(registry.register(schema).await?);
+    }
+    Ok(ids)
+}
+
+fn parse_own(schema: &Schema) -> Result<&'static apache_avro::Schema, registry::Error> {
+    apache_avro::Schema::parse_str(schema.avsc)
+        .map(leak)
+        .map_err(|source| registry::Error::OwnSchema {
+            name: schema.name,
+            source: Box::new(source),
+        })
+}
+
+/// Schemas are few (as many as ids in the registry) and live as long as the process; leaking them
+/// lets readers and writers keep them resolved instead of resolving them again at every datum.
+fn leak(schema: apache_avro::Schema) -> &'static apache_avro::Schema {
+    Box::leak(Box::new(schema))
+}
+
+/// Splits off the header.
+pub fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
+    match bytes {
+        [0, a, b, c, d, datum @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), datum)),
+        _ => Err(DecodeError::Unframed {
+            len: bytes.len(),
+            first: bytes.first().copied(),
+        }),
+    }
+}
+
+// === impl Datum ===
+
+impl Datum<'_> {
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
+        let mut rest = self.bytes;
+        let read = if self.reader.same {
+            self.reader.datum.read_deser(&mut rest)
+        } else {
+            self.reader
+                .datum
+                .read_value(&mut rest)
+                .and_then(|value| apache_avro::from_value(&value))
+        };
+        let name = || self.reader.name.clone();
+        let record = read.map_err(|source| DecodeError::Datum {
+            name: name(),
+            source: Box::new(source),
+        })?;
+        if !rest.is_empty() {
+            return Err(DecodeError::Trailing {
+                name: name(),
+                left: rest.len(),
+            });
+        }
+        Ok(record)
+    }
+}
+
+impl fmt::Debug for Datum<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Datum({}, {} bytes)", self.reader.name, self.bytes.len())
+    }
+}

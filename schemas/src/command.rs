@@ -1,0 +1,119 @@
+//! What deciders are asked (topic `lemonair.commands`) and what they answer (`lemonair.answers`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{record, records};
+use crate::{AccountId, Actor, EventId, Position, RoomId, Timestamp};
+
+/// Wants to sign up. Keyed by the lower-case name, so that one partition decides who has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Register {
+    pub id: EventId,
+    pub at: Timestamp,
+    /// The id that the new account shall have.
+    pub account: AccountId,
+    pub name: String,
+    pub password_hash: Option<String>,
+    pub email: Option<String>,
+}
+
+/// A payment provider took a payment for points.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopUp {
+    pub id: EventId,
+    pub at: Timestamp,
+    pub account: AccountId,
+    /// Idempotency key, unique to the account.
+    pub key: String,
+    /// As the provider says, never the client.
+    pub amount: i64,
+}
+
+/// Wants to give points to a room's streamer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Donate {
+    pub id: EventId,
+    pub at: Timestamp,
+    pub account: AccountId,
+    pub name: String,
+    /// Idempotency key, unique to the account.
+    pub key: String,
+    pub room: RoomId,
+    pub streamer: AccountId,
+    pub amount: i64,
+    pub message: String,
+}
+
+/// Wants a donation given back. Keyed by the donor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refund {
+    pub id: EventId,
+    pub at: Timestamp,
+    /// The donor.
+    pub account: AccountId,
+    pub donation: EventId,
+    /// The streamer or operator who asks.
+    pub by: Actor,
+}
+
+record!(Commands, "commands": Register, TopUp, Donate, Refund);
+
+records! {
+    /// Any command.
+    pub enum Command { Register(Register), TopUp(TopUp), Donate(Donate), Refund(Refund) }
+}
+
+impl Command {
+    pub fn id(&self) -> EventId {
+        match self {
+            Command::Register(command) => command.id,
+            Command::TopUp(command) => command.id,
+            Command::Donate(command) => command.id,
+            Command::Refund(command) => command.id,
+        }
+    }
+
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Command::Register(command) => command.at,
+            Command::TopUp(command) => command.at,
+            Command::Donate(command) => command.at,
+            Command::Refund(command) => command.at,
+        }
+    }
+
+    /// The record's key: whose state decides.
+    pub fn key(&self) -> String {
+        match self {
+            Command::Register(command) => command.name.to_ascii_lowercase(),
+            Command::TopUp(command) => command.account.to_string(),
+            Command::Donate(command) => command.account.to_string(),
+            Command::Refund(command) => command.account.to_string(),
+        }
+    }
+}
+
+/// What became of a command; in the same transaction as the events that it made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The command's id.
+    pub id: EventId,
+    pub at: Timestamp,
+    /// The event that it made, now or the first time; `None` when refused.
+    pub event: Option<EventId>,
+    /// When that was.
+    pub decided: Option<Timestamp>,
+    /// The wallet's balance afterwards, where there is one.
+    pub balance: Option<i64>,
+    /// Why it was refused, as a code.
+    pub refusal: Option<String>,
+    /// Where the events stand, so that a reader can wait for its own write.
+    pub positions: Vec<Position>,
+}
+
+record!(Answers, "answers": Answered);
+
+records! {
+    /// The answers topic.
+    pub enum Answer { Answered(Answered) }
+}

@@ -1,0 +1,59 @@
+//! What deciders remember: the compacted topic `lemonair.decider`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{record, records};
+use crate::{AccountId, EventId, RoomId, Timestamp};
+
+/// How far the commands of this partition are decided. Key: `p`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Offset of the next command.
+    pub next: i64,
+}
+
+/// A name that is in use. Key: `n:` and the lower-case name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NameTaken {
+    pub account: AccountId,
+}
+
+/// What an account can spend. Key: `w:` and the account id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Wallet {
+    pub balance: i64,
+}
+
+/// An idempotency key and the first answer to it. Key: `k:`, the account id, `:` and the key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub at: Timestamp,
+    /// SHA-256 of what was asked, hexadecimal.
+    pub fingerprint: String,
+    pub event: Option<EventId>,
+    pub balance: Option<i64>,
+    pub refusal: Option<String>,
+}
+
+/// A donation that may still be refunded. Key: `d:` and the donation's id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Donation {
+    pub account: AccountId,
+    pub streamer: AccountId,
+    pub room: RoomId,
+    /// Points not yet given back.
+    pub amount: i64,
+}
+
+record!(Decider, "decider": Progress, NameTaken, Wallet, Decision, Donation);
+
+records! {
+    /// One remembered thing.
+    pub enum Memory {
+        Progress(Progress),
+        NameTaken(NameTaken),
+        Wallet(Wallet),
+        Decision(Decision),
+        Donation(Donation),
+    }
+}

@@ -1,0 +1,35 @@
+//! What is written on the topics: events, commands and answers, their Avro schemas and wire format.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`topic`] | the fixed set of topics |
+//! | [`id`], [`time`] | ids, room names, time stamps |
+//! | [`chat`], [`donation`], [`stream`], [`channel`], [`account`], [`ledger`] | the events of one topic each |
+//! | [`command`], [`decider`] | what deciders read, answer and remember |
+//! | [`event`] | one enum over all events, and their JSON form |
+//! | [`record`] | how a Rust type is tied to its `.avsc` file |
+//! | [`registry`], [`codec`] | the schema registry, and Confluent's wire format |
+
+pub mod account;
+pub mod channel;
+pub mod chat;
+pub mod codec;
+pub mod command;
+pub mod decider;
+pub mod donation;
+pub mod event;
+pub mod id;
+pub mod ledger;
+pub mod record;
+pub mod registry;
+pub mod stream;
+pub mod time;
+pub mod topic;
+
+pub use codec::{Codec, DecodeError, EncodeError};
+pub use event::Event;
+pub use id::{AccountId, EventId, RoomId, SessionId};
+pub use record::{Actor, Position, Record, Records};
+pub use registry::Registry;
+pub use time::Timestamp;
+pub use topic::Topic;
