@@ -1,0 +1,69 @@
+# Installing: Debian packages, and the jars that Debian does not have. Read by stack/stack.
+# shellcheck shell=bash disable=SC2154 # the folders come from stack/stack
+
+install() {
+    local tests=$1
+    local -a absent=() packages=()
+    has cargo || absent+=("cargo (https://rustup.rs)")
+    has cc || absent+=("a C compiler (Debian: gcc)")
+    if ((${#absent[@]} > 0)); then die "please install first: $(IFS=, && printf '%s' "${absent[*]}")"; fi
+
+    if ! java_is_new_enough; then packages+=(openjdk-17-jre-headless); fi
+    if ! jars_are_there && ! has mvn; then packages+=(maven); fi
+    # The core packages are the bare programs. The full ones bring a service that Debian starts at once.
+    if ! has mariadbd || ! has mariadb-install-db; then packages+=(mariadb-server-core); fi
+    if ! has mariadb || ! has my_print_defaults; then packages+=(mariadb-client-core); fi
+    if ! has ffmpeg; then packages+=(ffmpeg); fi
+    if [[ $tests == --tests ]]; then
+        if ! has chromium; then packages+=(chromium); fi
+        if ! has chromedriver; then packages+=(chromium-driver); fi
+        if ! has kcat && ! has kafkacat; then packages+=(kcat); fi
+    fi
+    if ((${#packages[@]} > 0)); then install_packages "${packages[@]}"; else say "packages: all there"; fi
+    java_is_new_enough || die "the java on the path is older than 17; put a newer one before it"
+    if jars_are_there; then say "jars: all there"; else fetch_jars; fi
+}
+
+java_is_new_enough() {
+    local version
+    version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || return 1
+    ((${version:-0} >= 17))
+}
+
+install_packages() {
+    has apt-get || die "please install by the means of your system: $*"
+    # --no-remove: a MySQL that MariaDB's package would push out stays, and the person hears of the conflict.
+    local log command="apt-get update && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends --no-remove $*"
+    local -a as_root=()
+    if [[ $EUID != 0 ]]; then
+        if ! has sudo; then die "may not install packages; please run: su -c '$command'"; fi
+        if ! sudo -n true 2>/dev/null; then die "may not install packages; please run: sudo sh -c '$command'"; fi
+        as_root=(sudo -n)
+    fi
+    log=$(mktemp)
+    say "packages: installing $* (may take a minute or two)"
+    if ! "${as_root[@]}" sh -c "$command" >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        die "could not install $*; the whole output is in $log"
+    fi
+    rm "$log"
+}
+
+# The list of what was fetched is kept beside it, so a changed pom.xml fetches anew, and a fetch cut short does not count.
+jars_are_there() { cmp -s "$root/stack/pom.xml" "$lib/pom.xml"; }
+
+fetch_jars() (
+    folder
+    lock "$root/.lemonair/lib.lock"
+    if jars_are_there; then return; fi
+    say "jars: fetching Kafka and the schema registry (150 MB)"
+    rm -rf "$lib.new"
+    mkdir -p "$lib.new/registry"
+    mvn --batch-mode --quiet --strict-checksums -f "$root/stack/pom.xml" -Dlib="$lib.new" initialize >&2 ||
+        die "Maven could not fetch the jars; can it reach its repository?"
+    tar -xzf "$lib.new/registry.tar.gz" -C "$lib.new/registry"
+    rm "$lib.new/registry.tar.gz"
+    cp "$root/stack/pom.xml" "$lib.new/pom.xml"
+    rm -rf "$lib"
+    mv "$lib.new" "$lib"
+)
