@@ -1,1 +1,34 @@
 //! The only way off a topic: consume loops, reads of a range, replay.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`kafka`] | settings of the cluster; the topics are made here |
+//! | [`batch`] | what every loop gets: decoded records and how far they reach |
+//! | [`feed`] | given partitions from given positions: gateway rooms, rebuilds, deciders' memory |
+//! | [`group`] | partitions shared with other processes, positions from elsewhere: projections, deciders |
+//! | [`replay`] | a slice of history, merged into one deterministic order |
+
+pub mod batch;
+pub mod feed;
+pub mod group;
+pub mod kafka;
+pub mod replay;
+
+pub use batch::{Batch, Consumed, Poison};
+pub use feed::Feed;
+pub use group::{Group, Step};
+pub use kafka::{Kafka, Watermark, watermarks};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("kafka: {0}")]
+    Kafka(#[from] rdkafka::error::KafkaError),
+    #[error("kafka at {brokers} does not answer ({source}); start it, or set kafka_brokers")]
+    Unreachable { brokers: String, source: rdkafka::error::KafkaError },
+    #[error("topic {0} does not exist; `lemonair up` makes it")]
+    NoTopic(String),
+    #[error("topic {topic} has {found} partitions, the others have {expected}: they must be equal")]
+    UnequalPartitions { topic: String, found: usize, expected: usize },
+    #[error("{topic}: no longer holds what was asked for (it was trimmed or made anew): {source}")]
+    Trimmed { topic: String, source: rdkafka::error::KafkaError },
+}

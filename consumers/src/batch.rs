@@ -1,0 +1,160 @@
+//! What every loop gets: decoded records, and how far they reach.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use lemonair_schemas::codec::unframe;
+use lemonair_schemas::{Codec, DecodeError, Position, Records, Timestamp, Topic};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::Offset;
+
+use crate::{Error, Kafka};
+
+/// Records of one or more partitions, each partition in order.
+#[derive(Debug)]
+pub struct Batch<R> {
+    pub records: Vec<Consumed<R>>,
+    /// The consumer's position in every partition it has. It passes transaction markers, which are
+    /// never delivered: "caught up" is a matter of this, not of the last record.
+    pub next: Vec<Position>,
+}
+
+/// A record as it stood on its topic.
+#[derive(Debug, Clone)]
+pub struct Consumed<R> {
+    pub position: Position,
+    /// The record's own time in Kafka.
+    pub at: Timestamp,
+    pub key: Vec<u8>,
+    pub content: Result<R, Poison>,
+}
+
+/// A record that cannot be decoded.
+#[derive(Debug, Clone)]
+pub struct Poison {
+    pub cause: String,
+    pub schema_id: Option<u32>,
+    pub bytes: Vec<u8>,
+}
+
+/// How long a loop waits for records before it reports its positions all the same.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Waits for records (or [`IDLE`]) and takes what is there, up to `max`.
+pub(crate) async fn gather<R: Records, C: ConsumerContext + 'static>(
+    consumer: &StreamConsumer<C>,
+    kafka: &Kafka,
+    codec: &Codec,
+    max: usize,
+) -> Result<Vec<Consumed<R>>, Error> {
+    let mut records = Vec::new();
+    let Ok(first) = tokio::time::timeout(IDLE, consumer.recv()).await else {
+        return Ok(records);
+    };
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Ok(message) => records.extend(decode(&message, kafka, codec).await),
+            Err(error) if is_passing(&error) => tracing::warn!(%error, "kafka is not quite there"),
+            Err(error) => return Err(fatal(error)),
+        }
+        if records.len() >= max {
+            break;
+        }
+        next = consumer.recv().now_or_never();
+    }
+    Ok(records)
+}
+
+/// Decodes a message, waiting while the registry is away: what it does not know yet is not poison.
+pub(crate) async fn decode<R: Records>(
+    message: &BorrowedMessage<'_>,
+    kafka: &Kafka,
+    codec: &Codec,
+) -> Option<Consumed<R>> {
+    // A topic that is not ours was not asked for.
+    let topic = Topic::from_kafka(message.topic(), &kafka.prefix)?;
+    // A tombstone says that a compacted key is gone; on our other topics nothing writes any.
+    let bytes = message.payload().unwrap_or_default();
+    let mut pause = Duration::from_millis(100);
+    let content = loop {
+        match codec.decode(bytes).await {
+            Ok(record) => break Ok(record),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%topic, partition = message.partition(), offset = message.offset(), %error, "waiting for the registry");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => break Err(poison(bytes, &error)),
+        }
+    };
+    Some(Consumed {
+        position: Position { topic, partition: message.partition(), offset: message.offset() },
+        at: Timestamp(message.timestamp().to_millis().unwrap_or(0)),
+        key: message.key().unwrap_or_default().to_vec(),
+        content,
+    })
+}
+
+fn poison(bytes: &[u8], error: &DecodeError) -> Poison {
+    Poison {
+        cause: error.to_string(),
+        schema_id: unframe(bytes).ok().map(|(id, _)| id),
+        bytes: bytes.to_vec(),
+    }
+}
+
+/// The consumer's position in every partition of `list`; where nothing was consumed yet, its start.
+pub(crate) fn positions<C: ConsumerContext + 'static>(
+    consumer: &StreamConsumer<C>,
+    kafka: &Kafka,
+    start: &[Position],
+) -> Result<Vec<Position>, Error> {
+    let reached = consumer.position()?;
+    let next = |start: &Position| {
+        let name = start.topic.in_kafka(&kafka.prefix);
+        let offset = match reached.find_partition(&name, start.partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => offset.max(start.offset),
+            _ => start.offset,
+        };
+        Position { offset, ..*start }
+    };
+    Ok(start.iter().map(next).collect())
+}
+
+pub(crate) fn list(kafka: &Kafka, positions: &[Position]) -> Result<TopicPartitionList, Error> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for position in positions {
+        let name = position.topic.in_kafka(&kafka.prefix);
+        list.add_partition_offset(&name, position.partition, Offset::Offset(position.offset))?;
+    }
+    Ok(list)
+}
+
+/// Whether the consumer goes on by itself after this error.
+pub(crate) fn is_passing(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    !matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::Fatal
+        )
+    )
+}
+
+pub(crate) fn fatal(error: KafkaError) -> Error {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+            Error::Trimmed { topic: "a topic".to_owned(), source: error }
+        }
+        _ => Error::Kafka(error),
+    }
+}

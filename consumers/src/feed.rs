@@ -1,0 +1,42 @@
+//! Given partitions from given positions, outside any group.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use lemonair_schemas::{Codec, Position, Records};
+use rdkafka::consumer::{Consumer, StreamConsumer};
+
+use crate::batch::{self, Batch};
+use crate::{Error, Kafka};
+
+/// Reads the partitions that it was given.
+pub struct Feed<R> {
+    kafka: Kafka,
+    codec: Arc<Codec>,
+    consumer: StreamConsumer,
+    start: Vec<Position>,
+    records: PhantomData<fn() -> R>,
+}
+
+impl<R: Records> Feed<R> {
+    /// `from` names each partition, with the offset to begin at.
+    pub fn open(kafka: &Kafka, codec: Arc<Codec>, from: &[Position]) -> Result<Feed<R>, Error> {
+        let consumer: StreamConsumer = kafka.consumer().create()?;
+        consumer.assign(&batch::list(kafka, from)?)?;
+        Ok(Feed { kafka: kafka.clone(), codec, consumer, start: from.to_vec(), records: PhantomData })
+    }
+
+    /// The next records, at most `max`; none if none come for a moment.
+    pub async fn next(&mut self, max: usize) -> Result<Batch<R>, Error> {
+        let records = batch::gather(&self.consumer, &self.kafka, &self.codec, max).await?;
+        let next = batch::positions(&self.consumer, &self.kafka, &self.start)?;
+        Ok(Batch { records, next })
+    }
+}
+
+impl<R> fmt::Debug for Feed<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("start", &self.start).finish_non_exhaustive()
+    }
+}
