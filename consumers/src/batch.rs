@@ -92,7 +92,11 @@ pub(crate) async fn decode<R: Records>(
         }
     };
     Some(Consumed {
-        position: Position { topic, partition: message.partition(), offset: message.offset() },
+        position: Position {
+            topic,
+            partition: message.partition(),
+            offset: message.offset(),
+        },
         at: Timestamp(message.timestamp().to_millis().unwrap_or(0)),
         key: message.key().unwrap_or_default().to_vec(),
         content,
@@ -116,7 +120,10 @@ pub(crate) fn positions<C: ConsumerContext + 'static>(
     let reached = consumer.position()?;
     let next = |start: &Position| {
         let name = start.topic.in_kafka(&kafka.prefix);
-        let offset = match reached.find_partition(&name, start.partition).map(|found| found.offset()) {
+        let offset = match reached
+            .find_partition(&name, start.partition)
+            .map(|found| found.offset())
+        {
             Some(Offset::Offset(offset)) => offset.max(start.offset),
             _ => start.offset,
         };
@@ -153,7 +160,10 @@ pub(crate) fn is_passing(error: &KafkaError) -> bool {
 pub(crate) fn fatal(error: KafkaError) -> Error {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-            Error::Trimmed { topic: "a topic".to_owned(), source: error }
+            Error::Trimmed {
+                topic: "a topic".to_owned(),
+                source: error,
+            }
         }
         _ => Error::Kafka(error),
     }

@@ -24,7 +24,13 @@ impl<R: Records> Feed<R> {
     pub fn open(kafka: &Kafka, codec: Arc<Codec>, from: &[Position]) -> Result<Feed<R>, Error> {
         let consumer: StreamConsumer = kafka.consumer().create()?;
         consumer.assign(&batch::list(kafka, from)?)?;
-        Ok(Feed { kafka: kafka.clone(), codec, consumer, start: from.to_vec(), records: PhantomData })
+        Ok(Feed {
+            kafka: kafka.clone(),
+            codec,
+            consumer,
+            start: from.to_vec(),
+            records: PhantomData,
+        })
     }
 
     /// The next records, at most `max`; none if none come for a moment.
@@ -37,6 +43,8 @@ impl<R: Records> Feed<R> {
 
 impl<R> fmt::Debug for Feed<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("start", &self.start).finish_non_exhaustive()
+        f.debug_struct("Feed")
+            .field("start", &self.start)
+            .finish_non_exhaustive()
     }
 }

@@ -55,7 +55,12 @@ enum Change {
 struct Rebalancing(Arc<Changes>);
 
 impl<R: Records> Group<R> {
-    pub fn join(kafka: &Kafka, codec: Arc<Codec>, group: &str, topics: &[Topic]) -> Result<Group<R>, Error> {
+    pub fn join(
+        kafka: &Kafka,
+        codec: Arc<Codec>,
+        group: &str,
+        topics: &[Topic],
+    ) -> Result<Group<R>, Error> {
         let changes = Arc::new(Changes::default());
         let consumer: StreamConsumer<Rebalancing> = kafka
             .consumer()
@@ -64,11 +69,21 @@ impl<R: Records> Group<R> {
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "1000")
             .create_with_context(Rebalancing(Arc::clone(&changes)))?;
-        let names: Vec<String> = topics.iter().map(|topic| topic.in_kafka(&kafka.prefix)).collect();
+        let names: Vec<String> = topics
+            .iter()
+            .map(|topic| topic.in_kafka(&kafka.prefix))
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
         let start = Mutex::new(Vec::new());
-        Ok(Group { kafka: kafka.clone(), codec, consumer, changes, start, records: PhantomData })
+        Ok(Group {
+            kafka: kafka.clone(),
+            codec,
+            consumer,
+            changes,
+            start,
+            records: PhantomData,
+        })
     }
 
     /// The next thing to do. A batch holds at most `max` records, or none after an idle moment.
@@ -99,7 +114,10 @@ impl<R: Records> Group<R> {
         match change {
             Change::Assigned(list) => {
                 let ours = list.elements().into_iter().filter_map(|element| {
-                    Some((Topic::from_kafka(element.topic(), &self.kafka.prefix)?, element.partition()))
+                    Some((
+                        Topic::from_kafka(element.topic(), &self.kafka.prefix)?,
+                        element.partition(),
+                    ))
                 });
                 Step::Assigned(ours.collect())
             }
@@ -127,12 +145,18 @@ impl<R> fmt::Debug for Group<R> {
 
 impl Changes {
     fn push(&self, change: Change) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(change);
         self.arrived.notify_one();
     }
 
     fn pop(&self) -> Option<Change> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
     }
 }
 
@@ -141,7 +165,12 @@ impl ClientContext for Rebalancing {}
 impl ConsumerContext for Rebalancing {
     /// librdkafka waits for an assign call without any hurry, so the positions can be looked up
     /// first, off this thread: see [`Group::start`].
-    fn rebalance(&self, consumer: &BaseConsumer<Rebalancing>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Rebalancing>,
+        err: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
         match err {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 self.0.push(Change::Assigned(list.clone()));

@@ -56,11 +56,19 @@ pub struct Watermark {
 
 impl Watermark {
     pub fn start(&self) -> Position {
-        Position { topic: self.topic, partition: self.partition, offset: self.low }
+        Position {
+            topic: self.topic,
+            partition: self.partition,
+            offset: self.low,
+        }
     }
 
     pub fn end(&self) -> Position {
-        Position { topic: self.topic, partition: self.partition, offset: self.high }
+        Position {
+            topic: self.topic,
+            partition: self.partition,
+            offset: self.high,
+        }
     }
 }
 
@@ -102,19 +110,28 @@ impl Kafka {
     /// Makes the topics that are missing. Safe when many processes start at once.
     pub async fn ensure_topics(&self) -> Result<(), Error> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        let names: Vec<String> = Topic::ALL.iter().map(|topic| topic.in_kafka(&self.prefix)).collect();
+        let names: Vec<String> = Topic::ALL
+            .iter()
+            .map(|topic| topic.in_kafka(&self.prefix))
+            .collect();
         let new: Vec<NewTopic<'_>> = Topic::ALL
             .iter()
             .zip(&names)
             .map(|(topic, name)| {
                 let replication = TopicReplication::Fixed(self.replication);
-                settings(*topic)
-                    .iter()
-                    .fold(NewTopic::new(name, self.partitions, replication), |new, (key, value)| new.set(key, value))
+                settings(*topic).iter().fold(
+                    NewTopic::new(name, self.partitions, replication),
+                    |new, (key, value)| new.set(key, value),
+                )
             })
             .collect();
-        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-        let results = admin.create_topics(&new, &options).await.map_err(|source| self.unreachable(source))?;
+        let options = AdminOptions::new()
+            .operation_timeout(Some(TIMEOUT))
+            .request_timeout(Some(TIMEOUT));
+        let results = admin
+            .create_topics(&new, &options)
+            .await
+            .map_err(|source| self.unreachable(source))?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -140,7 +157,10 @@ impl Kafka {
     }
 
     fn unreachable(&self, source: rdkafka::error::KafkaError) -> Error {
-        Error::Unreachable { brokers: self.brokers.clone(), source }
+        Error::Unreachable {
+            brokers: self.brokers.clone(),
+            source,
+        }
     }
 }
 
@@ -149,7 +169,10 @@ fn settings(topic: Topic) -> &'static [(&'static str, &'static str)] {
     match topic {
         Topic::Answers => &[("retention.ms", "86400000")],
         Topic::Commands => &[("retention.ms", "604800000")],
-        Topic::Decider => &[("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.2")],
+        Topic::Decider => &[
+            ("cleanup.policy", "compact"),
+            ("min.cleanable.dirty.ratio", "0.2"),
+        ],
         _ => &[("retention.ms", "-1"), ("retention.bytes", "-1")],
     }
 }
@@ -166,7 +189,12 @@ pub async fn watermarks(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Watermark
                 let (low, high) = consumer
                     .fetch_watermarks(&topic.in_kafka(&kafka.prefix), partition, TIMEOUT)
                     .map_err(|source| kafka.unreachable(source))?;
-                marks.push(Watermark { topic, partition, low, high });
+                marks.push(Watermark {
+                    topic,
+                    partition,
+                    low,
+                    high,
+                });
             }
         }
         Ok(marks)
@@ -175,7 +203,11 @@ pub async fn watermarks(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Watermark
 }
 
 /// For each partition, the first offset whose record is not older than `time`, or its end.
-pub async fn offsets_at(kafka: &Kafka, marks: &[Watermark], time: Timestamp) -> Result<Vec<i64>, Error> {
+pub async fn offsets_at(
+    kafka: &Kafka,
+    marks: &[Watermark],
+    time: Timestamp,
+) -> Result<Vec<i64>, Error> {
     let kafka = kafka.clone();
     let marks = marks.to_vec();
     run_blocking(move || {
@@ -183,33 +215,54 @@ pub async fn offsets_at(kafka: &Kafka, marks: &[Watermark], time: Timestamp) -> 
         let name = |mark: &Watermark| mark.topic.in_kafka(&kafka.prefix);
         let mut list = TopicPartitionList::with_capacity(marks.len());
         for mark in &marks {
-            list.add_partition_offset(&name(mark), mark.partition, Offset::Offset(time.millis().max(0)))?;
+            list.add_partition_offset(
+                &name(mark),
+                mark.partition,
+                Offset::Offset(time.millis().max(0)),
+            )?;
         }
         let found = consumer.offsets_for_times(list, TIMEOUT)?;
-        let offset = |mark: &Watermark| match found.find_partition(&name(mark), mark.partition)?.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        };
-        Ok(marks.iter().map(|mark| offset(mark).unwrap_or(mark.high)).collect())
+        let offset =
+            |mark: &Watermark| match found.find_partition(&name(mark), mark.partition)?.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+        Ok(marks
+            .iter()
+            .map(|mark| offset(mark).unwrap_or(mark.high))
+            .collect())
     })
     .await
 }
 
 /// Partitions of each topic; refuses a topic that is missing, leaderless or unlike the others.
-fn partitions(kafka: &Kafka, consumer: &BaseConsumer, topics: &[Topic]) -> Result<Vec<(Topic, i32)>, Error> {
+fn partitions(
+    kafka: &Kafka,
+    consumer: &BaseConsumer,
+    topics: &[Topic],
+) -> Result<Vec<(Topic, i32)>, Error> {
     let mut expected = None;
     let mut counts = Vec::new();
     for &topic in topics {
         let name = topic.in_kafka(&kafka.prefix);
-        let metadata =
-            consumer.fetch_metadata(Some(&name), TIMEOUT).map_err(|source| kafka.unreachable(source))?;
-        let found = metadata.topics().first().map(|topic| topic.partitions()).unwrap_or_default();
+        let metadata = consumer
+            .fetch_metadata(Some(&name), TIMEOUT)
+            .map_err(|source| kafka.unreachable(source))?;
+        let found = metadata
+            .topics()
+            .first()
+            .map(|topic| topic.partitions())
+            .unwrap_or_default();
         if found.is_empty() || found.iter().any(|partition| partition.leader() < 0) {
             return Err(Error::NoTopic(name));
         }
         let expected = *expected.get_or_insert(found.len());
         if found.len() != expected {
-            return Err(Error::UnequalPartitions { topic: name, found: found.len(), expected });
+            return Err(Error::UnequalPartitions {
+                topic: name,
+                found: found.len(),
+                expected,
+            });
         }
         counts.push((topic, i32::try_from(found.len()).unwrap_or(i32::MAX)));
     }
@@ -265,7 +318,10 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
         ] {
             assert_eq!(murmur2(text.as_bytes()), hash.cast_unsigned(), "{text}");
         }

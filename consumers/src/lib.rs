@@ -24,11 +24,21 @@ pub enum Error {
     #[error("kafka: {0}")]
     Kafka(#[from] rdkafka::error::KafkaError),
     #[error("kafka at {brokers} does not answer ({source}); start it, or set kafka_brokers")]
-    Unreachable { brokers: String, source: rdkafka::error::KafkaError },
+    Unreachable {
+        brokers: String,
+        source: rdkafka::error::KafkaError,
+    },
     #[error("topic {0} does not exist; `lemonair up` makes it")]
     NoTopic(String),
     #[error("topic {topic} has {found} partitions, the others have {expected}: they must be equal")]
-    UnequalPartitions { topic: String, found: usize, expected: usize },
+    UnequalPartitions {
+        topic: String,
+        found: usize,
+        expected: usize,
+    },
     #[error("{topic}: no longer holds what was asked for (it was trimmed or made anew): {source}")]
-    Trimmed { topic: String, source: rdkafka::error::KafkaError },
+    Trimmed {
+        topic: String,
+        source: rdkafka::error::KafkaError,
+    },
 }

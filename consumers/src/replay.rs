@@ -61,7 +61,11 @@ struct Head {
 }
 
 impl Replay {
-    pub async fn open(kafka: &Kafka, codec: Arc<Codec>, selection: Selection) -> Result<Replay, Error> {
+    pub async fn open(
+        kafka: &Kafka,
+        codec: Arc<Codec>,
+        selection: Selection,
+    ) -> Result<Replay, Error> {
         let mut replay = Replay {
             kafka: kafka.clone(),
             codec,
@@ -74,8 +78,10 @@ impl Replay {
         if ranges.is_empty() {
             return Ok(replay);
         }
-        let consumer: StreamConsumer =
-            kafka.consumer().set("enable.partition.eof", "true").create()?;
+        let consumer: StreamConsumer = kafka
+            .consumer()
+            .set("enable.partition.eof", "true")
+            .create()?;
         let consumer = Arc::new(consumer);
         let starts: Vec<Position> = ranges.iter().map(|(start, _)| *start).collect();
         consumer.assign(&batch::list(kafka, &starts)?)?;
@@ -86,7 +92,9 @@ impl Replay {
                 .ok_or(Error::NoTopic(name))?;
             replay.lanes.push(Lane { queue, end });
         }
-        replay._events = Some(AbortOnDropHandle::new(tokio::spawn(serve(Arc::clone(&consumer)))));
+        replay._events = Some(AbortOnDropHandle::new(tokio::spawn(serve(Arc::clone(
+            &consumer,
+        )))));
         for lane in 0..replay.lanes.len() {
             replay.refill(lane).await?;
         }
@@ -107,17 +115,40 @@ impl Replay {
     /// Where each partition begins and ends; partitions with nothing between are left out.
     async fn ranges(&self) -> Result<Vec<(Position, Position)>, Error> {
         let marks = watermarks(&self.kafka, &self.selection.topics).await?;
-        let partitions = marks.iter().map(|mark| mark.partition + 1).max().unwrap_or(1);
-        let only = self.selection.room.as_ref().map(|room| partition_of(room.as_str(), partitions));
-        let marks: Vec<Watermark> =
-            marks.into_iter().filter(|mark| only.is_none_or(|only| only == mark.partition)).collect();
-        let starts = self.resolve(&marks, self.selection.from, |mark| mark.low).await?;
-        let ends = self.resolve(&marks, self.selection.to, |mark| mark.high).await?;
+        let partitions = marks
+            .iter()
+            .map(|mark| mark.partition + 1)
+            .max()
+            .unwrap_or(1);
+        let only = self
+            .selection
+            .room
+            .as_ref()
+            .map(|room| partition_of(room.as_str(), partitions));
+        let marks: Vec<Watermark> = marks
+            .into_iter()
+            .filter(|mark| only.is_none_or(|only| only == mark.partition))
+            .collect();
+        let starts = self
+            .resolve(&marks, self.selection.from, |mark| mark.low)
+            .await?;
+        let ends = self
+            .resolve(&marks, self.selection.to, |mark| mark.high)
+            .await?;
         let ranges = marks.iter().zip(starts.into_iter().zip(ends));
         Ok(ranges
             .filter(|(_, (start, end))| start < end)
             .map(|(mark, (start, end))| {
-                (Position { offset: start, ..mark.start() }, Position { offset: end, ..mark.end() })
+                (
+                    Position {
+                        offset: start,
+                        ..mark.start()
+                    },
+                    Position {
+                        offset: end,
+                        ..mark.end()
+                    },
+                )
             })
             .collect())
     }
@@ -131,9 +162,10 @@ impl Replay {
     ) -> Result<Vec<i64>, Error> {
         match bound {
             None => Ok(marks.iter().map(unbounded).collect()),
-            Some(Bound::Offset(offset)) => {
-                Ok(marks.iter().map(|mark| offset.clamp(mark.low, mark.high)).collect())
-            }
+            Some(Bound::Offset(offset)) => Ok(marks
+                .iter()
+                .map(|mark| offset.clamp(mark.low, mark.high))
+                .collect()),
             Some(Bound::Time(time)) => offsets_at(&self.kafka, marks, time).await,
         }
     }
@@ -148,12 +180,22 @@ impl Replay {
                 Err(error) if batch::is_passing(&error) => continue,
                 Err(error) => return Err(batch::fatal(error)),
             };
-            let Some(record) = batch::decode(&message, &self.kafka, &self.codec).await else { continue };
+            let Some(record) = batch::decode(&message, &self.kafka, &self.codec).await else {
+                continue;
+            };
             if record.position.offset >= end.offset {
                 return Ok(());
             }
-            let Position { topic, partition, offset } = record.position;
-            self.heads.push(Reverse(Head { order: (record.at, topic, partition, offset), lane, record }));
+            let Position {
+                topic,
+                partition,
+                offset,
+            } = record.position;
+            self.heads.push(Reverse(Head {
+                order: (record.at, topic, partition, offset),
+                lane,
+                record,
+            }));
             return Ok(());
         }
     }
@@ -161,7 +203,9 @@ impl Replay {
 
 impl std::fmt::Debug for Replay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replay").field("selection", &self.selection).finish_non_exhaustive()
+        f.debug_struct("Replay")
+            .field("selection", &self.selection)
+            .finish_non_exhaustive()
     }
 }
 
@@ -182,7 +226,9 @@ impl Selection {
             return false;
         }
         match &record.content {
-            Ok(event) => self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind()),
+            Ok(event) => {
+                self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind())
+            }
             Err(_) => self.kinds.is_empty(),
         }
     }

@@ -1,0 +1,176 @@
+//! The rules: what becomes of a command, given what the decider remembers. Pure functions.
+
+mod donate;
+mod refund;
+mod register;
+mod state;
+mod top_up;
+
+#[cfg(test)]
+mod tests;
+
+use lemonair_schemas::command::Command;
+use lemonair_schemas::decider::{Decision, Memory};
+use lemonair_schemas::{AccountId, Event, EventId, Timestamp};
+use sha2::{Digest, Sha256};
+
+pub use state::{PROGRESS, State};
+
+/// Points in one donation or top-up, at most.
+pub const MOST_POINTS: i64 = 1_000_000;
+/// Characters of a donation's message, at most.
+pub const LONGEST_MESSAGE: usize = 500;
+
+/// Why a command was refused. Nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("name_taken")]
+    NameTaken,
+    #[error("bad_amount")]
+    BadAmount,
+    #[error("message_too_long")]
+    MessageTooLong,
+    #[error("insufficient_balance")]
+    InsufficientBalance,
+    #[error("own_channel")]
+    OwnChannel,
+    #[error("key_reused")]
+    KeyReused,
+    #[error("no_such_donation")]
+    NoSuchDonation,
+    #[error("already_refunded")]
+    AlreadyRefunded,
+}
+
+/// What a command came to: facts, what to remember of them, and what to tell whoever asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    pub events: Vec<Event>,
+    pub memories: Vec<(String, Option<Memory>)>,
+    pub outcome: Result<Accepted, String>,
+}
+
+/// A command was accepted, now or the first time that it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    pub event: EventId,
+    pub at: Timestamp,
+    pub balance: Option<i64>,
+}
+
+/// What a rule gives when it accepts.
+struct Acceptance {
+    event: EventId,
+    balance: Option<i64>,
+    events: Vec<Event>,
+    memories: Vec<(String, Option<Memory>)>,
+}
+
+/// Decides a command. `now` is the time and `ids` gives new ids: nothing is read from outside.
+pub fn decide(
+    state: &State,
+    command: &Command,
+    now: Timestamp,
+    ids: &mut dyn FnMut() -> EventId,
+) -> Decided {
+    match command {
+        Command::Register(ask) => outcome(register::decide(state, ask, now, ids), now),
+        Command::Refund(ask) => outcome(refund::decide(state, ask, now, ids), now),
+        Command::TopUp(ask) => {
+            let print = fingerprint(&["top_up", &ask.amount.to_string()]);
+            once(state, ask.account, &ask.key, print, now, |state| {
+                top_up::decide(state, ask, now, ids)
+            })
+        }
+        Command::Donate(ask) => {
+            let amount = ask.amount.to_string();
+            let print = fingerprint(&["donate", ask.room.as_str(), &amount, &ask.message]);
+            once(state, ask.account, &ask.key, print, now, |state| {
+                donate::decide(state, ask, now, ids)
+            })
+        }
+    }
+}
+
+/// The first answer to an idempotency key is the answer for ever, refusals included; the same key
+/// for something else is refused.
+fn once(
+    state: &State,
+    account: AccountId,
+    key: &str,
+    fingerprint: String,
+    now: Timestamp,
+    rule: impl FnOnce(&State) -> Result<Acceptance, Refusal>,
+) -> Decided {
+    let memory = state::decision_key(account, key);
+    if let Some(first) = state.decision(&memory) {
+        return again(first, &fingerprint);
+    }
+    let mut decided = outcome(rule(state), now);
+    let accepted = decided.outcome.as_ref().ok();
+    let decision = Decision {
+        at: now,
+        fingerprint,
+        event: accepted.map(|accepted| accepted.event),
+        balance: accepted.and_then(|accepted| accepted.balance),
+        refusal: decided.outcome.as_ref().err().cloned(),
+    };
+    decided
+        .memories
+        .push((memory, Some(Memory::Decision(decision))));
+    decided
+}
+
+fn again(first: &Decision, fingerprint: &str) -> Decided {
+    let outcome = match (first.event, &first.refusal) {
+        _ if first.fingerprint != fingerprint => Err(Refusal::KeyReused.to_string()),
+        (Some(event), None) => Ok(Accepted {
+            event,
+            at: first.at,
+            balance: first.balance,
+        }),
+        (_, refusal) => Err(refusal.clone().unwrap_or_default()),
+    };
+    Decided {
+        events: Vec::new(),
+        memories: Vec::new(),
+        outcome,
+    }
+}
+
+fn outcome(result: Result<Acceptance, Refusal>, now: Timestamp) -> Decided {
+    match result {
+        Ok(Acceptance {
+            event,
+            balance,
+            events,
+            memories,
+        }) => Decided {
+            events,
+            memories,
+            outcome: Ok(Accepted {
+                event,
+                at: now,
+                balance,
+            }),
+        },
+        Err(refusal) => Decided {
+            events: Vec::new(),
+            memories: Vec::new(),
+            outcome: Err(refusal.to_string()),
+        },
+    }
+}
+
+/// SHA-256 over the parts, each closed by a zero byte so that they cannot run into each other.
+fn fingerprint(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Donating: points from the donor's wallet to the streamer's earnings.
+
+use lemonair_schemas::command::Donate;
+use lemonair_schemas::decider::{Donation, Memory, Wallet};
+use lemonair_schemas::donation::DonationAccepted;
+use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
+use lemonair_schemas::{Actor, EventId, Timestamp};
+
+use super::state::{donation_key, wallet_key};
+use super::{Acceptance, LONGEST_MESSAGE, MOST_POINTS, Refusal, State};
+
+pub(super) fn decide(
+    state: &State,
+    ask: &Donate,
+    now: Timestamp,
+    ids: &mut dyn FnMut() -> EventId,
+) -> Result<Acceptance, Refusal> {
+    if !(1..=MOST_POINTS).contains(&ask.amount) {
+        return Err(Refusal::BadAmount);
+    }
+    if ask.message.chars().count() > LONGEST_MESSAGE {
+        return Err(Refusal::MessageTooLong);
+    }
+    if ask.streamer == ask.account {
+        return Err(Refusal::OwnChannel);
+    }
+    let balance = state.balance(ask.account) - ask.amount;
+    if balance < 0 {
+        return Err(Refusal::InsufficientBalance);
+    }
+    let donor = Some(Actor {
+        id: ask.account,
+        name: ask.name.clone(),
+        roles: Vec::new(),
+    });
+    let accepted = DonationAccepted {
+        id: ids(),
+        at: now,
+        room: ask.room.clone(),
+        actor: donor.clone(),
+        streamer: ask.streamer,
+        amount: ask.amount,
+        message: ask.message.clone(),
+        key: ask.key.clone(),
+    };
+    let entry = EntryPosted {
+        id: ids(),
+        at: now,
+        account: ask.account,
+        actor: donor,
+        kind: Kind::Donation,
+        postings: vec![
+            Posting {
+                account: ask.account.to_string(),
+                book: Book::Wallet,
+                amount: -ask.amount,
+            },
+            Posting {
+                account: ask.streamer.to_string(),
+                book: Book::Earnings,
+                amount: ask.amount,
+            },
+        ],
+        room: Some(ask.room.clone()),
+        donation: Some(accepted.id),
+    };
+    let donation = Donation {
+        account: ask.account,
+        streamer: ask.streamer,
+        room: ask.room.clone(),
+        amount: ask.amount,
+    };
+    Ok(Acceptance {
+        event: accepted.id,
+        balance: Some(balance),
+        memories: vec![
+            (
+                wallet_key(ask.account),
+                Some(Memory::Wallet(Wallet { balance })),
+            ),
+            (donation_key(accepted.id), Some(Memory::Donation(donation))),
+        ],
+        events: vec![accepted.into(), entry.into()],
+    })
+}

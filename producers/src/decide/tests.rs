@@ -1,0 +1,282 @@
+//! Random histories: whatever is asked, in whatever order and however often, the books balance.
+
+use std::collections::HashMap;
+
+use lemonair_schemas::command::{Command, Donate, Refund, Register, TopUp};
+use lemonair_schemas::ledger::Book;
+use lemonair_schemas::{AccountId, Actor, Event, EventId, Timestamp};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{Decided, Refusal, State, decide};
+
+/// A decider without Kafka: its state, and every event that it made.
+#[derive(Default)]
+struct Run {
+    state: State,
+    events: Vec<Event>,
+    minted: u128,
+}
+
+impl Run {
+    fn ask(&mut self, command: &Command) -> Decided {
+        let minted = &mut self.minted;
+        let mut ids = || {
+            *minted += 1;
+            EventId(Uuid::from_u128(1 << 64 | *minted))
+        };
+        let decided = decide(&self.state, command, Timestamp(1_000), &mut ids);
+        for (key, memory) in decided.memories.clone() {
+            self.state.remember(&key, memory);
+        }
+        self.events.extend(decided.events.clone());
+        decided
+    }
+
+    fn books(&self) -> HashMap<(String, Book), i64> {
+        let mut books = HashMap::new();
+        for event in &self.events {
+            let Event::EntryPosted(entry) = event else {
+                continue;
+            };
+            assert!(entry.postings.len() >= 2);
+            assert_eq!(
+                entry
+                    .postings
+                    .iter()
+                    .map(|posting| posting.amount)
+                    .sum::<i64>(),
+                0
+            );
+            for posting in &entry.postings {
+                *books
+                    .entry((posting.account.clone(), posting.book))
+                    .or_default() += posting.amount;
+            }
+        }
+        books
+    }
+}
+
+fn account(n: u8) -> AccountId {
+    AccountId(Uuid::from_u128(u128::from(n)))
+}
+
+fn actor(n: u8) -> Actor {
+    Actor {
+        id: account(n),
+        name: format!("user{n}"),
+        roles: Vec::new(),
+    }
+}
+
+fn top_up(n: u8, key: &str, amount: i64) -> Command {
+    TopUp {
+        id: EventId::new(),
+        at: Timestamp(0),
+        account: account(n),
+        key: key.to_owned(),
+        amount,
+    }
+    .into()
+}
+
+fn donate(n: u8, key: &str, streamer: u8, amount: i64) -> Command {
+    Donate {
+        id: EventId::new(),
+        at: Timestamp(0),
+        account: account(n),
+        name: format!("user{n}"),
+        key: key.to_owned(),
+        room: format!("room{streamer}").parse().unwrap(),
+        streamer: account(streamer),
+        amount,
+        message: "for you".to_owned(),
+    }
+    .into()
+}
+
+fn refund(donor: u8, donation: EventId) -> Command {
+    Refund {
+        id: EventId::new(),
+        at: Timestamp(0),
+        account: account(donor),
+        donation,
+        by: actor(9),
+    }
+    .into()
+}
+
+fn register(n: u8, name: &str) -> Command {
+    Register {
+        id: EventId::new(),
+        at: Timestamp(0),
+        account: account(n),
+        name: name.to_owned(),
+        password_hash: None,
+        email: None,
+    }
+    .into()
+}
+
+fn refused(refusal: Refusal) -> Result<super::Accepted, String> {
+    Err(refusal.to_string())
+}
+
+#[test]
+fn a_retry_gets_the_first_answer() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let first = run.ask(&donate(1, "b", 2, 60));
+    let again = run.ask(&donate(1, "b", 2, 60));
+    assert_eq!(first.outcome, again.outcome);
+    assert!(again.events.is_empty() && again.memories.is_empty());
+    assert_eq!(run.state.balance(account(1)), 40);
+}
+
+#[test]
+fn a_refusal_is_remembered_too() {
+    let mut run = Run::default();
+    assert_eq!(
+        run.ask(&donate(1, "k", 2, 60)).outcome,
+        refused(Refusal::InsufficientBalance)
+    );
+    run.ask(&top_up(1, "a", 100));
+    assert_eq!(
+        run.ask(&donate(1, "k", 2, 60)).outcome,
+        refused(Refusal::InsufficientBalance)
+    );
+    assert!(run.ask(&donate(1, "l", 2, 60)).outcome.is_ok());
+}
+
+#[test]
+fn a_key_is_for_one_thing() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    run.ask(&donate(1, "b", 2, 60));
+    assert_eq!(
+        run.ask(&donate(1, "b", 2, 61)).outcome,
+        refused(Refusal::KeyReused)
+    );
+    assert_eq!(
+        run.ask(&donate(1, "b", 3, 60)).outcome,
+        refused(Refusal::KeyReused)
+    );
+    assert_eq!(
+        run.ask(&top_up(1, "b", 60)).outcome,
+        refused(Refusal::KeyReused)
+    );
+    assert!(
+        run.ask(&top_up(2, "b", 60)).outcome.is_ok(),
+        "another account's keys are its own"
+    );
+}
+
+#[test]
+fn bad_amounts_change_nothing() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    for (key, amount) in [
+        ("b", 0),
+        ("c", -5),
+        ("d", i64::MIN),
+        ("e", super::MOST_POINTS + 1),
+    ] {
+        assert_eq!(
+            run.ask(&donate(1, key, 2, amount)).outcome,
+            refused(Refusal::BadAmount)
+        );
+        assert_eq!(
+            run.ask(&top_up(2, key, amount)).outcome,
+            refused(Refusal::BadAmount)
+        );
+    }
+    assert_eq!(
+        run.ask(&donate(1, "f", 1, 5)).outcome,
+        refused(Refusal::OwnChannel)
+    );
+    assert_eq!(run.events.len(), 1);
+}
+
+#[test]
+fn a_name_belongs_to_whoever_asked_first() {
+    let mut run = Run::default();
+    assert_eq!(run.ask(&register(1, "Mint")).events.len(), 2);
+    assert_eq!(
+        run.ask(&register(2, "mINT")).outcome,
+        refused(Refusal::NameTaken)
+    );
+}
+
+#[test]
+fn a_donation_is_refunded_once() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let donation = run.ask(&donate(1, "b", 2, 60)).outcome.unwrap().event;
+    assert!(run.ask(&refund(1, donation)).outcome.is_ok());
+    assert_eq!(
+        run.ask(&refund(1, donation)).outcome,
+        refused(Refusal::AlreadyRefunded)
+    );
+    assert_eq!(
+        run.ask(&refund(1, EventId::new())).outcome,
+        refused(Refusal::NoSuchDonation)
+    );
+    assert_eq!(run.state.balance(account(1)), 100);
+}
+
+#[test]
+fn old_keys_are_forgotten_and_young_ones_kept() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let hours = |hours: u64| Timestamp(1_000).plus(std::time::Duration::from_secs(hours * 3600));
+    assert!(run.state.expired(hours(24)).is_empty());
+    assert_eq!(run.state.expired(hours(49)).len(), 1);
+}
+
+/// What a history is made of; small numbers, so that keys and donations meet again.
+fn step() -> impl Strategy<Value = (u8, u8, u8, u8, i64)> {
+    (0..3_u8, 1..4_u8, 0..12_u8, 1..4_u8, -5..120_i64)
+}
+
+proptest! {
+    #[test]
+    fn the_books_balance_in_every_history(steps in prop::collection::vec(step(), 1..120)) {
+        let mut run = Run::default();
+        let mut donations = Vec::new();
+        let mut answers: HashMap<(u8, String), (String, Decided)> = HashMap::new();
+        for (kind, who, key, other, amount) in steps {
+            let name = format!("k{key}");
+            let command = match kind {
+                0 => top_up(who, &name, amount),
+                1 => donate(who, &name, other, amount),
+                _ => match donations.get(usize::from(key)) {
+                    Some((donor, donation)) => refund(*donor, *donation),
+                    None => continue,
+                },
+            };
+            let decided = run.ask(&command);
+            if kind == 2 { continue; }
+            if let (1, Ok(accepted), false) = (kind, &decided.outcome, decided.events.is_empty()) {
+                donations.push((who, accepted.event));
+            }
+            let asked = format!("{kind} {other} {amount}");
+            if kind == 0 && answers.get(&(who, name.clone())).is_some_and(|(first, _)| first.starts_with('0')) {
+                // A top-up's key does not depend on `other`.
+                continue;
+            }
+            match answers.get(&(who, name.clone())) {
+                Some((first, answer)) if *first == asked => prop_assert_eq!(&answer.outcome, &decided.outcome),
+                Some(_) => prop_assert!(decided.events.is_empty()),
+                None => { answers.insert((who, name), (asked, decided)); }
+            }
+        }
+        let books = run.books();
+        prop_assert_eq!(books.values().sum::<i64>(), 0);
+        for who in 1..4 {
+            let wallet = books.get(&(account(who).to_string(), Book::Wallet)).copied().unwrap_or(0);
+            prop_assert!(wallet >= 0);
+            prop_assert_eq!(wallet, run.state.balance(account(who)));
+        }
+    }
+}

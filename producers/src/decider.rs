@@ -1,0 +1,345 @@
+//! The loop around the rules: reads commands, decides, and writes events, memory and answers in one
+//! Kafka transaction, so that a crash leaves all of them or none.
+//!
+//! Each partition of `commands` has its own transactional producer and its own memory, the same
+//! partition of the compacted topic `decider`. The memory also says how far the commands are
+//! decided: the offset moves in the same transaction as its effects, and whoever takes the partition
+//! over fences the former owner by the producer's epoch before it reads that memory. So two
+//! processes may both believe that a partition is theirs, yet only one can decide.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future;
+use lemonair_consumers::{Consumed, Feed, Group, Kafka, Step, watermarks};
+use lemonair_schemas::command::{Answer, Answered, Command};
+use lemonair_schemas::decider::{Memory, Progress};
+use lemonair_schemas::{Codec, EventId, Position, Records, Timestamp, Topic};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use tokio_util::sync::CancellationToken;
+
+use crate::decide::{Decided, State, decide};
+use crate::log::{self, Pending};
+use crate::{Error, refused};
+
+/// Commands decided in one transaction, at most.
+const BATCH: usize = 500;
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Decides the commands of the partitions that the group gives it.
+#[derive(Debug)]
+pub struct Decider {
+    pub kafka: Kafka,
+    pub codec: Arc<Codec>,
+}
+
+/// One partition that is ours.
+struct Partition {
+    number: i32,
+    producer: FutureProducer,
+    codec: Arc<Codec>,
+    prefix: String,
+    state: State,
+}
+
+// === impl Decider ===
+
+impl Decider {
+    /// Runs until `shutdown`. A fault (fenced, transaction aborted, broker away) drops everything in
+    /// memory and begins again from the topics: what was not committed never happened.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let mut pause = Duration::from_millis(100);
+        while let Some(result) = shutdown.run_until_cancelled(self.serve()).await {
+            let Err(error) = result;
+            tracing::warn!(%error, "decider begins again from its memory on kafka");
+            metrics::counter!("lemonair_decider_restarts").increment(1);
+            if shutdown
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
+                break;
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        Ok(())
+    }
+
+    async fn serve(&self) -> Result<std::convert::Infallible, Error> {
+        let codec = Arc::clone(&self.codec);
+        let mut group = Group::<Command>::join(&self.kafka, codec, "decider", &[Topic::Commands])?;
+        let mut partitions: BTreeMap<i32, Partition> = BTreeMap::new();
+        loop {
+            match group.next(BATCH).await? {
+                Step::Assigned(ours) => {
+                    let taken = ours.iter().map(|(_, number)| self.take_over(*number));
+                    let taken = future::try_join_all(taken).await?;
+                    partitions = taken
+                        .into_iter()
+                        .map(|partition| (partition.number, partition))
+                        .collect();
+                    let starts: Vec<Position> = partitions.values().map(Partition::next).collect();
+                    group.start(&starts)?;
+                }
+                Step::Revoked => partitions.clear(),
+                Step::Batch(batch) => {
+                    let mut shares: BTreeMap<i32, Vec<Consumed<Command>>> = BTreeMap::new();
+                    for record in batch.records {
+                        shares
+                            .entry(record.position.partition)
+                            .or_default()
+                            .push(record);
+                    }
+                    let work = partitions
+                        .values_mut()
+                        .filter_map(|partition| {
+                            Some((shares.remove(&partition.number)?, partition))
+                        })
+                        .map(|(commands, partition)| partition.decide(commands, Timestamp::now()));
+                    future::try_join_all(work).await?;
+                }
+            }
+        }
+    }
+
+    /// Fences the former owner, then reads what the partition remembers.
+    async fn take_over(&self, number: i32) -> Result<Partition, Error> {
+        let producer: FutureProducer = log::config(&self.kafka)
+            .set(
+                "transactional.id",
+                format!("{}decider-{number}", self.kafka.prefix),
+            )
+            .set("transaction.timeout.ms", "10000")
+            // A transaction is the batch; lingering would only add to its latency.
+            .set("linger.ms", "0")
+            // Must not outlive the transaction.
+            .set("message.timeout.ms", "10000")
+            .create()?;
+        blocking(&producer, |producer| producer.init_transactions(TIMEOUT)).await?;
+        let mut partition = Partition {
+            number,
+            producer,
+            codec: Arc::clone(&self.codec),
+            prefix: self.kafka.prefix.clone(),
+            state: State::default(),
+        };
+        partition.restore(&self.kafka).await?;
+        tracing::info!(
+            partition = number,
+            offset = partition.state.next(),
+            "decides"
+        );
+        Ok(partition)
+    }
+}
+
+// === impl Partition ===
+
+impl Partition {
+    fn next(&self) -> Position {
+        Position {
+            topic: Topic::Commands,
+            partition: self.number,
+            offset: self.state.next(),
+        }
+    }
+
+    async fn restore(&mut self, kafka: &Kafka) -> Result<(), Error> {
+        let marks = watermarks(kafka, &[Topic::Decider]).await?;
+        let Some(mark) = marks.into_iter().find(|mark| mark.partition == self.number) else {
+            return Ok(());
+        };
+        if mark.low == mark.high {
+            return Ok(());
+        }
+        let mut feed = Feed::<Memory>::open(kafka, Arc::clone(&self.codec), &[mark.start()])?;
+        loop {
+            let batch = feed.next(10_000).await?;
+            for record in batch.records {
+                let key = String::from_utf8_lossy(&record.key).into_owned();
+                match record.content {
+                    Ok(memory) => self.state.remember(&key, Some(memory)),
+                    Err(poison) if poison.bytes.is_empty() => self.state.remember(&key, None),
+                    // To decide without a part of the memory could pay twice.
+                    Err(poison) => {
+                        let Position {
+                            partition, offset, ..
+                        } = record.position;
+                        tracing::error!(
+                            partition,
+                            offset,
+                            cause = poison.cause,
+                            "decider cannot read its memory"
+                        );
+                        return Err(Error::Stopped);
+                    }
+                }
+            }
+            if batch.next.iter().all(|next| next.offset >= mark.high) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides commands in order, in one transaction.
+    async fn decide(
+        &mut self,
+        commands: Vec<Consumed<Command>>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let began = tokio::time::Instant::now();
+        let commands: Vec<_> = commands
+            .into_iter()
+            .filter(|command| command.position.offset >= self.state.next())
+            .collect();
+        let Some(last) = commands.last().map(|command| command.position.offset) else {
+            return Ok(());
+        };
+        self.producer.begin_transaction()?;
+        let mut answers = Vec::new();
+        for command in &commands {
+            let Ok(command) = &command.content else {
+                tracing::error!(position = ?command.position, "a command cannot be read; whoever asked gets no answer");
+                metrics::counter!("lemonair_decider_unreadable").increment(1);
+                continue;
+            };
+            let decided = decide(&self.state, command, now, &mut EventId::new);
+            answers.push((command.id(), self.write(decided, now)?));
+        }
+        for (id, (outcome, written)) in answers {
+            let positions =
+                future::try_join_all(written.into_iter().map(Pending::confirmed)).await?;
+            self.answer(id, outcome, positions, now)?;
+        }
+        let expired = self.state.expired(now);
+        for key in &expired {
+            self.remember(key, None)?;
+        }
+        self.state.forget_ages(expired.len());
+        self.remember(
+            crate::decide::PROGRESS,
+            Some(Memory::Progress(Progress { next: last + 1 })),
+        )?;
+        self.commit().await?;
+        metrics::histogram!("lemonair_decider_batch_seconds").record(began.elapsed().as_secs_f64());
+        metrics::counter!("lemonair_decider_commands").increment(commands.len() as u64);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        decided: Decided,
+        now: Timestamp,
+    ) -> Result<(Outcome, Vec<Pending>), Error> {
+        let mut written = Vec::new();
+        for event in &decided.events {
+            let bytes = event.encode(&self.codec)?;
+            written.push(log::send(
+                &self.producer,
+                &self.prefix,
+                event.topic(),
+                &event.key(),
+                &bytes,
+                now,
+            )?);
+        }
+        for (key, memory) in decided.memories {
+            self.remember(&key, memory)?;
+        }
+        Ok((decided.outcome, written))
+    }
+
+    /// Into our own state at once, and onto the topic with the transaction; should that fail, all of
+    /// this is dropped and restored from the topic.
+    fn remember(&mut self, key: &str, memory: Option<Memory>) -> Result<(), Error> {
+        let bytes = memory
+            .as_ref()
+            .map(|memory| memory.encode(&self.codec))
+            .transpose()?;
+        let topic = Topic::Decider.in_kafka(&self.prefix);
+        let mut record = FutureRecord::<str, [u8]>::to(&topic)
+            .key(key)
+            .partition(self.number);
+        if let Some(bytes) = &bytes {
+            record = record.payload(bytes);
+        }
+        // The commit waits for it; there is no position to tell anybody.
+        drop(
+            self.producer
+                .send_result(record)
+                .map_err(|(error, _)| refused(error))?,
+        );
+        self.state.remember(key, memory);
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        id: EventId,
+        outcome: Outcome,
+        positions: Vec<Position>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let accepted = outcome.as_ref().ok();
+        let answered = Answered {
+            id,
+            at: now,
+            event: accepted.map(|accepted| accepted.event),
+            decided: accepted.map(|accepted| accepted.at),
+            balance: accepted.and_then(|accepted| accepted.balance),
+            refusal: outcome.err(),
+            positions,
+        };
+        let bytes = Answer::Answered(answered).encode(&self.codec)?;
+        // As above: the commit waits for it.
+        drop(log::send(
+            &self.producer,
+            &self.prefix,
+            Topic::Answers,
+            &id.to_string(),
+            &bytes,
+            now,
+        )?);
+        Ok(())
+    }
+
+    async fn commit(&self) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        loop {
+            match blocking(&self.producer, |producer| {
+                producer.commit_transaction(TIMEOUT)
+            })
+            .await
+            {
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && tokio::time::Instant::now() < deadline => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+type Outcome = Result<crate::decide::Accepted, String>;
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// librdkafka's transaction calls block.
+async fn blocking(
+    producer: &FutureProducer,
+    call: impl FnOnce(&FutureProducer) -> Result<(), KafkaError> + Send + 'static,
+) -> Result<(), KafkaError> {
+    let producer = producer.clone();
+    match tokio::task::spawn_blocking(move || call(&producer)).await {
+        Ok(result) => result,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
