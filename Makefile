@@ -1,0 +1,44 @@
+# Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
+.DEFAULT_GOAL := help
+.PHONY: help run test bench check status stop reset
+
+# Rust's installer puts cargo where a shell that was opened before does not look.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export RUSTDOCFLAGS := -D warnings
+
+scripts := stack/stack stack/test .ci/run
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## install what is missing, start the services, build, and run Lemonair
+	@stack/stack install
+	@stack/stack up
+	@cargo build --release -p lemonair
+	@exec "$${CARGO_TARGET_DIR:-target}/release/lemonair" up
+
+test: ## run every test on services of their own; the last line counts them
+	@stack/test
+
+bench: ## run the benchmarks
+	@stack/stack install
+	@stack/stack up
+	cargo bench --workspace
+
+check: ## formatting, lints, documentation, licences, shell scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo doc --no-deps --workspace
+	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
+	else echo "skipped: licences and sources (install with: cargo install --locked cargo-deny)"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(scripts); \
+	else echo "skipped: shell scripts (install with: apt-get install shellcheck)"; fi
+
+status: ## show which services run, where, and how much memory they take
+	@stack/stack status
+
+stop: ## stop the services that were started here
+	@stack/stack stop
+
+reset: ## stop, and delete all data after asking (FORCE=1: without asking)
+	@stack/stack reset
