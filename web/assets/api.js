@@ -1,0 +1,52 @@
+// Every call of the HTTP contract that the pages make, by name.
+
+import { Problem, send } from './http.js';
+import { knows, t } from './i18n.js';
+import { session } from './session.js';
+
+/** As whoever is signed in; an access token that ran out early is renewed once. */
+async function call(method, path, options = {}) {
+  await session.ready;
+  const token = session.token;
+  try {
+    return await send(method, path, { ...options, token });
+  } catch (problem) {
+    if (problem.status !== 401 || !token) throw problem;
+    return send(method, path, { ...options, token: await session.renew() });
+  }
+}
+
+const query = (values) => {
+  const kept = Object.entries(values).filter(([, value]) => value !== null && value !== undefined);
+  return kept.length ? `?${new URLSearchParams(kept)}` : '';
+};
+const channel = (room) => `/api/channels/${encodeURIComponent(room)}`;
+
+export const api = {
+  channels: (filter) => send('GET', `/api/channels${query(filter)}`),
+  channel: (room) => call('GET', channel(room)),
+  editChannel: (room, changes) => call('PATCH', channel(room), { body: changes }),
+  streamKey: (room) => call('GET', `${channel(room)}/stream-key`),
+  newStreamKey: (room) => call('POST', `${channel(room)}/stream-key`, { body: {} }),
+  follow: (room) => call('PUT', `${channel(room)}/follow`),
+  unfollow: (room) => call('DELETE', `${channel(room)}/follow`),
+
+  messages: (room, page) => send('GET', `${channel(room)}/messages${query(page)}`),
+  donations: (room, page) => send('GET', `${channel(room)}/donations${query(page)}`),
+  rank: (room) => send('GET', `${channel(room)}/donations/rank`),
+  streams: (room, page) => send('GET', `${channel(room)}/streams${query(page)}`),
+  stats: (room) => send('GET', `${channel(room)}/stats`),
+
+  wallet: () => call('GET', '/api/wallet'),
+  topUp: (amount, key) => call('POST', '/api/wallet/top-ups', { body: { amount }, key }),
+  donate: (room, donation, key) => call('POST', `${channel(room)}/donations`, { body: donation, key }),
+  refund: (donation) => call('POST', `/api/donations/${encodeURIComponent(donation)}/refund`, { body: {} }),
+};
+
+/** One sentence for people about anything that was thrown. */
+export function explain(fault) {
+  if (!(fault instanceof Problem)) return t('error.unknown');
+  if (fault.code && knows(`error.${fault.code}`)) return t(`error.${fault.code}`);
+  if (fault.status >= 500) return t('error.server');
+  return fault.detail || t('error.unknown');
+}

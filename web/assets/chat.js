@@ -1,0 +1,206 @@
+// The chat of one room: the socket's frames go through the room's log into the timeline, own messages through the outbox.
+// Used by the watch page and the studio.
+
+import { api } from './api.js';
+import { Composer } from './composer.js';
+import { h, uuid } from './dom.js';
+import { knows, t } from './i18n.js';
+import { messageRow } from './message.js';
+import { RoomLog } from './roomlog.js';
+import { session } from './session.js';
+import { join } from './socket.js';
+import { Timeline } from './timeline.js';
+
+const ACK_MS = 15_000;
+const QUIET_MS = 1_500;
+
+export class Chat {
+  #room;
+  #log;
+  #line;
+  #timeline = new Timeline();
+  #composer = new Composer((text) => this.#write(text));
+  #banner = h('div', { class: 'chat-banner', role: 'status', hidden: true });
+  #connecting = 0;
+  /** nonce → { entry, row, timer }: own messages whose event has not come yet. */
+  #outbox = new Map();
+  #heard;
+
+  /** `heard` gets the room's events, each once, in order and as they came together; after a join also its viewer count. */
+  constructor(room, heard) {
+    this.#room = room;
+    this.#heard = heard;
+    this.#log = new RoomLog(room);
+    this.element = h('section', { class: 'chat', 'aria-label': t('chat.title') }, this.#banner, this.#timeline.element, this.#composer.element);
+    for (const event of this.#log.events) this.#timeline.add(event);
+    for (const entry of this.#log.outbox) this.#show(entry);
+    this.#line = join(room, {
+      cursor: () => this.#log.cursor,
+      status: (status) => this.#status(status),
+      joined: (frame) => this.#joined(frame),
+      events: (frame) => this.#take(frame),
+      acked: (nonce, event) => this.#acked(nonce, event),
+      refused: (nonce, error) => this.#refused(nonce, error),
+    });
+  }
+
+  #joined(frame) {
+    if (frame.recovered === false && this.#log.cursor) this.#reload();
+    this.#take(frame);
+    this.#heard([{ type: 'viewers', count: frame.viewers }]);
+    // After the gap, so that a message whose ack got lost is not sent again when its event is there already.
+    for (const waiting of this.#outbox.values()) {
+      if (waiting.row.dataset.state !== 'pending') continue;
+      if (waiting.entry.from.id === session.account?.id) this.#line.chat(waiting.entry.text, waiting.entry.nonce);
+      else this.#fail(waiting, t('chat.code.unauthorized'));
+    }
+  }
+
+  #take({ events, cursor }) {
+    const fresh = this.#log.take(events, cursor);
+    for (const event of fresh) this.#timeline.add(event, this.#own(event));
+    this.#heard(fresh);
+  }
+
+  /** The row that already shows `event` because it was written here. Others can copy a nonce, but not be its author. */
+  #own(event) {
+    const waiting = event.type === 'chat.message' && event.nonce ? this.#outbox.get(event.nonce) : null;
+    if (!waiting || event.from.id !== waiting.entry.from.id) return null;
+    this.#settle(waiting, event.id);
+    this.#forget(event.nonce);
+    const row = messageRow(event, 'sent');
+    waiting.row.replaceChildren(...row.childNodes);
+    return waiting.row;
+  }
+
+  /** The gap is too old for the socket; the read model has the recent past. */
+  async #reload() {
+    this.#log.clear();
+    this.#timeline.clear();
+    for (const [nonce, { row }] of this.#outbox) {
+      // An acknowledged message is part of the history that comes now.
+      if (row.dataset.state !== 'sent') continue;
+      row.remove();
+      this.#forget(nonce);
+    }
+    const history = await api.messages(this.#room, { limit: 100 }).catch(() => ({ messages: [] }));
+    const known = new Set(this.#log.events.map((event) => event.id));
+    const older = history.messages.filter((event) => !known.has(event.id));
+    const events = [...older, ...this.#log.events].sort((a, b) => a.at.localeCompare(b.at));
+    const { cursor } = this.#log;
+    this.#log.clear();
+    this.#timeline.clear();
+    for (const event of this.#log.take(events, cursor)) this.#timeline.add(event);
+  }
+
+  #write(text) {
+    const { id, name, roles } = session.account;
+    const entry = { nonce: uuid(), text, at: new Date().toISOString(), from: { id, name, roles } };
+    this.#show(entry);
+    this.#log.setOutbox(this.#entries());
+    this.#line.chat(text, entry.nonce);
+  }
+
+  #show(entry) {
+    const waiting = { entry, row: messageRow(entry, 'pending'), timer: 0 };
+    this.#outbox.set(entry.nonce, waiting);
+    this.#timeline.addPending(waiting.row);
+    if (entry.failed) this.#fail(waiting, t('chat.not_sent'));
+    else this.#await(waiting);
+  }
+
+  #await(waiting) {
+    clearTimeout(waiting.timer);
+    waiting.timer = setTimeout(() => this.#fail(waiting, t('chat.no_answer')), ACK_MS);
+  }
+
+  #acked(nonce, event) {
+    const waiting = this.#outbox.get(nonce);
+    if (waiting) this.#settle(waiting, event);
+  }
+
+  #settle({ row, timer }, id) {
+    clearTimeout(timer);
+    row.querySelector('.failure')?.remove();
+    row.dataset.state = 'sent';
+    row.dataset.id = id;
+  }
+
+  #refused(nonce, error) {
+    const waiting = this.#outbox.get(nonce);
+    if (!waiting) return;
+    if (error.retry_after_ms) this.#composer.holdFor(error.retry_after_ms);
+    if (error.code === 'banned') this.#composer.block(t('chat.code.banned'));
+    this.#fail(waiting, this.#reason(error.code, error.message));
+  }
+
+  /** Failed, with a way to send it again under the same nonce and a way to let it go. */
+  #fail(waiting, why) {
+    const { entry, row } = waiting;
+    clearTimeout(waiting.timer);
+    row.dataset.state = 'failed';
+    // Kept as failed: a refresh must not send what its author may have given up.
+    entry.failed = true;
+    this.#log.setOutbox(this.#entries());
+    row.querySelector('.failure')?.remove();
+    const again = () => {
+      row.dataset.state = 'pending';
+      entry.failed = false;
+      row.querySelector('.failure').remove();
+      this.#await(waiting);
+      this.#line.chat(entry.text, entry.nonce);
+    };
+    const discard = () => {
+      row.remove();
+      this.#forget(entry.nonce);
+    };
+    row.append(
+      h(
+        'span',
+        { class: 'failure' },
+        h('span', { role: 'alert' }, why),
+        h('button', { type: 'button', class: 'link', 'data-testid': 'retry', onclick: again }, t('chat.retry')),
+        h('button', { type: 'button', class: 'link', onclick: discard }, t('chat.discard')),
+      ),
+    );
+    this.#timeline.follow();
+  }
+
+  #forget(nonce) {
+    this.#outbox.delete(nonce);
+    this.#log.setOutbox(this.#entries());
+  }
+
+  #entries() {
+    return Array.from(this.#outbox.values(), ({ entry }) => entry);
+  }
+
+  #status(status) {
+    this.element.dataset.line = status.kind;
+    if (status.kind === 'connecting' || status.kind === 'waiting') {
+      // A line that comes back at once is not worth a word.
+      this.#connecting ||= setTimeout(() => this.#tell(t('chat.connecting')), QUIET_MS);
+      return;
+    }
+    clearTimeout(this.#connecting);
+    this.#connecting = 0;
+    if (status.kind === 'open') {
+      this.#composer.unblock();
+      this.#tell(null);
+    } else {
+      const why = this.#reason(status.code, status.reason);
+      this.#composer.block(why);
+      this.#tell(why, h('button', { type: 'button', class: 'link', onclick: () => this.#line.reconnect() }, t('chat.reconnect')));
+    }
+  }
+
+  #reason(code, said) {
+    if (knows(`chat.code.${code}`)) return t(`chat.code.${code}`);
+    return said || t('error.unknown');
+  }
+
+  #tell(...content) {
+    this.#banner.hidden = content[0] === null;
+    this.#banner.replaceChildren(...content.filter((node) => node !== null));
+  }
+}

@@ -1,0 +1,115 @@
+// Where one writes: Enter sends, the limit counts, and a refusal for haste counts down until the next message may go.
+
+import { openAccount } from './account.js';
+import { h, iconButton } from './dom.js';
+import { number, t } from './i18n.js';
+import { session } from './session.js';
+
+const LIMIT = 500;
+const COUNT_FROM = 400;
+
+export class Composer {
+  #input = h('textarea', {
+    class: 'chat-input',
+    'data-testid': 'chat-input',
+    rows: 1,
+    dir: 'auto',
+    placeholder: t('chat.placeholder'),
+    'aria-label': t('chat.placeholder'),
+    autocomplete: 'off',
+    enterkeyhint: 'send',
+  });
+  #send = iconButton('send', t('chat.send'), { class: 'icon-button send', type: 'submit', 'data-testid': 'chat-send' });
+  #note = h('p', { class: 'composer-note', role: 'status', hidden: true });
+  #form;
+  #guest;
+  #until = 0;
+  #blocked = false;
+  #onSend;
+
+  constructor(onSend) {
+    this.#onSend = onSend;
+    this.#form = h('form', { class: 'composer-form', hidden: true }, this.#input, this.#send);
+    this.#guest = h(
+      'div',
+      { class: 'composer-guest', hidden: true },
+      h('button', { type: 'button', class: 'button block', onclick: () => openAccount('login') }, t('chat.log_in')),
+    );
+    this.element = h('div', { class: 'composer' }, this.#note, this.#form, this.#guest);
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#input.addEventListener('input', () => this.#refresh());
+    this.#input.addEventListener('keydown', (event) => {
+      // While a syllable is being composed, as Korean always is, Enter ends the syllable and not the message.
+      if (event.key !== 'Enter' || event.isComposing) return;
+      event.preventDefault();
+      this.#submit();
+    });
+    session.addEventListener('change', () => this.#refresh());
+    // Neither is shown until it is known which.
+    session.ready.then(() => this.#refresh());
+  }
+
+  /** No message before `ms` have passed. */
+  holdFor(ms) {
+    this.#until = Date.now() + ms;
+    this.#countDown();
+  }
+
+  /** No message at all any more, and why. */
+  block(why) {
+    this.#blocked = true;
+    this.#say(why);
+    this.#refresh();
+  }
+
+  unblock() {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.#refresh();
+  }
+
+  #submit() {
+    const text = this.#input.value.replace(/\s+/g, ' ').trim();
+    if (text === '' || this.#send.disabled) return;
+    this.#onSend(text);
+    this.#input.value = '';
+    this.#refresh();
+    this.#input.focus();
+  }
+
+  #countDown() {
+    const left = this.#until - Date.now();
+    if (left > 0) setTimeout(() => this.#countDown(), Math.min(left, 250));
+    this.#refresh();
+  }
+
+  #refresh() {
+    const signedIn = session.account !== null;
+    this.#form.hidden = !signedIn;
+    this.#guest.hidden = signedIn;
+    const length = Array.from(this.#input.value).length;
+    const left = this.#until - Date.now();
+    this.#send.disabled = length > LIMIT || left > 0 || this.#blocked;
+    this.#input.disabled = this.#blocked;
+    this.#grow();
+    if (this.#blocked) return;
+    if (left > 0) this.#say(t('chat.wait', { seconds: Math.ceil(left / 1000) }));
+    else if (length > COUNT_FROM) this.#say(`${number(length)}/${number(LIMIT)}`, length > LIMIT);
+    else this.#say(null);
+  }
+
+  // One line that grows with its text; the stylesheet sets where it stops.
+  #grow() {
+    this.#input.style.height = 'auto';
+    if (this.#input.value) this.#input.style.height = `${this.#input.scrollHeight}px`;
+  }
+
+  #say(text, bad = false) {
+    this.#note.hidden = !text;
+    this.#note.classList.toggle('bad', bad);
+    if (this.#note.textContent !== (text ?? '')) this.#note.textContent = text ?? '';
+  }
+}

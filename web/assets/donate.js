@@ -1,0 +1,140 @@
+// Donating: amount, message, balance; topping up without leaving when it is not enough; the receipt.
+
+import { api } from './api.js';
+import { Attempt } from './attempt.js';
+import { openDialog } from './dialog.js';
+import { h, icon } from './dom.js';
+import { faultLine, field, onSubmit, tellFault } from './form.js';
+import { date, points, t } from './i18n.js';
+import { openAccount } from './account.js';
+import { session } from './session.js';
+import { presets, topUpForm, wallet } from './wallet.js';
+
+const AMOUNTS = [1000, 3000, 5000, 10_000, 50_000];
+const MESSAGE_LIMIT = 500;
+
+// Per room and beyond the dialog: closing it while an answer is lost must not turn the next try into a second donation.
+const unsettled = new Map();
+
+export function openDonate({ room, name }) {
+  if (!session.account) {
+    openAccount('signup');
+    return;
+  }
+  const body = h('div', null);
+  const dialog = openDialog(t('donate.title', { name }), body);
+  wallet.load().catch(() => null);
+  body.append(donateForm(room, name, (receipt) => body.replaceChildren(receiptOf(receipt, name, () => dialog.close()))));
+}
+
+function donateForm(room, name, done) {
+  const { attempt, given } = unsettled.get(room) ?? { attempt: new Attempt(), given: null };
+  const amount = h('input', {
+    id: 'donate-amount',
+    'data-testid': 'donate-amount',
+    type: 'number',
+    inputmode: 'numeric',
+    min: 1,
+    step: 1,
+    required: true,
+    value: given?.amount ?? AMOUNTS[0],
+  });
+  const message = h('textarea', { id: 'donate-message', 'data-testid': 'donate-message', rows: 3, dir: 'auto', value: given?.message ?? '' });
+  const count = h('span', { class: 'count' });
+  const balance = h('strong', { 'data-testid': 'donate-balance' });
+  const submit = h('button', { class: 'button primary block', 'data-testid': 'donate-submit' });
+  const line = faultLine();
+  const choices = presets(amount, AMOUNTS);
+  const shortfall = h('section', { class: 'shortfall', hidden: true });
+  const form = h(
+    'form',
+    { class: 'stack' },
+    choices,
+    field(t('amount'), amount),
+    field([t('donate.message'), ' ', count], message),
+    h('p', { class: 'balance-line' }, t('wallet.balance'), ' ', balance),
+    line,
+    submit,
+  );
+  const root = h('div', { class: 'stack' }, form, shortfall);
+
+  function refresh() {
+    const length = Array.from(message.value).length;
+    count.textContent = `${length}/${MESSAGE_LIMIT}`;
+    message.setCustomValidity(length > MESSAGE_LIMIT ? t('donate.too_long') : '');
+    balance.textContent = wallet.balance === null ? '–' : points(wallet.balance);
+    amount.readOnly = message.readOnly = attempt.open;
+    choices.hidden = attempt.open;
+    if (form.getAttribute('aria-busy') === 'true') submit.textContent = t('donate.sending');
+    else if (attempt.open) submit.textContent = t('donate.again');
+    else submit.textContent = t('donate.give', { amount: points(Number(amount.value) || 0) });
+  }
+
+  function offerTopUp() {
+    const missing = Math.max(1, Number(amount.value) - (wallet.balance ?? 0));
+    shortfall.hidden = false;
+    shortfall.replaceChildren(
+      h('h3', null, t('donate.short', { amount: points(missing) })),
+      topUpForm(missing, () => {
+        shortfall.hidden = true;
+        shortfall.replaceChildren();
+        tellFault(line, null);
+        submit.focus();
+      }),
+    );
+    shortfall.scrollIntoView({ block: 'nearest' });
+  }
+
+  onSubmit(form, line, async () => {
+    const donation = { amount: Number(amount.value), message: message.value.trim() };
+    if (!attempt.open && wallet.balance !== null && wallet.balance < donation.amount) {
+      offerTopUp();
+      return;
+    }
+    unsettled.set(room, { attempt, given: donation });
+    const answer = attempt.run((key) => api.donate(room, donation, key));
+    refresh();
+    try {
+      const receipt = await answer;
+      wallet.set(receipt.balance);
+      done(receipt);
+    } catch (problem) {
+      if (problem.code === 'insufficient_balance') {
+        await wallet.load().catch(() => null);
+        offerTopUp();
+      }
+      throw problem;
+    } finally {
+      if (!attempt.open) unsettled.delete(room);
+    }
+  });
+  // The busy mark changes after the work is over, so the button's words follow the mark and not the work.
+  new MutationObserver(refresh).observe(form, { attributeFilter: ['aria-busy'] });
+  form.addEventListener('input', refresh);
+  wallet.addEventListener('change', refresh);
+  if (attempt.open) tellFault(line, t('error.network'));
+  refresh();
+  return root;
+}
+
+function receiptOf(receipt, name, close) {
+  const row = (label, value) => [h('dt', null, label), h('dd', { dir: 'auto' }, value)];
+  const again = h('button', { type: 'button', class: 'button primary block', onclick: close }, t('done'));
+  queueMicrotask(() => again.focus());
+  return h(
+    'div',
+    { class: 'receipt stack', 'data-testid': 'donate-receipt', 'data-id': receipt.id },
+    h('div', { class: 'receipt-mark' }, icon('check')),
+    h('p', { class: 'receipt-title', role: 'status' }, t('donate.thanks', { name })),
+    h(
+      'dl',
+      null,
+      row(t('amount'), points(receipt.amount)),
+      receipt.message && row(t('donate.message'), receipt.message),
+      row(t('donate.at'), date(receipt.at)),
+      row(t('donate.number'), receipt.id),
+      row(t('wallet.balance'), points(receipt.balance)),
+    ),
+    again,
+  );
+}

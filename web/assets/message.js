@@ -1,0 +1,66 @@
+// One event of a room as one row of the chat. Events that have no row (viewer counts, settings) answer null.
+
+import { hue } from './avatar.js';
+import { h, icon } from './dom.js';
+import { clock, knows, points, t } from './i18n.js';
+import { linkify } from './linkify.js';
+
+const BADGES = ['streamer', 'moderator', 'operator'];
+
+export function rowOf(event) {
+  if (event.type === 'chat.message') return messageRow(event, 'sent');
+  if (event.type === 'donation.accepted') return donationRow(event);
+  if (event.type.startsWith('stream.') && knows(`event.${event.type}`)) return systemRow(t(`event.${event.type}`), event);
+  return null;
+}
+
+/** `state`: pending, sent or failed. */
+export function messageRow({ id, at, from, text, removed }, state) {
+  const row = h('div', { class: 'message', 'data-testid': 'message', 'data-state': state }, time(at), author(from), body(text, 'text'));
+  if (id) row.dataset.id = id;
+  if (removed) strike(row);
+  return row;
+}
+
+/** Takes a message's words away where it is shown. */
+export function strike(row) {
+  row.classList.add('removed');
+  row.querySelector('.text').replaceChildren(t('chat.removed'));
+}
+
+/** Says on a donation's card that it was given back. */
+export function markRefunded(card) {
+  card.classList.add('refunded');
+  card.querySelector('.donation-amount').append(' ', h('span', { class: 'donation-note' }, t('donate.refunded')));
+}
+
+function donationRow({ id, at, from, amount, message, donation, refunded }) {
+  const card = h(
+    'div',
+    { class: 'donation', 'data-testid': 'donation', 'data-id': id, 'data-donation': donation },
+    h('div', { class: 'donation-head' }, icon('lemon'), author(from), h('strong', { class: 'donation-amount' }, points(amount)), time(at)),
+    message && body(message, 'donation-message'),
+  );
+  if (refunded) markRefunded(card);
+  return card;
+}
+
+function systemRow(text, { id, at }) {
+  return h('div', { class: 'system', 'data-id': id }, h('span', null, text), time(at));
+}
+
+function time(at) {
+  return h('time', { datetime: at }, clock(at));
+}
+
+function author({ name, roles = [] }) {
+  const element = h('bdi', { class: 'author' }, name);
+  element.style.setProperty('--hue', hue(name));
+  const badges = BADGES.filter((role) => roles.includes(role)).map((role) => h('span', { class: `badge ${role}` }, t(`role.${role}`)));
+  return h('span', { class: 'from' }, badges, element);
+}
+
+// Isolated, so that right-to-left marks in a text can turn nothing around but itself.
+function body(text, name) {
+  return h('bdi', { class: name, dir: 'auto' }, linkify(text));
+}

@@ -1,0 +1,48 @@
+// The top donors of a channel, read when shown and after every donation while shown.
+
+import { api, explain } from './api.js';
+import { avatar } from './avatar.js';
+import { h } from './dom.js';
+import { number, points, t } from './i18n.js';
+
+const REFRESH_MS = 2_000;
+
+export function rankList(room) {
+  let pause = 0;
+  const list = h('ol', { class: 'rank' });
+  const note = h('p', { class: 'nothing' });
+  const element = h('div', { class: 'panel-scroll' }, list, note);
+
+  async function load() {
+    try {
+      const { rank } = await api.rank(room);
+      list.replaceChildren(...rank.map(line));
+      note.textContent = rank.length === 0 ? t('rank.empty') : '';
+    } catch (fault) {
+      note.textContent = explain(fault);
+    }
+  }
+
+  /** After a donation: at most one reading in a while, however many there are, and none while nobody looks. */
+  function refresh() {
+    if (element.checkVisibility()) pause ||= setTimeout(reload, REFRESH_MS);
+  }
+
+  function reload() {
+    pause = 0;
+    load();
+  }
+
+  return { element, load, refresh };
+}
+
+function line({ rank, name, total, count }) {
+  return h(
+    'li',
+    { 'data-rank': rank },
+    h('span', { class: 'rank-place' }, number(rank)),
+    avatar(name),
+    h('bdi', { class: 'rank-name' }, name),
+    h('span', { class: 'rank-total' }, h('strong', null, points(total)), h('span', null, t('rank.times', { n: count }))),
+  );
+}

@@ -1,0 +1,139 @@
+// The chat's scrolling list. Rows are made at most once a frame and only so many are kept, so that a torrent of messages
+// costs what the screen can show. While one has scrolled up nothing moves: rows wait, and a pill counts them.
+
+import { h, icon } from './dom.js';
+import { t } from './i18n.js';
+import { markRefunded, rowOf, strike } from './message.js';
+
+const CAP = 400;
+const NEAR_PX = 48;
+const ANNOUNCE_MS = 4_000;
+
+export class Timeline {
+  #rows = h('div', { class: 'rows' });
+  /** Own messages that have no event yet stand below all others. */
+  outbox = h('div', { class: 'rows' });
+  #scroller;
+  #pill;
+  #announcer = h('div', { class: 'offscreen', 'aria-live': 'polite' });
+  #queue = [];
+  #frame = 0;
+  #following = true;
+  #top = 0;
+  #unread = 0;
+  #unheard = [];
+  #announcing = 0;
+
+  constructor() {
+    // A log that announces every row would never stop talking in a busy room, so a separate region sums up.
+    this.#scroller = h('div', { class: 'scroller', role: 'log', 'aria-live': 'off', 'aria-label': t('chat.title'), tabindex: 0 }, this.#rows, this.outbox);
+    this.#pill = h('button', { type: 'button', class: 'pill', hidden: true, 'data-testid': 'unread', onclick: () => this.follow() });
+    this.element = h('div', { class: 'timeline' }, this.#scroller, this.#pill, this.#announcer);
+    this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    new ResizeObserver(() => this.#following && this.#toBottom()).observe(this.#scroller);
+  }
+
+  /** Adds events in the room's order. `row`, when given, is an element that already shows one of them. */
+  add(event, row = null) {
+    this.#queue.push({ event, row });
+    // Only the newest can still be shown; this also bounds a tab that nobody looks at, where no frame comes.
+    if (this.#queue.length > CAP * 2) this.#skip(this.#queue.length - CAP);
+    // What was taken away goes at once, also while everything else waits.
+    if (event.type === 'chat.deleted') this.#amend(event, this.element);
+    if (!this.#following && (event.type === 'chat.message' || event.type === 'donation.accepted')) this.#unread += 1;
+    this.#frame ||= requestAnimationFrame(() => this.#flush());
+  }
+
+  /** Puts an own message at the foot. */
+  addPending(row) {
+    this.outbox.append(row);
+    this.follow();
+  }
+
+  clear() {
+    this.#skip(this.#queue.length);
+    this.#unread = 0;
+    this.#rows.replaceChildren();
+    this.follow();
+  }
+
+  /** Back to the newest. */
+  follow() {
+    this.#following = true;
+    this.#frame ||= requestAnimationFrame(() => this.#flush());
+  }
+
+  #flush() {
+    this.#frame = 0;
+    if (!this.#following) {
+      this.#showPill();
+      return;
+    }
+    this.#unread = 0;
+    this.#showPill();
+    if (this.#queue.length > CAP) this.#skip(this.#queue.length - CAP);
+    const queue = this.#queue;
+    this.#queue = [];
+    const fragment = document.createDocumentFragment();
+    for (const { event, row } of queue) {
+      this.#amend(event, fragment);
+      const made = row ?? rowOf(event);
+      if (!made) continue;
+      fragment.append(made);
+      this.#hear(event);
+    }
+    const surplus = this.#rows.childElementCount + fragment.childElementCount - CAP;
+    for (let left = surplus; left > 0 && this.#rows.firstChild; left -= 1) this.#rows.firstChild.remove();
+    this.#rows.append(fragment);
+    this.#toBottom();
+  }
+
+  /** Drops the oldest `count` of those that wait; an own row among them leaves the foot as well. */
+  #skip(count) {
+    for (const { row } of this.#queue.splice(0, count)) row?.remove();
+  }
+
+  /** Events that change an earlier row, be it on the page or on its way there in `fragment`. */
+  #amend(event, fragment) {
+    const find = (selector) => fragment.querySelector(selector) ?? this.element.querySelector(selector);
+    if (event.type === 'chat.deleted') {
+      const row = find(`.message[data-id="${CSS.escape(event.message)}"]`);
+      if (row) strike(row);
+    } else if (event.type === 'donation.refunded') {
+      const card = find(`.donation[data-donation="${CSS.escape(event.donation)}"]:not(.refunded)`);
+      if (card) markRefunded(card);
+    }
+  }
+
+  #toBottom() {
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#top = this.#scroller.scrollTop;
+  }
+
+  // Only going up stops the following: growing content also leaves a distance to the foot, but never moves up.
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    const near = scrollHeight - scrollTop - clientHeight < NEAR_PX;
+    if (near && !this.#following) this.follow();
+    else if (!near && scrollTop < this.#top - 2) this.#following = false;
+    this.#top = scrollTop;
+  }
+
+  #showPill() {
+    this.#pill.hidden = this.#following;
+    if (this.#following) return;
+    this.#pill.replaceChildren(icon('down'), this.#unread ? t('chat.unread', { n: this.#unread }) : t('chat.latest'));
+  }
+
+  #hear(event) {
+    if (event.type !== 'chat.message' && event.type !== 'donation.accepted') return;
+    this.#unheard.push(event);
+    this.#announcing ||= setTimeout(() => {
+      const last = this.#unheard.at(-1);
+      const said = last.type === 'chat.message' ? `${last.from.name}: ${last.text}` : t('chat.donated', { name: last.from.name, amount: last.amount });
+      this.#announcer.textContent = this.#unheard.length > 1 ? `${t('chat.unread', { n: this.#unheard.length })}. ${said}` : said;
+      this.#unheard = [];
+      this.#announcing = 0;
+    }, ANNOUNCE_MS);
+  }
+}
