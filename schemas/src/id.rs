@@ -81,7 +81,7 @@ id! {
 }
 
 /// A room: the lower-case name of the account whose channel it is, as it stands in the address bar.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(String);
 
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,13 @@ impl FromStr for RoomId {
             return Err(BadName);
         }
         Ok(RoomId(name.to_ascii_lowercase()))
+    }
+}
+
+// Avro's serializer takes a derived newtype for a record of one field.
+impl Serialize for RoomId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

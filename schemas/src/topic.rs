@@ -3,14 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A topic. Its name in Kafka is the deployment's prefix (`lemonair.` by default) and [`Topic::name`].
 ///
 /// All have the same number of partitions and the same partitioner, so a room has one and the same
 /// partition number in `chat`, `donations` and `streams`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// What is said in rooms. Keyed by room.
     Chat,
@@ -105,5 +104,20 @@ impl FromStr for Topic {
             .into_iter()
             .find(|topic| topic.name() == short)
             .ok_or_else(|| UnknownTopic(name.to_owned()))
+    }
+}
+
+// A string in Avro too, not one of its enums: a new topic then changes no schema.
+impl Serialize for Topic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Topic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Topic, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
