@@ -4,7 +4,6 @@
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-export RUSTDOCFLAGS := -D warnings
 
 scripts := stack/stack stack/test .ci/run
 
@@ -28,7 +27,7 @@ bench: ## run the benchmarks
 check: ## formatting, lints, documentation, licences, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo doc --no-deps --workspace
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo "skipped: licences and sources (install with: cargo install --locked cargo-deny)"; fi
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(scripts); \

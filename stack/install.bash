@@ -59,10 +59,12 @@ fetch_jars() (
     say "jars: fetching Kafka and the schema registry (150 MB)"
     rm -rf "$lib.new"
     mkdir -p "$lib.new/registry"
-    mvn --batch-mode --quiet --strict-checksums -f "$root/stack/pom.xml" -Dlib="$lib.new" initialize >&2 ||
+    if ! mvn --batch-mode --quiet --strict-checksums -f "$root/stack/pom.xml" -Dlib="$lib.new" initialize >"$lib.new/log" 2>&1; then
+        cat "$lib.new/log" >&2
         die "Maven could not fetch the jars; can it reach its repository?"
+    fi
     tar -xzf "$lib.new/registry.tar.gz" -C "$lib.new/registry"
-    rm "$lib.new/registry.tar.gz"
+    rm "$lib.new/registry.tar.gz" "$lib.new/log"
     cp "$root/stack/pom.xml" "$lib.new/pom.xml"
     rm -rf "$lib"
     mv "$lib.new" "$lib"

@@ -5,23 +5,31 @@
 java_options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -XX:+ExitOnOutOfMemoryError)
 
 prepare_kafka() {
-    local text id
-    mkdir -p "$home/kafka"
+    local id
+    if [[ ! -e $home/kafka/data ]]; then
+        # Laid out beside its place, and moved there when it is whole.
+        rm -rf "$home/kafka/new"
+        kafka_properties "$home/kafka/new"
+        id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab') # as Kafka writes a random id, but with no dash in front
+        java "${java_options[@]}" -cp "$lib/kafka/*" kafka.tools.StorageTool \
+            format --cluster-id "${id%==}" --config "$home/kafka/server.properties" >"$home/logs/kafka.log" 2>&1 ||
+            { last_words kafka; die "Kafka could not lay out its data folder"; }
+        mv "$home/kafka/new" "$home/kafka/data"
+    fi
+    kafka_properties "$home/kafka/data"
+}
+
+kafka_properties() { # DATA FOLDER
+    local text
     text=$(<"$root/stack/server.properties")
     text=${text//@kafka_port@/${port[kafka]}}
     text=${text//@controller_port@/${port[controller]}}
-    text=${text//@data@/"$home/kafka/data"}
+    text=${text//@data@/"$1"}
     printf '%s\n' "$text" >"$home/kafka/server.properties"
-
-    if [[ -e $home/kafka/data/meta.properties ]]; then return; fi
-    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab') # Kafka's own way to write a random id, but for a dash in front
-    java "${java_options[@]}" -cp "$lib/kafka/*" kafka.tools.StorageTool \
-        format --cluster-id "${id%==}" --config "$home/kafka/server.properties" >"$home/logs/kafka.log" 2>&1 ||
-        { last_words kafka; die "Kafka could not lay out its data folder"; }
 }
 
 start_kafka() {
-    launch kafka java -Xms256m -Xmx512m "${java_options[@]}" "$(mark kafka)" -Dlog4j2.level=INFO \
+    launch kafka java -Xms256m -Xmx512m "${java_options[@]}" "$(mark kafka)" -Djava.io.tmpdir="$home/kafka/tmp" -Dlog4j2.level=INFO \
         -cp "$lib/kafka/*" kafka.Kafka "$home/kafka/server.properties"
 }
 

@@ -19,13 +19,15 @@ prepare_mariadb() {
     local -a user=()
     if [[ $EUID == 0 ]]; then user=(--user="$(mariadb_user)"); fi
 
-    if [[ ! -e $home/mariadb/laid-out ]]; then
-        rm -rf "$home/mariadb"
-        mkdir "$home/mariadb"
-        mariadb-install-db --no-defaults --datadir="$home/mariadb" "${user[@]}" --skip-test-db --skip-name-resolve \
-            --auth-root-authentication-method=socket >"$home/logs/mariadb.log" 2>&1 ||
+    if [[ ! -e $home/mariadb/data ]]; then
+        # Laid out beside its place, and moved there when it is whole.
+        rm -rf "$home/mariadb/new"
+        mkdir "$home/mariadb/new"
+        if [[ $EUID == 0 ]]; then chown -R "$(mariadb_user):" "$home/mariadb"; fi
+        TMPDIR=$home/mariadb/tmp mariadb-install-db --no-defaults --datadir="$home/mariadb/new" "${user[@]}" --skip-test-db \
+            --skip-name-resolve --auth-root-authentication-method=socket >"$home/logs/mariadb.log" 2>&1 ||
             { last_words mariadb; die "MariaDB could not lay out its data folder"; }
-        touch "$home/mariadb/laid-out"
+        mv "$home/mariadb/new" "$home/mariadb/data"
     fi
 
     password=$(mariadb_password)
@@ -57,6 +59,7 @@ start_mariadb() {
     local -a user=()
     if [[ $EUID == 0 ]]; then user=(--user="$(mariadb_user)"); fi
     launch mariadb mariadbd --no-defaults "$(mark mariadb)" "${user[@]}" --init-file="$home/mariadb/init.sql" \
+        --tmpdir="$home/mariadb/tmp" \
         --bind-address=127.0.0.1 --port="${port[mariadb]}" --socket=mariadb.sock --skip-name-resolve --skip-ssl \
         --character-set-server=utf8mb4 --collation-server=utf8mb4_bin --default-time-zone=+00:00 \
         --innodb-flush-log-at-trx-commit=1 --innodb-buffer-pool-size=256M --max-connections=200

@@ -4,7 +4,7 @@
 # It keeps its schemas in Kafka, so ids and the records that bear them are lost or saved together, whatever becomes of MySQL.
 # The journal is short and is read in full on each start; snapshots of it would only be files to lose.
 start_registry() {
-    launch registry java -Xms64m -Xmx256m "${java_options[@]}" "$(mark registry)" \
+    launch registry java -Xms64m -Xmx256m "${java_options[@]}" "$(mark registry)" -Djava.io.tmpdir="$home/registry/tmp" \
         -Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="${port[registry]}" -Dquarkus.http.access-log.enabled=false \
         -Dapicurio.storage.kind=kafkasql -Dapicurio.kafkasql.bootstrap.servers="$(kafka_brokers)" \
         -Dapicurio.kafkasql.topic=lemonair-schemas -Dapicurio.kafkasql.snapshots.topic=lemonair-schemas-snapshots \
@@ -15,7 +15,7 @@ start_registry() {
         -jar "$lib"/registry/apicurio-registry-app-*-runner.jar
 }
 
-prepare_registry() { mkdir -p "$home/registry"; }
+prepare_registry() { :; } # its topics are all that it has
 
 # It is ready once the journal was read; before that it would deny schemas that it has.
 registry_answers() { registry_says_yes GET /health/ready && registry_says_yes GET /apis/ccompat/v7/subjects; }
