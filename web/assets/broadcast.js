@@ -5,9 +5,11 @@ const STEPS = {
   'stream.interrupted': () => ({ interrupted: true }),
   'stream.resumed': () => ({ interrupted: false }),
   'stream.ended': () => ({ live: false, interrupted: false }),
+  // What the room says of itself outweighs what its history, which may be cut, lets one think.
+  joined: ({ live }) => (live === false ? { live: false, interrupted: false } : live && { live }),
 };
 
-/** The channel after `events`; the same object when none of them changed it. History ends at today, so all of it counts. */
+/** The channel after `events`; the same object when none of them changed whether and how it is live. */
 export function after(channel, events) {
   const next = { ...channel };
   for (const event of events) Object.assign(next, STEPS[event.type]?.(event));

@@ -26,7 +26,7 @@ export class Chat {
   #outbox = new Map();
   #heard;
 
-  /** `heard` gets the room's events, each once, in order and as they came together; after a join also its viewer count. */
+  /** `heard` gets the room's events, each once, in order and as they came together; after a join also `viewers` and `joined`. */
   constructor(room, heard) {
     this.#room = room;
     this.#heard = heard;
@@ -46,8 +46,8 @@ export class Chat {
 
   #joined(frame) {
     if (frame.recovered === false && this.#log.cursor) this.#reload();
-    this.#take(frame);
-    this.#heard([{ type: 'viewers', count: frame.viewers }]);
+    // In one batch with the history, so that a broadcast which that began and ended is never acted upon.
+    this.#take(frame, [{ type: 'viewers', count: frame.viewers }, { type: 'joined', live: frame.live }]);
     // After the gap, so that a message whose ack got lost is not sent again when its event is there already.
     for (const waiting of this.#outbox.values()) {
       if (waiting.row.dataset.state !== 'pending') continue;
@@ -56,10 +56,10 @@ export class Chat {
     }
   }
 
-  #take({ events, cursor }) {
+  #take({ events, cursor }, more = []) {
     const fresh = this.#log.take(events, cursor);
     for (const event of fresh) this.#timeline.add(event, this.#own(event));
-    this.#heard(fresh);
+    this.#heard([...fresh, ...more]);
   }
 
   /** The row that already shows `event` because it was written here. Others can copy a nonce, but not be its author. */

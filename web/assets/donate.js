@@ -70,14 +70,21 @@ function donateForm(room, name, done) {
     else submit.textContent = t('donate.give', { amount: points(Number(amount.value) || 0) });
   }
 
+  // One button leads on at a time: donating steps back while topping up is what has to come first.
+  function closeShortfall() {
+    shortfall.hidden = true;
+    shortfall.replaceChildren();
+    submit.classList.add('primary');
+  }
+
   function offerTopUp() {
     const missing = Math.max(1, Number(amount.value) - (wallet.balance ?? 0));
     shortfall.hidden = false;
+    submit.classList.remove('primary');
     shortfall.replaceChildren(
       h('h3', null, t('donate.short', { amount: points(missing) })),
-      topUpForm(missing, () => {
-        shortfall.hidden = true;
-        shortfall.replaceChildren();
+      topUpForm(missing, [], () => {
+        closeShortfall();
         tellFault(line, null);
         submit.focus();
       }),
@@ -111,6 +118,7 @@ function donateForm(room, name, done) {
   // The busy mark changes after the work is over, so the button's words follow the mark and not the work.
   new MutationObserver(refresh).observe(form, { attributeFilter: ['aria-busy'] });
   form.addEventListener('input', refresh);
+  amount.addEventListener('input', closeShortfall);
   wallet.addEventListener('change', refresh);
   if (attempt.open) tellFault(line, t('error.network'));
   refresh();

@@ -30,7 +30,7 @@ export function showHeader({ onSearch = null } = {}) {
   const menu = h('div', { id: 'menu', class: 'menu', popover: 'auto' });
   document.querySelector('body > header').replaceChildren(
     h('a', { class: 'skip', href: '#main' }, t('header.skip')),
-    h('a', { class: 'brand', href: '/' }, h('img', { src: '/assets/logo.svg', alt: '', width: 28, height: 28 }), h('span', null, 'lemonair')),
+    h('a', { class: 'brand', href: '/', 'aria-label': 'Lemonair' }, h('img', { src: '/assets/logo.svg', alt: '', width: 28, height: 28 }), h('span', null, 'lemonair')),
     form,
     account,
     menu,

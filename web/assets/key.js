@@ -8,7 +8,7 @@ import { copy, toast } from './toast.js';
 
 /** The card, open until the first broadcast. A new key is in this page's memory only, and gone when it is left. */
 export async function keyCard(room) {
-  const known = await api.streamKey(room).catch(() => null);
+  const [known, past] = await Promise.all([api.streamKey(room).catch(() => null), api.streams(room, { limit: 1 }).catch(() => null)]);
   let server = known?.server ?? null;
   let prefix = known?.prefix ?? null;
   let created = known?.created_at ?? null;
@@ -18,7 +18,7 @@ export async function keyCard(room) {
   const body = h('div', { class: 'steps' });
   const summary = h('summary', null, h('h2', null, t('key.title')));
   const element = h('details', { class: 'surface key-card' }, summary, body);
-  element.open = prefix === null;
+  element.open = prefix === null || past?.streams.length === 0;
   draw();
 
   function draw() {

@@ -15,6 +15,7 @@ export class Timeline {
   outbox = h('div', { class: 'rows' });
   #scroller;
   #pill;
+  #empty = h('p', { class: 'nothing chat-empty' }, t('chat.empty'));
   #announcer = h('div', { class: 'offscreen', 'aria-live': 'polite' });
   #queue = [];
   #frame = 0;
@@ -28,7 +29,7 @@ export class Timeline {
     // A log that announces every row would never stop talking in a busy room, so a separate region sums up.
     this.#scroller = h('div', { class: 'scroller', role: 'log', 'aria-live': 'off', 'aria-label': t('chat.title'), tabindex: 0 }, this.#rows, this.outbox);
     this.#pill = h('button', { type: 'button', class: 'pill', hidden: true, 'data-testid': 'unread', onclick: () => this.follow() });
-    this.element = h('div', { class: 'timeline' }, this.#scroller, this.#pill, this.#announcer);
+    this.element = h('div', { class: 'timeline' }, this.#scroller, this.#empty, this.#pill, this.#announcer);
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#following && this.#toBottom()).observe(this.#scroller);
   }
@@ -85,6 +86,7 @@ export class Timeline {
     const surplus = this.#rows.childElementCount + fragment.childElementCount - CAP;
     for (let left = surplus; left > 0 && this.#rows.firstChild; left -= 1) this.#rows.firstChild.remove();
     this.#rows.append(fragment);
+    this.#empty.hidden = this.#rows.childElementCount + this.outbox.childElementCount > 0;
     this.#toBottom();
   }
 

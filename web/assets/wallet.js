@@ -53,8 +53,8 @@ export function presets(input, amounts) {
   return h('div', { class: 'presets', role: 'group', 'aria-label': t('amount') }, buttons);
 }
 
-/** The form alone, so that the donate dialog can show it inline; `done` gets the new balance. */
-export function topUpForm(amount, done) {
+/** The form alone, so that the donate dialog can show it inline, there without `choices`. */
+export function topUpForm(amount, choices, done) {
   const attempt = new Attempt();
   const input = h('input', {
     id: 'topup-amount',
@@ -71,7 +71,7 @@ export function topUpForm(amount, done) {
   const form = h(
     'form',
     { class: 'stack' },
-    presets(input, AMOUNTS),
+    choices.length > 0 && presets(input, choices),
     field(t('amount'), input, t('wallet.sandbox')),
     line,
     h('button', { class: 'button primary block', 'data-testid': 'topup-submit' }, t('wallet.top_up')),
@@ -83,7 +83,7 @@ export function topUpForm(amount, done) {
       const { balance } = await attempt.run((key) => api.topUp(sum, key));
       wallet.set(balance);
       toast(t('wallet.topped_up', { amount: points(sum) }));
-      done(balance);
+      done();
     } finally {
       input.readOnly = attempt.open;
     }
@@ -94,6 +94,6 @@ export function topUpForm(amount, done) {
 export function openTopUp() {
   const dialog = openDialog(t('wallet.top_up'), [
     h('p', { class: 'balance-line' }, t('wallet.balance'), ' ', h('strong', null, wallet.balance === null ? '–' : points(wallet.balance))),
-    topUpForm(AMOUNTS[1], () => dialog.close()),
+    topUpForm(AMOUNTS[1], AMOUNTS, () => dialog.close()),
   ]);
 }

@@ -93,7 +93,7 @@ function draw() {
 function drawActions() {
   const mine = channel.you?.owner ?? session.account?.name.toLowerCase() === room;
   const following = channel.you?.following ?? false;
-  const share = iconButton('link', t('watch.share'), { onclick: () => copy(location.href, t('watch.shared')) });
+  const share = iconButton('link', t('watch.share'), { class: 'icon-button share', onclick: () => copy(location.href, t('watch.shared')) });
   if (mine) {
     actions.replaceChildren(h('a', { class: 'button', href: '/studio' }, icon('broadcast'), t('watch.to_studio')), share);
     return;

@@ -83,6 +83,7 @@ export default {
 
   'chat.title': 'Chat',
   'chat.placeholder': 'Say something',
+  'chat.empty': 'Nobody has said anything yet.',
   'chat.send': 'Send',
   'chat.log_in': 'Log in to chat',
   'chat.unread': { one: '{n} new message', other: '{n} new messages' },

@@ -83,6 +83,7 @@ export default {
 
   'chat.title': '채팅',
   'chat.placeholder': '메시지 보내기',
+  'chat.empty': '아직 아무도 말하지 않았어요.',
   'chat.send': '보내기',
   'chat.log_in': '로그인하고 채팅하기',
   'chat.unread': { other: '새 메시지 {n}개' },
