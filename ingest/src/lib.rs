@@ -1,0 +1,256 @@
+//! What streamers reach: RTMP in, HLS out, and the life of a broadcast.
+//!
+//! The way of a frame: [`server`] reads it from a socket, [`rtmp`] finds the message, [`flv`] the
+//! access unit, [`packager`] puts it into a fragment ([`fmp4`]), [`hls`] lists the segment, and
+//! [`http`] serves it. The way of a broadcast: [`room`] asks [`broadcast`] what an arrival or
+//! departure means, and tells the topic.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`rtmp`] | the protocol, without I/O |
+//! | [`server`] | its sockets, limits and time-outs |
+//! | [`tries`] | failed keys by address |
+//! | [`flv`], [`codec`], [`clock`] | tags, headers and timestamps into access units |
+//! | [`packager`], [`fmp4`] | access units into fragments and segments |
+//! | [`hls`], [`feed`], [`http`] | the window, its sharing, its serving |
+//! | [`thumbnail`] | one current picture a broadcast |
+//! | [`broadcast`], [`room`], [`publisher`] | started, interrupted, resumed, ended |
+
+// What knows neither sockets nor time can be used, measured and fuzzed from outside.
+pub mod broadcast;
+pub mod codec;
+pub mod flv;
+pub mod fmp4;
+pub mod hls;
+pub mod packager;
+pub mod rtmp;
+
+mod clock;
+mod feed;
+mod http;
+mod identity;
+mod publisher;
+mod room;
+mod server;
+mod thumbnail;
+mod tries;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use futures::future::BoxFuture;
+use lemonair_schemas::{EventId, RoomId, Timestamp};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use broadcast::{Reason, What};
+pub use thumbnail::Settings as ThumbnailSettings;
+
+use room::Rooms;
+use server::Server;
+use tries::Tries;
+
+/// Settings, with defaults for one machine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Holds this ingest's id. `.lemonair/ingest`.
+    pub data: PathBuf,
+    /// Base URL at which gateways reach [`Ingest::router`]. `http://127.0.0.1:8080`.
+    pub origin: String,
+    /// The first part of the path in the RTMP URL. `live`.
+    pub app: String,
+    /// Connections at once; more are closed at once. 1000.
+    pub connections: usize,
+    /// From connecting to publishing. 10 s.
+    pub handshake: Duration,
+    /// A publisher that sends no media for so long is cut off. 10 s.
+    pub idle: Duration,
+    /// How long a broadcast waits for a publisher whose line dropped. 60 s.
+    pub grace: Duration,
+    /// How long the picture of a broadcast that ended can still be had. 30 s.
+    pub linger: Duration,
+    /// From the signal to stop until events that no broker took are given up. 10 s.
+    pub shutdown: Duration,
+    /// The largest message, which is the largest frame. 8 MiB.
+    pub max_message: usize,
+    /// Wrong keys a minute from one address. 10.
+    pub failed_tries: u32,
+    /// Segments of 2 s, cut at 10 s or 16 MiB if there is no key frame, in fragments of 1/3 s.
+    pub cut: packager::Cut,
+    /// 10 segments listed, 5 more kept, 64 MiB in all.
+    pub hls: hls::Settings,
+    /// Every 10 s, 640 pixels wide, by `ffmpeg`, 2 at once, 5 s each.
+    pub thumbnails: ThumbnailSettings,
+}
+
+/// Keys, events and memory: what ingest needs of the rest of the system.
+///
+/// Each call may fail for a while. Lookups are then refused to the publisher; events are tried again
+/// until they are in.
+pub trait Backstage: fmt::Debug + Send + Sync + 'static {
+    /// The room that this stream key publishes to.
+    fn room_of<'a>(
+        &'a self,
+        stream_key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RoomId>, BackstageError>>;
+
+    /// Returns when the topic holds the event. Called again with the same event after an error.
+    fn append(&self, event: Lifecycle) -> BoxFuture<'_, Result<(), BackstageError>>;
+
+    /// Broadcasts that were started by this ingest and not ended, as of everything appended so far.
+    fn left_open<'a>(
+        &'a self,
+        ingest: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<OpenBroadcast>, BackstageError>>;
+}
+
+pub type BackstageError = anyhow::Error;
+
+/// Something happened to a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Of the event. For [`What::Started`] it is the broadcast's id.
+    pub id: EventId,
+    pub at: Timestamp,
+    pub room: RoomId,
+    pub stream: EventId,
+    pub what: What,
+    /// Where gateways get the picture.
+    pub origin: String,
+    /// Which ingest carries it.
+    pub ingest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBroadcast {
+    pub room: RoomId,
+    pub stream: EventId,
+}
+
+/// Why a publisher is not let in, in words for the streamer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("no such stream key; copy it again from the studio")]
+    Key,
+    #[error("no such application; the server's address ends in /live")]
+    App,
+    #[error("too many wrong stream keys; wait a minute")]
+    Tries,
+    #[error("the stream key cannot be checked now; try again soon")]
+    Unavailable,
+    #[error("the room is busy; try again soon")]
+    Busy,
+    #[error("the server is shutting down; try again soon")]
+    ShuttingDown,
+}
+
+/// Publishers in, pictures out.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    server: Arc<Server>,
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Config {
+        let target = Duration::from_secs(2);
+        Config {
+            data: ".lemonair/ingest".into(),
+            origin: "http://127.0.0.1:8080".to_owned(),
+            app: "live".to_owned(),
+            connections: 1000,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(10),
+            grace: Duration::from_secs(60),
+            linger: Duration::from_secs(30),
+            shutdown: Duration::from_secs(10),
+            max_message: 8 << 20,
+            failed_tries: 10,
+            cut: packager::Cut {
+                target,
+                longest: Duration::from_secs(10),
+                largest: 16 << 20,
+                fragment: Duration::from_millis(333),
+            },
+            hls: hls::Settings {
+                listed: 10,
+                kept: 5,
+                bytes: 64 << 20,
+                target,
+            },
+            thumbnails: ThumbnailSettings {
+                ffmpeg: "ffmpeg".into(),
+                interval: Duration::from_secs(10),
+                width: 640,
+                children: 2,
+                timeout: Duration::from_secs(5),
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Fails if the data folder cannot be used.
+    pub fn build(self, backstage: Arc<dyn Backstage>) -> io::Result<Ingest> {
+        let ingest = identity::load(&self.data)?;
+        let rooms = Arc::new(Rooms::new(self.clone(), ingest, Arc::clone(&backstage)));
+        let tries = Mutex::new(Tries::new(self.failed_tries));
+        Ok(Ingest {
+            server: Arc::new(Server {
+                config: self,
+                backstage,
+                rooms,
+                tries,
+            }),
+        })
+    }
+}
+
+// === impl Ingest ===
+
+impl Ingest {
+    /// Ends what an earlier run left open, then takes publishers until `shutdown`, and ends all
+    /// broadcasts before it returns.
+    pub async fn run(&self, listener: TcpListener, shutdown: CancellationToken) {
+        let recovered = tokio::select! {
+            () = self.server.rooms.recover() => true,
+            () = shutdown.cancelled() => false,
+        };
+        if !recovered {
+            return;
+        }
+        let connections = TaskTracker::new();
+        Arc::clone(&self.server)
+            .run(listener, shutdown, &connections)
+            .await;
+        self.server.rooms.close(self.server.config.shutdown).await;
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}` and `/thumbnails/{room}.jpg`.
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(&self.server.rooms))
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    fn as_str(self) -> &'static str {
+        match self {
+            Refused::Key => "key",
+            Refused::App => "app",
+            Refused::Tries => "tries",
+            Refused::Unavailable => "unavailable",
+            Refused::Busy => "busy",
+            Refused::ShuttingDown => "shutting_down",
+        }
+    }
+}

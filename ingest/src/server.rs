@@ -1,0 +1,324 @@
+//! The socket side of RTMP: one task a connection, with limits and time-outs. It decides nothing
+//! about the protocol.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broadcast::Farewell;
+use crate::publisher::{self, Publisher};
+use crate::room::Rooms;
+use crate::rtmp::{self, Output, Session, StreamKey};
+use crate::tries::Tries;
+use crate::{Backstage, Config, Refused};
+
+/// What connections share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) config: Config,
+    pub(crate) backstage: Arc<dyn Backstage>,
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) tries: Mutex<Tries>,
+}
+
+/// Bytes taken from a socket at once.
+const READ: usize = 32 * 1024;
+/// A publisher that does not take our few replies is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After the last word, how long the peer may take to close, so that it reads that word.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a connection ended other than by a goodbye.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the connection was closed")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("protocol error: {0}")]
+    Protocol(#[from] rtmp::Error),
+    #[error("no publish within {0:?}")]
+    Slow(Duration),
+    #[error("no media for {0:?}")]
+    Silent(Duration),
+    #[error("replies are not taken")]
+    Stuck,
+    #[error("dismissed: another publisher took over, or the server stops")]
+    Dismissed,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Publisher(#[from] publisher::Error),
+}
+
+struct Connection<'a> {
+    server: &'a Server,
+    stream: TcpStream,
+    peer: SocketAddr,
+    session: Session,
+    publisher: Option<Publisher>,
+    /// When the connection is given up: at first for want of a publish, then of media.
+    deadline: Instant,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Takes connections until `shutdown`, then waits for none of them.
+    pub(crate) async fn run(
+        self: Arc<Server>,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+        tasks: &TaskTracker,
+    ) {
+        let places = Arc::new(Semaphore::new(self.config.connections));
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, mostly: others will close.
+                    tracing::warn!("failed to accept a connection: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                refused("connections");
+                tracing::warn!(%peer, "connection refused: all {} places are taken", self.config.connections);
+                continue;
+            };
+            let server = Arc::clone(&self);
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                let gauge = metrics::gauge!("lemonair_ingest_connections");
+                gauge.increment(1.0);
+                server.serve(stream, peer, shutdown).await;
+                gauge.decrement(1.0);
+                drop(place);
+            });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
+        let keepalive = TcpKeepalive::new().with_time(self.config.idle);
+        let options = stream
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+        if let Err(error) = options {
+            tracing::debug!(%peer, "failed to set socket options: {error}");
+        }
+        let mut connection = Connection {
+            server: self,
+            stream,
+            peer,
+            session: Session::new(self.config.max_message),
+            publisher: None,
+            deadline: Instant::now() + self.config.handshake,
+        };
+        let outcome = connection.run(&shutdown).await;
+        let room = connection
+            .publisher
+            .as_ref()
+            .map(|publisher| publisher.room.clone());
+        match (outcome, room) {
+            (Ok(()), _) => {}
+            (Err(error), Some(room)) => tracing::info!(%peer, %room, "publisher cut off: {error}"),
+            (Err(error), None) => tracing::debug!(%peer, "connection ended: {error}"),
+        }
+        connection.close().await;
+    }
+}
+
+// === impl Connection ===
+
+impl Connection<'_> {
+    async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
+        loop {
+            let dismissed = self
+                .publisher
+                .as_ref()
+                .map(|publisher| publisher.dismissed.clone());
+            tokio::select! {
+                biased;
+                // Publishers are dismissed by their rooms, which shut down too.
+                () = dismissed_or(dismissed.as_ref(), shutdown) => {
+                    let outputs = self.session.stop("another publisher took over, or the server stops");
+                    self.obey(outputs).await?;
+                    return Err(Error::Dismissed);
+                }
+                readable = self.stream.readable() => readable?,
+                () = sleep_until(self.deadline) => {
+                    return Err(match self.publisher {
+                        Some(_) => Error::Silent(self.server.config.idle),
+                        None => Error::Slow(self.server.config.handshake),
+                    });
+                }
+            }
+            let outputs = match self.read() {
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                read => read?,
+            };
+            if self.obey(outputs).await? == Flow::Over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the socket holds, through the session. The buffer is on the stack, so that an idle
+    /// connection has none.
+    fn read(&mut self) -> Result<Vec<Output>, Error> {
+        let mut buffer = [0; READ];
+        let len = self.stream.try_read(&mut buffer)?;
+        if len == 0 {
+            return Err(Error::Closed);
+        }
+        metrics::counter!("lemonair_ingest_received_bytes_total").increment(len as u64);
+        Ok(self.session.handle(&buffer[..len])?)
+    }
+
+    async fn obey(&mut self, outputs: Vec<Output>) -> Result<Flow, Error> {
+        let mut outputs = std::collections::VecDeque::from(outputs);
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                Output::Write(bytes) => self.write(bytes).await?,
+                Output::Publish { app, key } => {
+                    let answer = match self.admit(&app, &key).await {
+                        Ok(publisher) => {
+                            self.publisher = Some(publisher);
+                            self.deadline = Instant::now() + self.server.config.idle;
+                            self.session.accept()?
+                        }
+                        Err(reason) => {
+                            refused(reason.as_str());
+                            tracing::info!(peer = %self.peer, "publisher refused: {reason}");
+                            self.session.reject(&reason.to_string())
+                        }
+                    };
+                    outputs.extend(answer);
+                }
+                Output::Media(media) => {
+                    let Some(publisher) = &mut self.publisher else {
+                        continue;
+                    };
+                    self.deadline = Instant::now() + self.server.config.idle;
+                    match publisher.media(&media) {
+                        Ok(()) => {}
+                        Err(error @ publisher::Error::Unsupported(_)) => {
+                            tracing::info!(room = %publisher.room, "publisher refused: {error}");
+                            refused("codec");
+                            self.leave(Farewell::Unsupported);
+                            outputs = self.session.stop(&error.to_string()).into();
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Output::Unpublish => {
+                    self.leave(Farewell::Unpublished);
+                    outputs.push_back(Output::Close);
+                }
+                Output::Close => return Ok(Flow::Over),
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn leave(&mut self, how: Farewell) {
+        if let Some(publisher) = self.publisher.take() {
+            publisher.leave(how);
+        }
+    }
+
+    /// Looks at the key; nothing of the stream is read meanwhile.
+    async fn admit(&self, app: &str, key: &StreamKey) -> Result<Publisher, Refused> {
+        let server = self.server;
+        let address = self.peer.ip();
+        if app != server.config.app {
+            return Err(Refused::App);
+        }
+        if !self.tries().may_try(address, Instant::now()) {
+            return Err(Refused::Tries);
+        }
+        let room = match timeout(server.config.handshake, server.backstage.room_of(&key.0)).await {
+            Ok(Ok(room)) => room,
+            Ok(Err(error)) => {
+                tracing::error!("failed to look up a stream key: {error:#}");
+                return Err(Refused::Unavailable);
+            }
+            Err(_) => return Err(Refused::Unavailable),
+        };
+        let Some(room) = room else {
+            self.tries().failed(address, Instant::now());
+            return Err(Refused::Key);
+        };
+        server.rooms.publish(&room).await
+    }
+
+    fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
+        self.server
+            .tries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        timeout(WRITE_TIMEOUT, self.stream.write_all(&bytes))
+            .await
+            .map_err(|_| Error::Stuck)??;
+        Ok(())
+    }
+
+    /// Lets the publisher go first, then gives the peer a moment to read our last word.
+    async fn close(self) {
+        drop(self.publisher);
+        let mut stream = self.stream;
+        let farewell = async {
+            stream.shutdown().await?;
+            loop {
+                stream.readable().await?;
+                match discard(&stream) {
+                    Ok(0) => return Ok(()),
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    _ => {}
+                }
+            }
+        };
+        let _: Result<io::Result<()>, _> = timeout(CLOSE_TIMEOUT, farewell).await;
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Flow {
+    On,
+    Over,
+}
+
+fn discard(stream: &TcpStream) -> io::Result<usize> {
+    let mut buffer = [0; READ];
+    stream.try_read(&mut buffer)
+}
+
+async fn dismissed_or(dismissed: Option<&CancellationToken>, shutdown: &CancellationToken) {
+    match dismissed {
+        Some(dismissed) => dismissed.cancelled().await,
+        None => shutdown.cancelled().await,
+    }
+}
+
+fn refused(cause: &'static str) {
+    metrics::counter!("lemonair_ingest_refused_total", "cause" => cause).increment(1);
+}

@@ -1,0 +1,425 @@
+//! Real encoders against a real ingest: what they publish can be watched, and the topic hears of it.
+
+mod stage;
+
+use std::time::Duration;
+
+use lemonair_ingest::{Config, OpenBroadcast, Reason, What};
+use lemonair_schemas::EventId;
+use stage::*;
+
+const STARTED: What = What::Started;
+const ENDED: What = What::Ended(Reason::Unpublished);
+
+/// Codecs, decoding times and errors of what can be watched now.
+async fn check_media(stage: &Stage, streams: &str, seconds: std::ops::Range<f64>) {
+    let url = stage.playlist();
+    assert_eq!(
+        probe_streams(&["-show_entries", "stream=codec_name,width,height", &url]).await,
+        streams
+    );
+    let duration = probe(&["-show_entries", "format=duration", &url]).await;
+    let duration: f64 = duration.parse().expect("a number");
+    assert!(seconds.contains(&duration), "{duration} s");
+    for track in ["v", "a"] {
+        let times = probe(&[
+            "-select_streams",
+            track,
+            "-show_entries",
+            "packet=dts",
+            &url,
+        ])
+        .await;
+        let times: Vec<i64> = times
+            .lines()
+            .map(|line| line.trim_end_matches(',').parse().expect("a number"))
+            .collect();
+        assert!(times.is_sorted_by(|a, b| a < b), "{track}: {times:?}");
+    }
+    assert_eq!(complaints(&url).await, "");
+}
+
+#[tokio::test]
+async fn picture_and_sound_from_first_to_last_frame() {
+    let stage = Stage::new().await;
+    let encoder = stage.publish(KEY, &picture_and_tone(6));
+    stage.until_told(&[STARTED]).await;
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, ENDED]).await;
+
+    let text = stage
+        .until_playlist("the end", |text| text.contains("#EXT-X-ENDLIST"))
+        .await;
+    assert!(text.contains("#EXT-X-INDEPENDENT-SEGMENTS\n"), "{text}");
+    assert!(text.contains("#EXT-X-TARGETDURATION:2\n"), "{text}");
+    assert_eq!(text.matches("#EXTINF").count(), 3, "{text}");
+    assert_eq!(text.matches("#EXT-X-MAP").count(), 1, "{text}");
+    check_media(&stage, "h264,320,180\naac", 5.9..6.2).await;
+    let frames = [
+        "-count_packets",
+        "-select_streams",
+        "v",
+        "-show_entries",
+        "stream=nb_read_packets",
+    ];
+    let frames = probe_streams(&[&frames[..], &[&stage.playlist()]].concat()).await;
+    assert_eq!(frames, "150");
+}
+
+/// Pictures that wait for others are decoded in another order than they are shown in.
+#[tokio::test]
+async fn b_frames_come_out_in_order() {
+    let stage = Stage::new().await;
+    let video = "-c:v libx264 -preset veryfast -bf 3 -pix_fmt yuv420p -g 50 -threads 1";
+    let source = format!("{} {} -t 4 {video} {AUDIO}", picture(), tone());
+    assert_eq!(
+        finish(stage.publish(KEY, &source)).await,
+        (true, String::new())
+    );
+    stage.until_told(&[STARTED, ENDED]).await;
+    check_media(&stage, "h264,320,180\naac", 3.9..4.2).await;
+    let frames = [
+        "-select_streams",
+        "v",
+        "-show_entries",
+        "frame=pts,pict_type",
+    ];
+    let frames = probe(&[&frames[..], &[&stage.playlist()]].concat()).await;
+    assert!(frames.contains('B'), "{frames}");
+    let shown: Vec<i64> = frames
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            line.split(',')
+                .next()
+                .and_then(|pts| pts.parse().ok())
+                .expect("a number")
+        })
+        .collect();
+    // The spaces between pictures are even, but for the milliseconds of RTMP.
+    let even = |pair: &[i64]| (3500..=3700).contains(&(pair[1] - pair[0]));
+    assert!(shown.windows(2).all(even), "{shown:?}");
+    assert_eq!(shown.len(), 100);
+}
+
+#[tokio::test]
+async fn sound_alone() {
+    let stage = Stage::new().await;
+    let encoder = stage.publish(KEY, &format!("{} -t 5 {AUDIO}", tone()));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, ENDED]).await;
+    check_media(&stage, "aac", 4.9..5.2).await;
+}
+
+#[tokio::test]
+async fn pictures_alone() {
+    let stage = Stage::new().await;
+    let encoder = stage.publish(KEY, &format!("{} -t 5 {VIDEO}", picture()));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, ENDED]).await;
+    check_media(&stage, "h264,320,180", 4.9..5.1).await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_before_anything_happens() {
+    let stage = Stage::with(
+        Config {
+            failed_tries: 2,
+            ..Config::default()
+        },
+        Topic::default(),
+    )
+    .await;
+    for words in [
+        "no such stream key",
+        "no such stream key",
+        "too many wrong stream keys",
+    ] {
+        let (success, said) = finish(stage.publish("a-bad-key", &picture_and_tone(5))).await;
+        assert!(!success);
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(stage.told(), []);
+    assert_eq!(get(&stage.playlist()).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_line_that_drops_and_comes_back_is_one_broadcast() {
+    let stage = Stage::new().await;
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    stage
+        .until_playlist("a segment", |text| text.contains("#EXTINF"))
+        .await;
+    kill(encoder).await;
+    stage.until_told(&[STARTED, What::Interrupted]).await;
+    assert!(!stage.playlist_text().await.contains("#EXT-X-ENDLIST"));
+
+    // It comes back as another picture.
+    let picture = "-re -f lavfi -i testsrc=size=640x360:rate=30";
+    let encoder = stage.publish(KEY, &format!("{picture} {} -t 3 {VIDEO} {AUDIO}", tone()));
+    stage
+        .until_told(&[STARTED, What::Interrupted, What::Resumed])
+        .await;
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage
+        .until_told(&[STARTED, What::Interrupted, What::Resumed, ENDED])
+        .await;
+
+    // ffmpeg reads only the first init segment of a playlist, players each.
+    let [before, after] = stretches(&stage)
+        .await
+        .try_into()
+        .expect("one discontinuity");
+    for (stretch, size) in [(before, "320,180"), (after, "640,360")] {
+        let file = stage.data.join(format!("{size}.mp4"));
+        std::fs::write(&file, stretch).expect("a file");
+        let file = file.to_str().expect("UTF-8");
+        let video = [
+            "-select_streams",
+            "v",
+            "-show_entries",
+            "stream=width,height",
+            file,
+        ];
+        assert_eq!(probe_streams(&video).await, size);
+        assert_eq!(complaints(file).await, "");
+    }
+    let events = stage.topic.events.lock().expect("no panic");
+    assert!(events.iter().all(|event| event.stream == events[0].id));
+}
+
+#[tokio::test]
+async fn a_line_that_drops_for_good_ends_once() {
+    let config = Config {
+        grace: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    stage
+        .until_playlist("a segment", |text| text.contains("#EXTINF"))
+        .await;
+    kill(encoder).await;
+    stage
+        .until_told(&[STARTED, What::Interrupted, What::Ended(Reason::TimedOut)])
+        .await;
+    stage
+        .until_playlist("the end", |text| text.contains("#EXT-X-ENDLIST"))
+        .await;
+}
+
+/// Connected, and silent: only a time-out tells.
+#[tokio::test]
+async fn a_publisher_that_falls_silent_is_cut_off() {
+    let config = Config {
+        idle: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    stage.until_told(&[STARTED]).await;
+    let id = encoder.id().expect("it runs").to_string();
+    signal("STOP", &id).await;
+    stage.until_told(&[STARTED, What::Interrupted]).await;
+    kill(encoder).await;
+}
+
+#[tokio::test]
+async fn a_second_encoder_takes_over() {
+    let stage = Stage::new().await;
+    let first = stage.publish(KEY, &picture_and_tone(20));
+    stage
+        .until_playlist("a segment", |text| text.contains("#EXTINF"))
+        .await;
+    let second = stage.publish(KEY, &picture_and_tone(4));
+    let (success, _) = finish(first).await;
+    assert!(!success, "the first is cut off");
+    assert_eq!(finish(second).await, (true, String::new()));
+    stage.until_told(&[STARTED, ENDED]).await;
+    let text = stage.playlist_text().await;
+    assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
+    assert_eq!(complaints(&stage.playlist()).await, "");
+}
+
+#[tokio::test]
+async fn a_topic_that_is_away_hears_everything_later_in_order() {
+    let stage = Stage::new().await;
+    stage
+        .topic
+        .failures
+        .store(5, std::sync::atomic::Ordering::SeqCst);
+    let encoder = stage.publish(KEY, &picture_and_tone(2));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, ENDED]).await;
+}
+
+#[tokio::test]
+async fn stopping_ends_what_is_on_air() {
+    let mut stage = Stage::new().await;
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    stage.until_told(&[STARTED]).await;
+    stage.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(10), &mut stage.ingest)
+        .await
+        .expect("in time")
+        .expect("no panic");
+    assert_eq!(stage.told(), [STARTED, What::Ended(Reason::ShutDown)]);
+    let (success, _) = finish(encoder).await;
+    assert!(!success);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_open_is_ended_at_the_next_start() {
+    let open = OpenBroadcast {
+        room: ROOM.parse().expect("a room"),
+        stream: EventId::new(),
+    };
+    let topic = Topic {
+        open: vec![open.clone()].into(),
+        failures: 2.into(),
+        ..Topic::default()
+    };
+    let stage = Stage::with(Config::default(), topic).await;
+    stage.until_told(&[What::Ended(Reason::Restarted)]).await;
+    assert_eq!(
+        stage.topic.events.lock().expect("no panic")[0].stream,
+        open.stream
+    );
+}
+
+#[tokio::test]
+async fn a_thumbnail_that_follows_the_picture() {
+    let mut config = Config::default();
+    config.thumbnails.interval = Duration::from_millis(500);
+    config.thumbnails.width = 160;
+    let stage = Stage::with(config, Topic::default()).await;
+    let url = format!("{}/thumbnails/{ROOM}.jpg", stage.http);
+    assert_eq!(get(&url).await.status(), 404);
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    let picture = || async {
+        let response = get(&url).await;
+        (response.status() == 200).then_some(response)
+    };
+    let first = until("a thumbnail", picture).await;
+    assert_eq!(first.headers()["content-type"], "image/jpeg");
+    let first = first.bytes().await.expect("a body");
+    assert_eq!(
+        probe_streams(&["-show_entries", "stream=codec_name,width,height", &url]).await,
+        "mjpeg,160,90"
+    );
+    until("another thumbnail", || async {
+        let next = get(&url).await.bytes().await.expect("a body");
+        (next != first).then_some(())
+    })
+    .await;
+    kill(encoder).await;
+}
+
+#[tokio::test]
+async fn without_ffmpeg_there_are_no_thumbnails_and_all_else() {
+    let mut config = Config::default();
+    config.thumbnails.ffmpeg = "no-such-program".into();
+    let stage = Stage::with(config, Topic::default()).await;
+    assert_eq!(
+        finish(stage.publish(KEY, &picture_and_tone(2))).await,
+        (true, String::new())
+    );
+    stage.until_told(&[STARTED, ENDED]).await;
+    assert_eq!(complaints(&stage.playlist()).await, "");
+    assert_eq!(
+        get(&format!("{}/thumbnails/{ROOM}.jpg", stage.http))
+            .await
+            .status(),
+        404
+    );
+}
+
+#[tokio::test]
+async fn answers_that_a_cache_can_trust() {
+    let stage = Stage::new().await;
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    let text = stage
+        .until_playlist("a segment", |text| text.contains("#EXTINF"))
+        .await;
+    let client = reqwest::Client::new();
+
+    let playlist = get(&stage.playlist()).await;
+    let header = |response: &reqwest::Response, name: &str| {
+        response
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().expect("text").to_owned())
+    };
+    let is = |response: &reqwest::Response, name: &str, value: &str| {
+        assert_eq!(header(response, name).as_deref(), Some(value), "{name}");
+    };
+    is(&playlist, "content-type", "application/vnd.apple.mpegurl");
+    is(
+        &playlist,
+        "cache-control",
+        "public, max-age=1, must-revalidate",
+    );
+    is(&playlist, "access-control-allow-origin", "*");
+    assert!(header(&playlist, "etag").is_some());
+
+    let name = text
+        .lines()
+        .find(|line| line.ends_with(".m4s"))
+        .expect("a segment");
+    let url = stage.playlist().replace("index.m3u8", name);
+    let segment = get(&url).await;
+    is(&segment, "content-type", "video/mp4");
+    is(
+        &segment,
+        "cache-control",
+        "public, max-age=31536000, immutable",
+    );
+    let etag = header(&segment, "etag").expect("a tag");
+    let whole = segment.bytes().await.expect("a body");
+
+    let known = client
+        .get(&url)
+        .header("if-none-match", etag)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(known.status(), 304);
+
+    let part = client
+        .get(&url)
+        .header("range", "bytes=10-19")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(part.status(), 206);
+    is(
+        &part,
+        "content-range",
+        &format!("bytes 10-19/{}", whole.len()),
+    );
+    assert_eq!(part.bytes().await.expect("a body"), whole.slice(10..20));
+
+    let head = client.head(&url).send().await.expect("an answer");
+    is(&head, "content-length", &whole.len().to_string());
+
+    let outside = client
+        .get(&url)
+        .header("range", "bytes=99999999-")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(outside.status(), 416);
+
+    for absent in [
+        "/hls/nobody/index.m3u8",
+        "/hls/mint/x-1.m4s",
+        "/hls/%00/index.m3u8",
+        "/thumbnails/mint",
+    ] {
+        let response = get(&format!("{}{absent}", stage.http)).await;
+        assert_eq!(response.status(), 404, "{absent}");
+        is(&response, "content-type", "application/problem+json");
+        is(&response, "cache-control", "no-store");
+    }
+    kill(encoder).await;
+}
