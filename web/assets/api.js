@@ -6,8 +6,7 @@ import { session } from './session.js';
 
 /** As whoever is signed in; an access token that ran out early is renewed once. */
 async function call(method, path, options = {}) {
-  await session.ready;
-  const token = session.token;
+  const token = await session.fresh();
   try {
     return await send(method, path, { ...options, token });
   } catch (problem) {

@@ -44,6 +44,11 @@ export class Chat {
     });
   }
 
+  /** Whether the room's events come in now. */
+  get connected() {
+    return this.element.dataset.line === 'open';
+  }
+
   #joined(frame) {
     if (frame.recovered === false && this.#log.cursor) this.#reload();
     // In one batch with the history, so that a broadcast which that began and ended is never acted upon.

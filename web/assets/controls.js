@@ -17,6 +17,8 @@ export class Controls {
   #theatre;
   #stage = null;
   #hiding = 0;
+  /** Whether the viewer wants it to play; a source that is loaded anew pauses the video, but not this. */
+  wanted = true;
   #play = iconButton('pause', t('player.pause'), { onclick: () => this.toggle() });
   #mute = iconButton('muted', t('player.unmute'), { onclick: () => this.mute() });
   #volume = h('input', { type: 'range', class: 'volume', min: 0, max: 1, step: 'any', 'aria-label': t('player.volume') });
@@ -47,6 +49,9 @@ export class Controls {
     this.#volume.addEventListener('input', () => this.#setVolume(Number(this.#volume.value)));
     this.#seek.addEventListener('input', () => (video.currentTime = Number(this.#seek.value)));
     for (const type of ['play', 'pause', 'volumechange', 'timeupdate', 'emptied']) video.addEventListener(type, () => this.#refresh());
+    video.addEventListener('play', () => (this.wanted = true));
+    video.addEventListener('pause', () => (this.wanted = false));
+    video.addEventListener('canplay', () => this.wanted && video.paused && this.#begin());
     document.addEventListener('fullscreenchange', () => this.#refresh());
     document.addEventListener('keydown', (event) => this.#key(event));
     this.#refresh();
@@ -64,21 +69,27 @@ export class Controls {
     this.#video.addEventListener('dblclick', () => this.full());
   }
 
-  /** Begins with sound if the viewer had it and the browser lets it, else without, which is always let. */
+  /** A broadcast begins: it plays as soon as there is something to play. */
   start() {
     this.#video.muted = local.get('volume')?.muted ?? true;
-    this.#video.autoplay = true;
-    this.#video.play().catch((fault) => {
+    this.wanted = true;
+    this.#refresh();
+  }
+
+  /** With sound if the viewer had it and the browser lets it, else without, which is always let. */
+  async #begin() {
+    try {
+      await this.#video.play();
+    } catch (fault) {
       if (fault.name !== 'NotAllowedError') return;
       this.#video.muted = true;
       this.#video.play().catch(() => null);
-    });
-    this.#refresh();
+    }
   }
 
   toggle() {
     if (!this.#video.paused) this.#video.pause();
-    else this.#video.play().catch(() => null);
+    else this.#begin();
   }
 
   mute() {
@@ -127,7 +138,7 @@ export class Controls {
     const at = event.target;
     if (at.closest('input:not([type=range]), textarea, select, [role=tablist], [role=log], [popover]')) return;
     // Space on a button presses that button; arrows on a slider move that slider.
-    if (event.key === ' ' && at.closest('button, a')) return;
+    if (event.key === ' ' && at.closest('button, a, summary')) return;
     if (event.key.startsWith('Arrow') && at.closest('input')) return;
     const act = {
       ' ': () => this.toggle(),

@@ -98,6 +98,8 @@ export async function keyCard(room) {
       if (now === live) return;
       live = now;
       draw();
+      // On air the picture matters more than how to get there.
+      if (live) element.open = false;
     },
   };
 }

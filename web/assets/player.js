@@ -99,7 +99,7 @@ export class Player {
 
   /** A broadcast that goes on while the picture stands still is loaded anew. */
   #watch() {
-    if (!this.#live || this.#interrupted || this.video.paused) this.#movedAt = Date.now();
+    if (!this.#live || this.#interrupted || !this.controls.wanted) this.#movedAt = Date.now();
     if (Date.now() - this.#movedAt < STUCK_MS) return;
     this.#movedAt = Date.now();
     this.#source.reload();

@@ -10,6 +10,7 @@ const RENEW_AT = 0.8;
 class Session extends EventTarget {
   account = null;
   #token = null;
+  #expires = 0;
   #timer = 0;
   #renewing = null;
   #ready = null;
@@ -20,6 +21,13 @@ class Session extends EventTarget {
   }
 
   get token() {
+    return this.#token;
+  }
+
+  /** The token to go on with: renewed first where its time ran out unnoticed, as in a laptop that slept. */
+  async fresh() {
+    await this.ready;
+    if (this.#token && Date.now() > this.#expires) await this.renew().catch(() => null);
     return this.#token;
   }
 
@@ -61,6 +69,7 @@ class Session extends EventTarget {
     this.account = account;
     this.#token = tokens.access_token;
     this.#ready = Promise.resolve();
+    this.#expires = Date.now() + tokens.expires_in * 1000;
     local.set(HINT, '1');
     this.#renewIn(tokens.expires_in * 1000 * RENEW_AT);
     if (changed) this.dispatchEvent(new Event('change'));

@@ -52,7 +52,7 @@ async function open() {
   tell({ kind: 'connecting' });
   // Taken before the wait, so that two callers do not open two sockets.
   socket = OPENING;
-  await session.ready;
+  await session.fresh();
   const line = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`);
   socket = line;
   // A socket that was given up may still speak; only the current one is heard.

@@ -1,5 +1,5 @@
 // `/{room}`: the broadcast, what it is, and the room around it. The chat's events and a slow poll of the directory both
-// say what the broadcast does; the poll is for viewers whose chat line is down.
+// say what the broadcast does; the poll is quicker while the chat line is down.
 
 import { api, explain } from './api.js';
 import { openAccount } from './account.js';
@@ -18,14 +18,15 @@ import { local, word } from './storage.js';
 import { tabs } from './tabs.js';
 import { copy, toast } from './toast.js';
 
-const POLL_MS = 30_000;
-const INTERRUPTED_POLL_MS = 6_000;
+const POLL_MS = 60_000;
+const ALONE_POLL_MS = 15_000;
 // Everybody in a room hears of a change at once; their questions to the directory must not come at once.
 const SPREAD_MS = 3_000;
 
 const room = decodeURIComponent(location.pathname.slice(1)).toLowerCase();
 const main = document.querySelector('#main');
 let channel = null;
+let chat = null;
 let asking = 0;
 
 const player = new Player({ theatre: toggleTheatre });
@@ -49,7 +50,7 @@ try {
 
 function show() {
   const rank = rankList(room);
-  const chat = new Chat(room, (events) => heard(events, rank));
+  chat = new Chat(room, (events) => heard(events, rank));
   const panel = h(
     'aside',
     { class: 'panel', 'aria-label': t('watch.panel') },
@@ -137,7 +138,7 @@ function heard(events, rank) {
 async function ask(now = false) {
   if (now || !document.hidden) await reread();
   clearTimeout(asking);
-  const pause = channel.interrupted ? INTERRUPTED_POLL_MS : POLL_MS;
+  const pause = chat.connected ? POLL_MS : ALONE_POLL_MS;
   asking = setTimeout(ask, pause * (0.75 + Math.random() / 2));
 }
 
