@@ -8,11 +8,14 @@ install() {
     has cc || absent+=("a C compiler (Debian: gcc)")
     if ((${#absent[@]} > 0)); then die "please install first: $(IFS=, && printf '%s' "${absent[*]}")"; fi
 
-    if ! java_is_new_enough; then packages+=(openjdk-17-jre-headless); fi
-    if ! jars_are_there && ! has mvn; then packages+=(maven); fi
-    # The core packages are the bare programs. The full ones bring a service that Debian starts at once.
-    if ! has mariadbd || ! has mariadb-install-db; then packages+=(mariadb-server-core); fi
-    if ! has mariadb || ! has my_print_defaults; then packages+=(mariadb-client-core); fi
+    if ours kafka registry; then
+        if ! java_is_new_enough; then packages+=(default-jre-headless); fi # 17 in Debian 12, 21 in 13
+        if ! jars_are_there && ! has mvn; then packages+=(maven); fi
+    fi
+    if ours mariadb && ! mariadb_is_there; then
+        # The core packages are the bare programs. The full ones bring a service that Debian starts at once.
+        packages+=(mariadb-server-core mariadb-client-core)
+    fi
     if ! has ffmpeg; then packages+=(ffmpeg); fi
     if [[ $tests == --tests ]]; then
         if ! has chromium; then packages+=(chromium); fi
@@ -20,9 +23,18 @@ install() {
         if ! has kcat && ! has kafkacat; then packages+=(kcat); fi
     fi
     if ((${#packages[@]} > 0)); then install_packages "${packages[@]}"; else say "packages: all there"; fi
+
+    if ! ours kafka registry; then return; fi
     java_is_new_enough || die "the java on the path is older than 17; put a newer one before it"
     if jars_are_there; then say "jars: all there"; else fetch_jars; fi
 }
+
+installed() { # what `up` needs
+    if ours kafka registry && ! { jars_are_there && java_is_new_enough; }; then return 1; fi
+    if ours mariadb && ! mariadb_is_there; then return 1; fi
+}
+
+mariadb_is_there() { has mariadbd && has mariadb-install-db && has mariadb && has my_print_defaults; }
 
 java_is_new_enough() {
     local version

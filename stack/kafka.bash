@@ -45,7 +45,7 @@ kafka_answers() (
 
 kafka_brokers() { # ours, or those that the settings name
     local file
-    if [[ -z $(named kafka) ]]; then
+    if ours kafka; then
         address kafka
     else
         file=$(setting "$root/lemonair.toml" kafka_brokers)
