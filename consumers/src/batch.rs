@@ -1,5 +1,6 @@
 //! What every loop gets: decoded records, and how far they reach.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -49,7 +50,7 @@ pub(crate) async fn gather<R: Records, C: ConsumerContext + 'static>(
     kafka: &Kafka,
     codec: &Codec,
     max: usize,
-) -> Result<Vec<Consumed<R>>, Error> {
+) -> Result<Vec<Consumed<R>>, KafkaError> {
     let mut records = Vec::new();
     let Ok(first) = tokio::time::timeout(IDLE, consumer.recv()).await else {
         return Ok(records);
@@ -59,7 +60,7 @@ pub(crate) async fn gather<R: Records, C: ConsumerContext + 'static>(
         match message {
             Ok(message) => records.extend(decode(&message, kafka, codec).await),
             Err(error) if is_passing(&error) => tracing::warn!(%error, "kafka is not quite there"),
-            Err(error) => return Err(fatal(error)),
+            Err(error) => return Err(error),
         }
         if records.len() >= max {
             break;
@@ -143,28 +144,45 @@ pub(crate) fn list(kafka: &Kafka, positions: &[Position]) -> Result<TopicPartiti
 
 /// Whether the consumer goes on by itself after this error.
 pub(crate) fn is_passing(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
-    !matches!(
-        code,
-        Some(
-            RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::Fatal
-        )
+    !matches!(error, KafkaError::MessageConsumptionFatal(_))
+        && !is_trimmed(error)
+        && !is_missing(error)
+        && error.rdkafka_error_code() != Some(RDKafkaErrorCode::TopicAuthorizationFailed)
+}
+
+/// The error in our words. Kafka does not say which of the topics it means.
+pub(crate) fn fatal(error: KafkaError, kafka: &Kafka, reading: &[Position]) -> Error {
+    let topics: BTreeSet<String> = reading
+        .iter()
+        .map(|position| position.topic.in_kafka(&kafka.prefix))
+        .collect();
+    let topic = Vec::from_iter(topics).join(" or ");
+    if is_trimmed(&error) {
+        Error::Trimmed {
+            topic,
+            source: error,
+        }
+    } else if is_missing(&error) {
+        Error::NoTopic(topic)
+    } else {
+        Error::Kafka(error)
+    }
+}
+
+fn is_trimmed(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
     )
 }
 
-pub(crate) fn fatal(error: KafkaError) -> Error {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-            Error::Trimmed {
-                topic: "a topic".to_owned(),
-                source: error,
-            }
-        }
-        _ => Error::Kafka(error),
-    }
+fn is_missing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    )
 }

@@ -33,9 +33,12 @@ impl<R: Records> Feed<R> {
         })
     }
 
-    /// The next records, at most `max`; none if none come for a moment.
+    /// The next records, at most `max`; none if none come for a moment. An error ends the feed: open
+    /// another where the last batch ended.
     pub async fn next(&mut self, max: usize) -> Result<Batch<R>, Error> {
-        let records = batch::gather(&self.consumer, &self.kafka, &self.codec, max).await?;
+        let records = batch::gather(&self.consumer, &self.kafka, &self.codec, max)
+            .await
+            .map_err(|error| batch::fatal(error, &self.kafka, &self.start))?;
         let next = batch::positions(&self.consumer, &self.kafka, &self.start)?;
         Ok(Batch { records, next })
     }

@@ -88,18 +88,26 @@ impl<R: Records> Group<R> {
 
     /// The next thing to do. A batch holds at most `max` records, or none after an idle moment.
     pub async fn next(&mut self, max: usize) -> Result<Step<R>, Error> {
-        if let Some(change) = self.changes.pop() {
-            return Ok(self.step(change));
-        }
-        let arrived = Arc::clone(&self.changes);
-        // A rebalance may cut a batch short in its decoding. Nothing is lost: whoever gets the
-        // partition next begins where the effect ended, not where this consumer had read to.
-        tokio::select! {
-            biased;
-            () = arrived.arrived.notified() => Ok(Step::Batch(Batch { records: Vec::new(), next: self.positions()? })),
-            records = batch::gather(&self.consumer, &self.kafka, &self.codec, max) => {
-                Ok(Step::Batch(Batch { records: records?, next: self.positions()? }))
+        loop {
+            if let Some(change) = self.changes.pop() {
+                return Ok(self.step(change));
             }
+            let changes = Arc::clone(&self.changes);
+            let records = tokio::select! {
+                biased;
+                () = changes.arrived.notified() => continue,
+                records = batch::gather(&self.consumer, &self.kafka, &self.codec, max) => records,
+            };
+            // A rebalance that came while we gathered took the positions away with the partitions.
+            // Nothing is lost with the records: whoever gets a partition next begins where the
+            // effect ended, not where this consumer had read to.
+            if self.changes.is_pending() {
+                continue;
+            }
+            let start = self.lock_start();
+            let records = records.map_err(|error| batch::fatal(error, &self.kafka, &start))?;
+            let next = batch::positions(&self.consumer, &self.kafka, &start)?;
+            return Ok(Step::Batch(Batch { records, next }));
         }
     }
 
@@ -128,10 +136,6 @@ impl<R: Records> Group<R> {
         }
     }
 
-    fn positions(&self) -> Result<Vec<Position>, Error> {
-        batch::positions(&self.consumer, &self.kafka, &self.lock_start())
-    }
-
     fn lock_start(&self) -> std::sync::MutexGuard<'_, Vec<Position>> {
         self.start.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,6 +154,14 @@ impl Changes {
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(change);
         self.arrived.notify_one();
+    }
+
+    fn is_pending(&self) -> bool {
+        !self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     fn pop(&self) -> Option<Change> {

@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +135,7 @@ impl Kafka {
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(rdkafka::error::KafkaError::AdminOp(code).into()),
+                Err((_, code)) => return Err(KafkaError::AdminOp(code).into()),
             }
         }
         let this = self.clone();
@@ -156,7 +156,7 @@ impl Kafka {
         }
     }
 
-    fn unreachable(&self, source: rdkafka::error::KafkaError) -> Error {
+    fn unreachable(&self, source: KafkaError) -> Error {
         Error::Unreachable {
             brokers: self.brokers.clone(),
             source,
@@ -186,9 +186,10 @@ pub async fn watermarks(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Watermark
         let mut marks = Vec::new();
         for (topic, count) in partitions(&kafka, &consumer, &topics)? {
             for partition in 0..count {
-                let (low, high) = consumer
-                    .fetch_watermarks(&topic.in_kafka(&kafka.prefix), partition, TIMEOUT)
-                    .map_err(|source| kafka.unreachable(source))?;
+                let name = topic.in_kafka(&kafka.prefix);
+                let (low, high) =
+                    while_led(|| consumer.fetch_watermarks(&name, partition, TIMEOUT))
+                        .map_err(|source| kafka.unreachable(source))?;
                 marks.push(Watermark {
                     topic,
                     partition,
@@ -221,7 +222,7 @@ pub async fn offsets_at(
                 Offset::Offset(time.millis().max(0)),
             )?;
         }
-        let found = consumer.offsets_for_times(list, TIMEOUT)?;
+        let found = while_led(|| consumer.offsets_for_times(list.clone(), TIMEOUT))?;
         let offset =
             |mark: &Watermark| match found.find_partition(&name(mark), mark.partition)?.offset() {
                 Offset::Offset(offset) => Some(offset),
@@ -267,6 +268,34 @@ fn partitions(
         counts.push((topic, i32::try_from(found.len()).unwrap_or(i32::MAX)));
     }
     Ok(counts)
+}
+
+/// Asks again while a partition's leader is not yet, or no longer, who the metadata says.
+fn while_led<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = std::time::Instant::now() + TIMEOUT;
+    loop {
+        let result = ask();
+        let code = result
+            .as_ref()
+            .err()
+            .and_then(KafkaError::rdkafka_error_code);
+        let moving = matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::NotLeaderForPartition
+                    | RDKafkaErrorCode::LeaderNotAvailable
+                    | RDKafkaErrorCode::ReplicaNotAvailable
+                    | RDKafkaErrorCode::FencedLeaderEpoch
+                    | RDKafkaErrorCode::UnknownLeaderEpoch
+                    | RDKafkaErrorCode::OffsetNotAvailable
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+            )
+        );
+        if !moving || std::time::Instant::now() >= deadline {
+            return result;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// librdkafka's metadata calls block.

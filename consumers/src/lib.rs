@@ -36,7 +36,7 @@ pub enum Error {
         found: usize,
         expected: usize,
     },
-    #[error("{topic}: no longer holds what was asked for (it was trimmed or made anew): {source}")]
+    #[error("topic {topic} does not hold what was asked for: it was trimmed, or made anew")]
     Trimmed {
         topic: String,
         source: rdkafka::error::KafkaError,

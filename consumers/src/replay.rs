@@ -51,6 +51,8 @@ pub struct Replay {
 struct Lane {
     queue: StreamPartitionQueue<DefaultConsumerContext>,
     end: Position,
+    /// Its last record was read.
+    over: bool,
 }
 
 /// The next record of a lane; the fields in the order in which they decide.
@@ -64,8 +66,11 @@ impl Replay {
     pub async fn open(
         kafka: &Kafka,
         codec: Arc<Codec>,
-        selection: Selection,
+        mut selection: Selection,
     ) -> Result<Replay, Error> {
+        // Two lanes of one partition would share its records between them.
+        selection.topics.sort_unstable();
+        selection.topics.dedup();
         let mut replay = Replay {
             kafka: kafka.clone(),
             codec,
@@ -81,17 +86,24 @@ impl Replay {
         let consumer: StreamConsumer = kafka
             .consumer()
             .set("enable.partition.eof", "true")
+            // History is there already: at the end of a partition nothing is worth waiting for.
+            .set("fetch.wait.max.ms", "10")
             .create()?;
         let consumer = Arc::new(consumer);
-        let starts: Vec<Position> = ranges.iter().map(|(start, _)| *start).collect();
-        consumer.assign(&batch::list(kafka, &starts)?)?;
-        for (start, end) in ranges {
+        // Before the assignment: what came in between would be in the consumer's queue, lost to us.
+        for (start, end) in &ranges {
             let name = start.topic.in_kafka(&kafka.prefix);
             let queue = consumer
                 .split_partition_queue(&name, start.partition)
                 .ok_or(Error::NoTopic(name))?;
-            replay.lanes.push(Lane { queue, end });
+            replay.lanes.push(Lane {
+                queue,
+                end: *end,
+                over: false,
+            });
         }
+        let starts: Vec<Position> = ranges.iter().map(|(start, _)| *start).collect();
+        consumer.assign(&batch::list(kafka, &starts)?)?;
         replay._events = Some(AbortOnDropHandle::new(tokio::spawn(serve(Arc::clone(
             &consumer,
         )))));
@@ -173,16 +185,20 @@ impl Replay {
     /// Puts the lane's next record on the heap, unless the lane is at its end.
     async fn refill(&mut self, lane: usize) -> Result<(), Error> {
         loop {
-            let Lane { queue, end } = &self.lanes[lane];
+            let Lane { queue, end, over } = &mut self.lanes[lane];
+            if *over {
+                return Ok(());
+            }
             let message = match queue.recv().await {
                 Ok(message) => message,
                 Err(KafkaError::PartitionEOF(_)) => return Ok(()),
                 Err(error) if batch::is_passing(&error) => continue,
-                Err(error) => return Err(batch::fatal(error)),
+                Err(error) => return Err(batch::fatal(error, &self.kafka, &[*end])),
             };
             let Some(record) = batch::decode(&message, &self.kafka, &self.codec).await else {
                 continue;
             };
+            *over = record.position.offset + 1 >= end.offset;
             if record.position.offset >= end.offset {
                 return Ok(());
             }
@@ -212,7 +228,7 @@ impl std::fmt::Debug for Replay {
 async fn serve(consumer: Arc<StreamConsumer>) {
     loop {
         if let Err(error) = consumer.recv().await {
-            tracing::warn!(%error, "replay");
+            tracing::warn!(%error, "kafka is not quite there");
         }
     }
 }

@@ -54,7 +54,7 @@ pub enum EncodeError {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The record can never be read, by anybody: a case for the dead letters.
-    #[error("no Confluent header: {len} bytes, first {first:02x?}")]
+    #[error("no zero byte and schema id in front ({len} bytes)")]
     Unframed { len: usize, first: Option<u8> },
     /// The registry answered that it knows no such id.
     #[error("schema id {0} is unknown to the registry")]
@@ -118,6 +118,11 @@ impl Codec {
             writers,
             readers: DashMap::new(),
         })
+    }
+
+    /// Whether the registry answers.
+    pub async fn ping(&self) -> Result<(), registry::Error> {
+        self.registry.ping().await
     }
 
     pub fn encode<R: Record>(&self, record: &R) -> Result<Vec<u8>, EncodeError> {

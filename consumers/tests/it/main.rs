@@ -1,0 +1,7 @@
+//! Reading, on the real broker and registry.
+
+mod feed;
+mod group;
+mod replay;
+mod topics;
+mod write;
