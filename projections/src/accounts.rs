@@ -1,0 +1,177 @@
+//! Accounts and their sessions.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lemonair_schemas::account::{AccountRegistered, RoleGranted, SessionClosed, SessionOpened};
+use lemonair_schemas::{AccountId, Event, SessionId, Timestamp, Topic};
+use serde::Serialize;
+use sqlx::mysql::MySqlRow;
+use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
+
+use crate::projection::{Fault, Table};
+use crate::{Fact, Projection, Result, row};
+
+#[derive(Debug)]
+pub struct Accounts;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    pub id: AccountId,
+    /// As spelled.
+    pub name: String,
+    #[serde(skip)]
+    pub password_hash: Option<String>,
+    #[serde(skip)]
+    pub email: Option<String>,
+    /// For the whole site: `viewer`, `moderator` or `operator`.
+    pub role: String,
+    pub registered_at: Timestamp,
+}
+
+// === Writes ===
+
+impl Projection for Accounts {
+    fn name(&self) -> &'static str {
+        "accounts"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Accounts]
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        const TABLES: &[Table] = &[
+            Table {
+                name: "accounts",
+                by: "id",
+            },
+            Table {
+                name: "sessions",
+                by: "account",
+            },
+        ];
+        TABLES
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut MySqlConnection,
+        facts: &'a [Fact<'a>],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        async move {
+            for fact in facts {
+                match fact.event {
+                    Event::AccountRegistered(event) => register(tx, event).await?,
+                    Event::RoleGranted(event) => grant(tx, event).await?,
+                    Event::SessionOpened(event) => open_session(tx, event).await?,
+                    Event::SessionClosed(event) => close_session(tx, event).await?,
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+async fn register(tx: &mut MySqlConnection, event: &AccountRegistered) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO accounts (id, name, lower_name, password_hash, email, registered_at) \
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(event.account.0)
+    .bind(&event.name)
+    .bind(event.name.to_ascii_lowercase())
+    .bind(&event.password_hash)
+    .bind(&event.email)
+    .bind(event.at.millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn grant(tx: &mut MySqlConnection, event: &RoleGranted) -> Result<(), Fault> {
+    let changed = sqlx::query("UPDATE accounts SET role = ? WHERE id = ?")
+        .bind(&event.role)
+        .bind(event.account.0)
+        .execute(tx)
+        .await?;
+    if changed.rows_affected() == 0 {
+        return Fault::unfit(format!("no account {}", event.account));
+    }
+    Ok(())
+}
+
+async fn open_session(tx: &mut MySqlConnection, event: &SessionOpened) -> Result<(), Fault> {
+    sqlx::query("INSERT INTO sessions (id, account, opened_at, expires_at) VALUES (?, ?, ?, ?)")
+        .bind(event.session.0)
+        .bind(event.account.0)
+        .bind(event.at.millis())
+        .bind(event.expires.millis())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Closing twice is closing once; the first time counts.
+async fn close_session(tx: &mut MySqlConnection, event: &SessionClosed) -> Result<(), Fault> {
+    let changed = sqlx::query(
+        "UPDATE sessions SET closed_at = COALESCE(closed_at, ?) WHERE id = ? AND account = ?",
+    )
+    .bind(event.at.millis())
+    .bind(event.session.0)
+    .bind(event.account.0)
+    .execute(tx)
+    .await?;
+    if changed.rows_affected() == 0 {
+        return Fault::unfit(format!("no session {}", event.session));
+    }
+    Ok(())
+}
+
+// === Reads ===
+
+pub async fn by_id(pool: &MySqlPool, account: AccountId) -> Result<Option<Account>> {
+    let found = sqlx::query_as("SELECT * FROM accounts WHERE id = ?")
+        .bind(account.0)
+        .fetch_optional(pool)
+        .await?;
+    Ok(found)
+}
+
+/// Any spelling of the name.
+pub async fn by_name(pool: &MySqlPool, name: &str) -> Result<Option<Account>> {
+    let found = sqlx::query_as("SELECT * FROM accounts WHERE lower_name = ?")
+        .bind(name.to_ascii_lowercase())
+        .fetch_optional(pool)
+        .await?;
+    Ok(found)
+}
+
+/// Whether the account logged in with this session and neither it nor time has ended it.
+pub async fn session_is_open(pool: &MySqlPool, session: SessionId, now: Timestamp) -> Result<bool> {
+    let open: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM sessions WHERE id = ? AND closed_at IS NULL AND expires_at > ?",
+    )
+    .bind(session.0)
+    .bind(now.millis())
+    .fetch_optional(pool)
+    .await?;
+    Ok(open.is_some())
+}
+
+impl FromRow<'_, MySqlRow> for Account {
+    fn from_row(row: &MySqlRow) -> sqlx::Result<Account> {
+        Ok(Account {
+            id: row::account(row, "id")?,
+            name: row.try_get("name")?,
+            password_hash: row.try_get("password_hash")?,
+            email: row.try_get("email")?,
+            role: row.try_get("role")?,
+            registered_at: row::time(row, "registered_at")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

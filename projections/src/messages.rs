@@ -1,0 +1,166 @@
+//! Chat history.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lemonair_schemas::chat::{MessageDeleted, MessagePosted};
+use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, RoomId, Timestamp, Topic};
+use serde::Serialize;
+use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
+use uuid::Uuid;
+
+use crate::page::{self, Page, Slice};
+use crate::projection::{Fault, Table};
+use crate::{Fact, Projection, Result, insert, row};
+
+#[derive(Debug)]
+pub struct Messages;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message {
+    /// The event's id.
+    pub id: EventId,
+    pub room: RoomId,
+    /// As known when it was said; `None` when the system said it.
+    pub author: Option<Actor>,
+    /// Empty once it was deleted.
+    pub text: String,
+    pub nonce: Option<String>,
+    pub sent_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+    /// The room's order.
+    #[serde(skip)]
+    pub position: Position,
+}
+
+// === Writes ===
+
+impl Projection for Messages {
+    fn name(&self) -> &'static str {
+        "messages"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Chat]
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        const TABLES: &[Table] = &[Table {
+            name: "messages",
+            by: "room",
+        }];
+        TABLES
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut MySqlConnection,
+        facts: &'a [Fact<'a>],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        async move {
+            let mut posted = Vec::with_capacity(facts.len());
+            for fact in facts {
+                match fact.event {
+                    Event::MessagePosted(event) => posted.push((fact.position, event)),
+                    Event::MessageDeleted(event) => {
+                        post(tx, &posted).await?;
+                        posted.clear();
+                        delete(tx, event).await?;
+                    }
+                    _ => {}
+                }
+            }
+            post(tx, &posted).await
+        }
+        .boxed()
+    }
+}
+
+async fn post(
+    tx: &mut MySqlConnection,
+    posted: &[(Position, &MessagePosted)],
+) -> Result<(), Fault> {
+    const INSERT: &str = "INSERT INTO messages (room, part, record_offset, id, author, author_name, \
+         author_roles, text, nonce, sent_at)";
+    // An event that an unsure producer wrote twice is one message, where it first stood.
+    const TAIL: &str = "ON DUPLICATE KEY UPDATE room = room";
+    for chunk in insert::chunks(posted) {
+        let sql = insert::statement(INSERT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", chunk.len(), TAIL);
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (position, event) in chunk {
+            let author = event.actor.as_ref();
+            query = query
+                .bind(event.room.as_str())
+                .bind(position.partition)
+                .bind(position.offset)
+                .bind(event.id.0)
+                .bind(author.map(|author| author.id.0))
+                .bind(author.map(|author| author.name.as_str()))
+                .bind(author.map_or_else(String::new, |author| author.roles.join(",")))
+                .bind(&event.text)
+                .bind(&event.nonce)
+                .bind(event.at.millis());
+        }
+        query.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// A message that is not there was refused before it could be seen: nothing is left to delete.
+async fn delete(tx: &mut MySqlConnection, event: &MessageDeleted) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE messages SET deleted_at = COALESCE(deleted_at, ?) WHERE id = ? AND room = ?",
+    )
+    .bind(event.at.millis())
+    .bind(event.message.0)
+    .bind(event.room.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+// === Reads ===
+
+pub async fn by_id(pool: &MySqlPool, message: EventId) -> Result<Option<Message>> {
+    let found = sqlx::query_as("SELECT * FROM messages WHERE id = ?")
+        .bind(message.0)
+        .fetch_optional(pool)
+        .await?;
+    Ok(found)
+}
+
+/// A page of what was said in the room, in the room's order backwards.
+pub async fn page(pool: &MySqlPool, room: &RoomId, slice: &Slice) -> Result<Page<Message>> {
+    let select = "SELECT * FROM messages WHERE room = ?";
+    page::of_room(pool, select, room, slice, |row: &Message| row.position).await
+}
+
+impl FromRow<'_, MySqlRow> for Message {
+    fn from_row(row: &MySqlRow) -> sqlx::Result<Message> {
+        let author: Option<Uuid> = row.try_get("author")?;
+        let name: Option<String> = row.try_get("author_name")?;
+        let roles: &str = row.try_get("author_roles")?;
+        let roles = roles.split(',').filter(|role| !role.is_empty());
+        let deleted_at = row::time_if_any(row, "deleted_at")?;
+        Ok(Message {
+            id: row::event(row, "id")?,
+            room: row::room(row, "room")?,
+            author: author.zip(name).map(|(id, name)| Actor {
+                id: AccountId(id),
+                name,
+                roles: roles.map(str::to_owned).collect(),
+            }),
+            text: match deleted_at {
+                Some(_) => String::new(),
+                None => row.try_get("text")?,
+            },
+            nonce: row.try_get("nonce")?,
+            sent_at: row::time(row, "sent_at")?,
+            deleted_at,
+            position: row::position(row, Topic::Chat)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

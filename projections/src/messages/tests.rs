@@ -1,0 +1,144 @@
+use super::*;
+use crate::page::Cursor;
+use crate::scratch::{Scratch, actor, at, room, said};
+
+fn texts(page: &Page<Message>) -> Vec<&str> {
+    page.items.iter().map(|item| item.text.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_message_reads_back_as_it_was_said() {
+    let db = Scratch::new().await;
+    let mut event = said("mint", "lime", "hé 🍋 \u{0}'\"%");
+    event.actor.as_mut().unwrap().roles = vec!["streamer".to_owned(), "operator".to_owned()];
+    event.nonce = Some("n1".to_owned());
+    db.given(&Messages, &[event.clone().into()]).await;
+    let found = by_id(&db.pool, event.id).await.unwrap().unwrap();
+    let position = Position {
+        topic: Topic::Chat,
+        partition: 0,
+        offset: 0,
+    };
+    let expected = Message {
+        id: event.id,
+        room: event.room,
+        author: event.actor,
+        text: event.text,
+        nonce: event.nonce,
+        sent_at: event.at,
+        deleted_at: None,
+        position,
+    };
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_deleted_message_loses_its_text_in_whatever_batch() {
+    let db = Scratch::new().await;
+    let first = said("mint", "lime", "oops");
+    let gone = MessageDeleted {
+        id: EventId::new(),
+        at: at(9),
+        room: room("mint"),
+        actor: Some(actor("mint")),
+        message: first.id,
+    };
+    let id = first.id;
+    // Deleting what is not there yet deletes nothing, even if it comes later in the same batch.
+    db.given(
+        &Messages,
+        &[gone.clone().into(), first.clone().into(), first.into()],
+    )
+    .await;
+    assert_eq!(by_id(&db.pool, id).await.unwrap().unwrap().text, "oops");
+    let elsewhere = MessageDeleted {
+        room: room("lime"),
+        ..gone.clone()
+    };
+    db.given(&Messages, &[elsewhere.into()]).await;
+    assert_eq!(by_id(&db.pool, id).await.unwrap().unwrap().deleted_at, None);
+    db.given(&Messages, &[gone.into()]).await;
+    let found = by_id(&db.pool, id).await.unwrap().unwrap();
+    assert_eq!((found.text.as_str(), found.deleted_at), ("", Some(at(9))));
+    let page = page(&db.pool, &room("mint"), &Slice::start(10))
+        .await
+        .unwrap();
+    assert_eq!(page.items.len(), 1, "the same event twice is one message");
+}
+
+#[tokio::test]
+async fn a_page_leads_both_ways_without_gap_or_repeat() {
+    let db = Scratch::new().await;
+    let events: Vec<Event> = (0..337)
+        .map(|n| {
+            said(
+                if n % 2 == 0 { "mint" } else { "lime" },
+                "kiwi",
+                &n.to_string(),
+            )
+            .into()
+        })
+        .collect();
+    db.given(&Messages, &events).await;
+    let all: Vec<String> = (0..337)
+        .rev()
+        .filter(|n| n % 2 == 0)
+        .map(|n| n.to_string())
+        .collect();
+
+    let mut seen = Vec::new();
+    let mut slice = Slice::start(20);
+    let oldest = loop {
+        let page = page(&db.pool, &room("mint"), &slice).await.unwrap();
+        seen.extend(texts(&page).into_iter().map(str::to_owned));
+        match page.older {
+            Some(older) => slice = Slice::before(older, 20),
+            None => break Cursor::of("0-0"),
+        }
+        // What comes in meanwhile does not move the pages.
+        db.given(&Messages, &[said("mint", "kiwi", "new").into()])
+            .await;
+    };
+    assert_eq!(seen, all);
+
+    let mut seen = vec!["0".to_owned()];
+    let mut slice = Slice::after(oldest, 20);
+    loop {
+        let page = page(&db.pool, &room("mint"), &slice).await.unwrap();
+        if page.items.is_empty() {
+            assert_eq!(
+                page.newer,
+                Some(match slice.edge {
+                    crate::page::Edge::After(edge) => edge,
+                    other => panic!("{other:?}"),
+                })
+            );
+            break;
+        }
+        seen.extend(texts(&page).into_iter().rev().map(str::to_owned));
+        slice = Slice::after(page.newer.unwrap(), 20);
+    }
+    seen.retain(|text| text != "new");
+    seen.reverse();
+    assert_eq!(seen, all);
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_list_is_refused() {
+    let db = Scratch::new().await;
+    let slice = Slice::before(Cursor::from("1; DROP TABLE".to_owned()), 5);
+    let error = page(&db.pool, &room("mint"), &slice).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#""1; DROP TABLE" is not a cursor of this list"#
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_fit_its_column_is_the_records_fault() {
+    let db = Scratch::new().await;
+    let mut event = said("mint", "lime", "x");
+    event.nonce = Some("n".repeat(300));
+    let refusal = db.refusal(&Messages, &[event.into()]).await;
+    assert!(refusal.contains("too long"), "{refusal}");
+}
