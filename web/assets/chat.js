@@ -13,6 +13,8 @@ import { Timeline } from './timeline.js';
 
 const ACK_MS = 15_000;
 const QUIET_MS = 1_500;
+const AGAIN_MS = 1_000;
+const PASSING = ['busy', 'unavailable'];
 
 export class Chat {
   #room;
@@ -70,7 +72,7 @@ export class Chat {
   /** The row that already shows `event` because it was written here. Others can copy a nonce, but not be its author. */
   #own(event) {
     const waiting = event.type === 'chat.message' && event.nonce ? this.#outbox.get(event.nonce) : null;
-    if (!waiting || event.from.id !== waiting.entry.from.id) return null;
+    if (!waiting || event.from?.id !== waiting.entry.from.id) return null;
     this.#settle(waiting, event.id);
     this.#forget(event.nonce);
     const row = messageRow(event, 'sent');
@@ -134,6 +136,11 @@ export class Chat {
   #refused(nonce, error) {
     const waiting = this.#outbox.get(nonce);
     if (!waiting) return;
+    if (PASSING.includes(error.code)) {
+      // Sent again by itself for as long as its time to be acknowledged runs.
+      setTimeout(() => waiting.row.dataset.state === 'pending' && this.#line.chat(waiting.entry.text, nonce), error.retry_after_ms ?? AGAIN_MS);
+      return;
+    }
     if (error.retry_after_ms) this.#composer.holdFor(error.retry_after_ms);
     if (error.code === 'banned') this.#composer.block(t('chat.code.banned'));
     this.#fail(waiting, this.#reason(error.code, error.message));

@@ -33,7 +33,7 @@ export function donationDesk(room) {
   function heard(events) {
     for (const event of events) {
       if (event.type === 'donation.accepted') {
-        show({ ...event, id: event.donation });
+        show({ ...event, id: event.donation ?? event.id });
         note.textContent = '';
       } else if (event.type === 'donation.refunded') {
         refunded(event.donation);
@@ -47,7 +47,7 @@ export function donationDesk(room) {
     const row = h(
       'li',
       { 'data-testid': 'donation-row', 'data-id': id },
-      h('div', { class: 'donation-head' }, h('bdi', { class: 'rank-name' }, from.name), h('strong', null, points(amount)), h('time', { datetime: at }, clock(at))),
+      h('div', { class: 'donation-head' }, h('bdi', { class: 'rank-name' }, from?.name ?? t('nobody')), h('strong', null, points(amount)), h('time', { datetime: at }, clock(at))),
       message && h('bdi', { class: 'donation-message', dir: 'auto' }, message),
       h('button', { type: 'button', class: 'link', onclick: () => refund(donation) }, t('donations.refund')),
     );
@@ -68,7 +68,7 @@ export function donationDesk(room) {
   }
 
   async function refund({ id, amount, from }) {
-    if (!(await confirmed(t('donations.refund'), t('donations.refund_ask', { amount: points(amount), name: from.name }), t('donations.refund')))) return;
+    if (!(await confirmed(t('donations.refund'), t('donations.refund_ask', { amount: points(amount), name: from?.name ?? t('nobody') }), t('donations.refund')))) return;
     try {
       await api.refund(id);
       toast(t('donate.refunded'));

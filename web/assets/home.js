@@ -57,14 +57,14 @@ async function refresh() {
 /** As many pages as were asked for. */
 async function read() {
   const all = [];
-  let after = null;
+  let before = null;
   for (let page = 0; page < pages; page += 1) {
-    const answer = await api.channels({ live: true, limit: PAGE, after });
+    const answer = await api.channels({ live: true, limit: PAGE, before });
     all.push(...answer.channels);
-    after = answer.next;
-    if (!after) break;
+    before = answer.next;
+    if (!before) break;
   }
-  more = after !== null;
+  more = before !== null;
   return all;
 }
 

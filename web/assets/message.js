@@ -34,7 +34,8 @@ export function markRefunded(card) {
   card.querySelector('.donation-amount').append(' ', h('span', { class: 'donation-note' }, t('donate.refunded')));
 }
 
-function donationRow({ id, at, from, amount, message, donation, refunded }) {
+/** A donation is known by the id of the event that accepted it, unless the event names another. */
+function donationRow({ id, at, from, amount, message, donation = id, refunded }) {
   const card = h(
     'div',
     { class: 'donation', 'data-testid': 'donation', 'data-id': id, 'data-donation': donation },
@@ -53,7 +54,9 @@ function time(at) {
   return h('time', { datetime: at }, clock(at));
 }
 
-function author({ name, roles = [] }) {
+/** An author who has been erased has left no name. */
+function author(from) {
+  const { name, roles = [] } = from ?? { name: t('nobody') };
   const element = h('bdi', { class: 'author' }, name);
   element.style.setProperty('--hue', hue(name));
   const badges = BADGES.filter((role) => roles.includes(role)).map((role) => h('span', { class: `badge ${role}` }, t(`role.${role}`)));

@@ -108,7 +108,7 @@ function receive(message) {
 
 /** A join was answered with an error. What passes by itself is tried again; the rest is shown. */
 function notJoined(member, error) {
-  if (error.retry_after_ms || error.code === 'busy') {
+  if (error.retry_after_ms || error.code === 'busy' || error.code === 'unavailable') {
     setTimeout(() => socket?.readyState === WebSocket.OPEN && enter(member), error.retry_after_ms ?? FIRST_WAIT_MS);
     return;
   }

@@ -156,7 +156,7 @@ function desk(room, first) {
   }
 
   async function drawStreams(page = null, rows = []) {
-    const answer = await api.streams(room, { limit: STREAMS, after: page }).catch(() => null);
+    const answer = await api.streams(room, { limit: STREAMS, before: page }).catch(() => null);
     if (!answer) return;
     const all = [...rows, ...answer.streams];
     const row = ({ title, started_at: started, ended_at: ended, duration_ms: ms }) =>
@@ -172,7 +172,7 @@ function desk(room, first) {
 
   function infoForm() {
     const title = h('input', { id: 'channel-title', maxlength: 140, dir: 'auto', value: channel.title });
-    const category = h('input', { id: 'channel-category', maxlength: 60, dir: 'auto', value: channel.category });
+    const category = h('input', { id: 'channel-category', maxlength: 40, dir: 'auto', value: channel.category });
     const description = h('textarea', { id: 'channel-description', maxlength: 2000, rows: 4, dir: 'auto', value: channel.description });
     const line = faultLine();
     const form = h(

@@ -132,7 +132,8 @@ export class Timeline {
     this.#unheard.push(event);
     this.#announcing ||= setTimeout(() => {
       const last = this.#unheard.at(-1);
-      const said = last.type === 'chat.message' ? `${last.from.name}: ${last.text}` : t('chat.donated', { name: last.from.name, amount: last.amount });
+      const name = last.from?.name ?? t('nobody');
+      const said = last.type === 'chat.message' ? `${name}: ${last.text}` : t('chat.donated', { name, amount: last.amount });
       this.#announcer.textContent = this.#unheard.length > 1 ? `${t('chat.unread', { n: this.#unheard.length })}. ${said}` : said;
       this.#unheard = [];
       this.#announcing = 0;
