@@ -12,7 +12,7 @@ export function donationDesk(room) {
   const list = h('ol', { class: 'donations' });
   const note = h('p', { class: 'nothing' });
   const sum = h('strong', { 'data-testid': 'donations-sum' }, points(0));
-  const element = h('div', { class: 'panel-scroll' }, h('p', { class: 'donations-sum' }, h('span', null, t('donations.sum')), sum), list, note);
+  const element = h('div', { class: 'panel-scroll', tabindex: 0 }, h('p', { class: 'donations-sum' }, h('span', null, t('donations.sum')), sum), list, note);
   const rows = new Map();
 
   function total(donated) {

@@ -11,7 +11,7 @@ export function rankList(room) {
   let pause = 0;
   const list = h('ol', { class: 'rank' });
   const note = h('p', { class: 'nothing' });
-  const element = h('div', { class: 'panel-scroll' }, list, note);
+  const element = h('div', { class: 'panel-scroll', tabindex: 0 }, list, note);
 
   async function load() {
     try {

@@ -36,7 +36,7 @@ const title = h('h1', { class: 'watch-title', dir: 'auto' });
 const owner = h('div', { class: 'owner' });
 const category = h('a', { class: 'chip', dir: 'auto' });
 const actions = h('div', { class: 'watch-actions' });
-const about = h('div', { class: 'panel-scroll about' });
+const about = h('div', { class: 'panel-scroll about', tabindex: 0 });
 
 showHeader();
 document.documentElement.dataset.theatre = word('theatre') === '1' ? 'on' : 'off';
