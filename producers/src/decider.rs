@@ -27,7 +27,11 @@ use crate::{Error, refused};
 
 /// Commands decided in one transaction, at most.
 const BATCH: usize = 500;
+/// Keys forgotten in one transaction, at most: more than come in, fewer than the queue holds.
+const FORGOTTEN: usize = 2 * BATCH;
 const TIMEOUT: Duration = Duration::from_secs(10);
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Decides the commands of the partitions that the group gives it.
 #[derive(Debug)]
@@ -51,33 +55,39 @@ impl Decider {
     /// Runs until `shutdown`. A fault (fenced, transaction aborted, broker away) drops everything in
     /// memory and begins again from the topics: what was not committed never happened.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let mut pause = Duration::from_millis(100);
-        while let Some(result) = shutdown.run_until_cancelled(self.serve()).await {
-            let Err(error) = result;
+        let mut pause = LEAST_PAUSE;
+        loop {
+            let began = tokio::time::Instant::now();
+            let Err(error) = self.serve(&shutdown).await else {
+                return Ok(());
+            };
             tracing::warn!(%error, "decider begins again from its memory on kafka");
             metrics::counter!("lemonair_decider_restarts").increment(1);
-            if shutdown
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await
-                .is_none()
-            {
-                break;
+            // What went well for so long did not fail because of what failed before.
+            if began.elapsed() > 4 * LONGEST_PAUSE {
+                pause = LEAST_PAUSE;
             }
-            pause = (pause * 2).min(Duration::from_secs(5));
+            let rest = tokio::time::sleep(pause);
+            if shutdown.run_until_cancelled(rest).await.is_none() {
+                return Ok(());
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Ok(())
     }
 
-    async fn serve(&self) -> Result<std::convert::Infallible, Error> {
+    /// A batch is always finished: readers would wait behind its open transaction until the brokers
+    /// give it up.
+    async fn serve(&self, shutdown: &CancellationToken) -> Result<(), Error> {
         let codec = Arc::clone(&self.codec);
         let mut group = Group::<Command>::join(&self.kafka, codec, "decider", &[Topic::Commands])?;
         let mut partitions: BTreeMap<i32, Partition> = BTreeMap::new();
-        loop {
-            match group.next(BATCH).await? {
+        while let Some(step) = shutdown.run_until_cancelled(group.next(BATCH)).await {
+            match step? {
                 Step::Assigned(ours) => {
                     let taken = ours.iter().map(|(_, number)| self.take_over(*number));
-                    let taken = future::try_join_all(taken).await?;
-                    partitions = taken
+                    let taken = shutdown.run_until_cancelled(future::try_join_all(taken));
+                    let Some(taken) = taken.await else { break };
+                    partitions = taken?
                         .into_iter()
                         .map(|partition| (partition.number, partition))
                         .collect();
@@ -103,6 +113,7 @@ impl Decider {
                 }
             }
         }
+        Ok(())
     }
 
     /// Fences the former owner, then reads what the partition remembers.
@@ -168,13 +179,11 @@ impl Partition {
                         let Position {
                             partition, offset, ..
                         } = record.position;
-                        tracing::error!(
+                        return Err(Error::Memory {
                             partition,
                             offset,
-                            cause = poison.cause,
-                            "decider cannot read its memory"
-                        );
-                        return Err(Error::Stopped);
+                            cause: poison.cause,
+                        });
                     }
                 }
             }
@@ -214,11 +223,9 @@ impl Partition {
                 future::try_join_all(written.into_iter().map(Pending::confirmed)).await?;
             self.answer(id, outcome, positions, now)?;
         }
-        let expired = self.state.expired(now);
-        for key in &expired {
-            self.remember(key, None)?;
+        for key in self.state.expired(now, FORGOTTEN) {
+            self.remember(&key, None)?;
         }
-        self.state.forget_ages(expired.len());
         self.remember(
             crate::decide::PROGRESS,
             Some(Memory::Progress(Progress { next: last + 1 })),

@@ -36,6 +36,14 @@ pub enum Error {
     Encode(#[from] EncodeError),
     #[error(transparent)]
     Consume(#[from] lemonair_consumers::Error),
+    #[error(
+        "what the decider remembers at partition {partition}, offset {offset} cannot be read: {cause}"
+    )]
+    Memory {
+        partition: i32,
+        offset: i64,
+        cause: String,
+    },
     #[error("shutting down")]
     Stopped,
 }

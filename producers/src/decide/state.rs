@@ -79,24 +79,26 @@ impl State {
             Some(Memory::Donation(donation)) => {
                 self.donations.insert(key.to_owned(), donation);
             }
-            // Only idempotency keys are ever forgotten.
+            // Only idempotency keys are ever forgotten, the oldest first. Its age goes with it, or a
+            // key that is used anew would be forgotten when its first use is old.
             None => {
                 self.decisions.remove(key);
+                let gone = |age: &(Timestamp, String)| !self.decisions.contains_key(&age.1);
+                while self.ages.front().is_some_and(gone) {
+                    self.ages.pop_front();
+                }
             }
         }
     }
 
-    /// Keys whose time is over; their tombstones are for the caller to write and remember.
-    pub fn expired(&self, now: Timestamp) -> Vec<String> {
+    /// Keys whose time is over, at most `max`; their tombstones are for the caller to write and
+    /// remember.
+    pub fn expired(&self, now: Timestamp, max: usize) -> Vec<String> {
         self.ages
             .iter()
             .take_while(|(at, _)| now.since(*at) > KEYS_ARE_KEPT)
+            .take(max)
             .map(|(_, key)| key.clone())
             .collect()
-    }
-
-    /// Drops the ages of the first `count` keys, once their tombstones are written.
-    pub fn forget_ages(&mut self, count: usize) {
-        self.ages.drain(..count);
     }
 }

@@ -225,13 +225,37 @@ fn a_donation_is_refunded_once() {
     assert_eq!(run.state.balance(account(1)), 100);
 }
 
+fn hours(hours: u64) -> Timestamp {
+    Timestamp(1_000).plus(std::time::Duration::from_secs(hours * 3600))
+}
+
 #[test]
 fn old_keys_are_forgotten_and_young_ones_kept() {
     let mut run = Run::default();
     run.ask(&top_up(1, "a", 100));
-    let hours = |hours: u64| Timestamp(1_000).plus(std::time::Duration::from_secs(hours * 3600));
-    assert!(run.state.expired(hours(24)).is_empty());
-    assert_eq!(run.state.expired(hours(49)).len(), 1);
+    run.ask(&top_up(1, "b", 100));
+    assert!(run.state.expired(hours(24), 10).is_empty());
+    assert_eq!(run.state.expired(hours(49), 1).len(), 1);
+    assert_eq!(run.state.expired(hours(49), 10).len(), 2);
+}
+
+/// The topic holds the first use and the tombstone until it is compacted.
+#[test]
+fn a_key_that_is_used_anew_is_as_old_as_its_new_use() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    for key in run.state.expired(hours(49), 10) {
+        run.state.remember(&key, None);
+    }
+    assert!(run.state.expired(hours(49), 10).is_empty());
+    let command = top_up(1, "a", 100);
+    let again = decide(&run.state, &command, hours(49), &mut EventId::new);
+    assert_eq!(again.events.len(), 1);
+    for (key, memory) in again.memories {
+        run.state.remember(&key, memory);
+    }
+    assert!(run.state.expired(hours(50), 10).is_empty());
+    assert_eq!(run.state.expired(hours(98), 10).len(), 1);
 }
 
 /// What a history is made of; small numbers, so that keys and donations meet again.
