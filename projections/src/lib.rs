@@ -7,8 +7,8 @@
 //! | [`projection`] | what a read model is to the loop |
 //! | [`page`] | lists read in pages, both ways |
 //! | [`database`] | the pool; the database and its tables are made here |
-//! | [`checkpoint`] | how far a read model has come, and who may move it on |
-//! | [`commit`] | one batch, one transaction |
+//! | `checkpoint` | how far a read model has come, and who may move it on |
+//! | `commit` | one batch, one transaction |
 //! | [`dead_letters`] | records that could not be decoded or applied |
 //! | [`run`] | the loops, one a read model |
 //! | [`wait`] | waiting until a write can be read |
@@ -19,13 +19,20 @@ pub mod accounts;
 pub mod broadcasts;
 pub mod channels;
 pub mod database;
+pub mod dead_letters;
 pub mod donations;
+pub mod lag;
 pub mod messages;
 pub mod page;
 pub mod projection;
+pub mod rebuild;
+pub mod run;
 pub mod stats;
+pub mod wait;
 pub mod wallets;
 
+mod checkpoint;
+mod commit;
 mod insert;
 mod row;
 
@@ -35,6 +42,8 @@ mod scratch;
 pub use database::connect;
 pub use page::{Cursor, Page, Slice};
 pub use projection::{ALL, Fact, Projection};
+pub use run::Projector;
+pub use wait::Checkpoints;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,6 +57,28 @@ pub enum Error {
     Busy(&'static str),
     #[error("no read model {name:?}; there are {}", projection::names())]
     NoSuchProjection { name: String },
+    #[error(transparent)]
+    Kafka(#[from] lemonair_consumers::Error),
+    /// Somebody else has taken over the partition, or other tables were swapped in.
+    #[error("{projection} at {position:?} was taken over")]
+    Fenced {
+        projection: &'static str,
+        position: lemonair_schemas::Position,
+    },
+    /// The record contradicts what came before it.
+    #[error("{0}")]
+    Unfit(String),
+    #[error(
+        "{0}: the topics do not go on; a producer's transaction may be open. Run it again to go on"
+    )]
+    Standstill(&'static str),
+    #[error(
+        "{projection} is at {position:?}, past the end of the topic: is this the right cluster?"
+    )]
+    Foreign {
+        projection: &'static str,
+        position: lemonair_schemas::Position,
+    },
     #[error("{0:?} is not a cursor of this list")]
     BadCursor(String),
 }

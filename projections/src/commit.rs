@@ -1,0 +1,214 @@
+//! One batch, one transaction: rows, dead letters and checkpoint together. The live loop and the
+//! rebuild both come through here.
+
+use std::collections::HashMap;
+
+use lemonair_consumers::{Consumed, Poison};
+use lemonair_schemas::codec::unframe;
+use lemonair_schemas::{Codec, Event, Position, Records};
+use sqlx::{Connection, MySqlConnection};
+
+use crate::checkpoint::{Claims, Move, step};
+use crate::projection::Fault;
+use crate::{Error, Fact, Projection, Result, dead_letters};
+
+/// Records of partitions that are ours, and how far they bring us.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    records: Vec<&'a Consumed<Event>>,
+    pub(crate) moves: Vec<Move>,
+}
+
+/// What a transaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Committed {
+    pub(crate) records: u64,
+    pub(crate) dead_letters: u64,
+}
+
+// === impl Batch ===
+
+impl<'a> Batch<'a> {
+    /// Leaves out what is not ours, what the checkpoint is past already, and what lies beyond `next`.
+    pub(crate) fn new(
+        claims: &Claims,
+        records: impl IntoIterator<Item = &'a Consumed<Event>>,
+        next: &[Position],
+    ) -> Batch<'a> {
+        let mut moves = HashMap::new();
+        for position in next {
+            let key = (position.topic, position.partition);
+            if let Some(claim) = claims.get(&key)
+                && position.offset > claim.next
+            {
+                let step = Move {
+                    from: *claim,
+                    to: *position,
+                    record_at: None,
+                };
+                moves.insert(key, step);
+            }
+        }
+        let mut ours = Vec::new();
+        for record in records {
+            let position = record.position;
+            if let Some(step) = moves.get_mut(&(position.topic, position.partition))
+                && (step.from.next..step.to.offset).contains(&position.offset)
+            {
+                step.record_at = step.record_at.max(Some(record.at));
+                ours.push(record);
+            }
+        }
+        let mut moves: Vec<Move> = moves.into_values().collect();
+        // Always in the same order, or two who step would block each other.
+        moves.sort_by_key(|step| (step.to.topic.name(), step.to.partition));
+        Batch {
+            records: ours,
+            moves,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Notes what was committed.
+    pub(crate) fn settle(&self, claims: &mut Claims) {
+        for step in &self.moves {
+            if let Some(claim) = claims.get_mut(&(step.to.topic, step.to.partition)) {
+                claim.next = step.to.offset;
+            }
+        }
+    }
+
+    /// Commits the batch, to whichever database the connection is in. Records that cannot be applied
+    /// become dead letters; any other trouble leaves everything as it was.
+    pub(crate) async fn commit(
+        &self,
+        connection: &mut MySqlConnection,
+        projection: &dyn Projection,
+        codec: &Codec,
+    ) -> Result<Committed> {
+        if self.moves.is_empty() {
+            return Ok(Committed::default());
+        }
+        let mut tx = connection.begin().await?;
+        // First of all: who was fenced off does no work, and a claim waits for our end.
+        step(&mut tx, projection, &self.moves).await?;
+        match self.apply_together(&mut tx, projection).await {
+            Ok(committed) => {
+                tx.commit().await?;
+                Ok(committed)
+            }
+            Err(fault) if fault.is_records() => {
+                tx.rollback().await?;
+                let mut tx = connection.begin().await?;
+                step(&mut tx, projection, &self.moves).await?;
+                let committed = self.apply_singly(&mut tx, projection, codec).await?;
+                tx.commit().await?;
+                Ok(committed)
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn apply_together(
+        &self,
+        tx: &mut MySqlConnection,
+        projection: &dyn Projection,
+    ) -> Result<Committed, Fault> {
+        let mut committed = self.count();
+        let mut facts = Vec::with_capacity(self.records.len());
+        for record in &self.records {
+            match &record.content {
+                Ok(event) => facts.push(Fact {
+                    position: record.position,
+                    event,
+                }),
+                Err(poison) => {
+                    keep(tx, projection, record, poison).await?;
+                    committed.dead_letters += 1;
+                }
+            }
+        }
+        if !facts.is_empty() {
+            projection.apply(tx, &facts).await?;
+        }
+        Ok(committed)
+    }
+
+    /// Finds the records that are at fault; all others are applied.
+    async fn apply_singly(
+        &self,
+        tx: &mut MySqlConnection,
+        projection: &dyn Projection,
+        codec: &Codec,
+    ) -> Result<Committed> {
+        let mut committed = self.count();
+        for record in &self.records {
+            let event = match &record.content {
+                Ok(event) => event,
+                Err(poison) => {
+                    keep(tx, projection, record, poison).await?;
+                    committed.dead_letters += 1;
+                    continue;
+                }
+            };
+            let fact = Fact {
+                position: record.position,
+                event,
+            };
+            let mut savepoint = tx.begin().await?;
+            match projection.apply(&mut savepoint, &[fact]).await {
+                Ok(()) => savepoint.commit().await?,
+                Err(fault) if fault.is_records() => {
+                    savepoint.rollback().await?;
+                    let poison = unfit(event, &fault, codec);
+                    keep(tx, projection, record, &poison).await?;
+                    committed.dead_letters += 1;
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(committed)
+    }
+
+    fn count(&self) -> Committed {
+        Committed {
+            records: self.records.len().try_into().unwrap_or(u64::MAX),
+            dead_letters: 0,
+        }
+    }
+}
+
+async fn keep(
+    tx: &mut MySqlConnection,
+    projection: &dyn Projection,
+    record: &Consumed<Event>,
+    poison: &Poison,
+) -> sqlx::Result<()> {
+    let (position, at) = (record.position, record.at);
+    dead_letters::keep(tx, projection, position, &record.key, at, poison).await
+}
+
+/// The bytes are encoded anew, with today's schema: what stood on the topic was decoded and let go.
+fn unfit(event: &Event, fault: &Fault, codec: &Codec) -> Poison {
+    let bytes = event.encode(codec).unwrap_or_default();
+    Poison {
+        cause: fault.to_string(),
+        schema_id: unframe(&bytes).ok().map(|(id, _)| id),
+        bytes,
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        match fault {
+            Fault::Sql(error) => Error::Sql(error),
+            Fault::Unfit(cause) => Error::Unfit(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

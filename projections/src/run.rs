@@ -1,0 +1,228 @@
+//! The loops: one a read model, each with its own group, so that none waits for another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lemonair_consumers::{Group, Kafka, Step};
+use lemonair_schemas::{Codec, Event, Position, Topic};
+use sqlx::MySqlPool;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{self, Checkpoint, Claims, claim};
+use crate::commit::Batch;
+use crate::{Error, Projection, Result, lag, projection};
+
+/// Records of one transaction, at most.
+pub(crate) const BATCH: usize = 500;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const CHECK: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the loops stand on.
+#[derive(Debug, Clone)]
+pub struct Projector {
+    pub pool: MySqlPool,
+    pub kafka: Kafka,
+    pub codec: Arc<Codec>,
+}
+
+/// One read model's loop.
+struct Follower<'a> {
+    projector: &'a Projector,
+    projection: &'static dyn Projection,
+    stop: &'a CancellationToken,
+}
+
+// === impl Projector ===
+
+impl Projector {
+    /// Keeps every read model up with the topics until `stop`. Other processes may do the same: Kafka
+    /// shares the partitions out, and MySQL makes sure that each record counts once. Whatever fails is
+    /// tried again, as long as it takes; a panic ends all loops and is passed on.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut loops = JoinSet::new();
+        for projection in projection::ALL {
+            let (projector, stop) = (self.clone(), stop.clone());
+            loops.spawn(async move { projector.follow(projection, &stop).await });
+        }
+        loops.spawn(async move { lag::report(&self.pool, &self.kafka, &stop).await });
+        while let Some(ended) = loops.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+    }
+
+    /// Keeps one read model up.
+    pub async fn follow(&self, projection: &'static dyn Projection, stop: &CancellationToken) {
+        let follower = Follower {
+            projector: self,
+            projection,
+            stop,
+        };
+        let mut pause = FIRST_PAUSE;
+        while !stop.is_cancelled() {
+            match follower.join_in(&mut pause).await {
+                Ok(()) => break,
+                // A new consumer begins where the checkpoint says.
+                Err(error @ Error::Fenced { .. }) => tracing::info!("{error}; claiming anew"),
+                Err(error) => follower.trouble(&error),
+            }
+            follower.rest(&mut pause).await;
+        }
+    }
+}
+
+// === impl Follower ===
+
+impl Follower<'_> {
+    /// Follows as a member of the group until the first error, or until it shall stop.
+    async fn join_in(&self, pause: &mut Duration) -> Result<()> {
+        let Projector { kafka, codec, .. } = self.projector;
+        let name = format!("projection.{}", self.projection.name());
+        let topics = self.projection.topics();
+        let mut group: Group<Event> = Group::join(kafka, Arc::clone(codec), &name, topics)?;
+        let mut claims = Claims::new();
+        let mut checked = Instant::now();
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                step = group.next(BATCH) => step?,
+            };
+            match step {
+                Step::Revoked => claims.clear(),
+                Step::Assigned(partitions) => {
+                    claims = self.claim(&partitions).await?;
+                    group.start(&positions(&claims))?;
+                }
+                Step::Batch(batch) => {
+                    let batch = Batch::new(&claims, &batch.records, &batch.next);
+                    if batch.moves.is_empty() {
+                        self.check(&claims, &mut checked).await?;
+                        continue;
+                    }
+                    self.commit(&batch).await?;
+                    batch.settle(&mut claims);
+                    *pause = FIRST_PAUSE;
+                }
+            }
+        }
+    }
+
+    /// Tries until MySQL is there; the group goes on waiting for us meanwhile.
+    async fn claim(&self, partitions: &[(Topic, i32)]) -> Result<Claims> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match claim(&self.projector.pool, self.projection, partitions).await {
+                Ok(claims) => return Ok(claims),
+                Err(Error::Busy(_)) if !self.stop.is_cancelled() => {}
+                Err(Error::Sql(error)) if !self.stop.is_cancelled() => {
+                    self.trouble(&Error::Sql(error));
+                }
+                Err(error) => return Err(error),
+            }
+            self.rest(&mut pause).await;
+        }
+    }
+
+    /// Finds out in quiet times that other tables were swapped in, before somebody waits for a record.
+    async fn check(&self, claims: &Claims, checked: &mut Instant) -> Result<()> {
+        if claims.is_empty() || checked.elapsed() < CHECK {
+            return Ok(());
+        }
+        *checked = Instant::now();
+        let mut connection = self.projector.pool.acquire().await?;
+        let found = checkpoint::read(&mut connection, self.projection).await?;
+        for (position, claim) in positions(claims).into_iter().zip(claims.values()) {
+            let ours =
+                |found: &Checkpoint| found.position == position && found.owner == claim.owner;
+            if !found.iter().any(ours) {
+                return Err(Error::Fenced {
+                    projection: self.projection.name(),
+                    position,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits exactly once, through deadlocks and lost connections.
+    async fn commit(&self, batch: &Batch<'_>) -> Result<()> {
+        if batch.moves.is_empty() {
+            return Ok(());
+        }
+        let name = self.projection.name();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let begun = Instant::now();
+            match self.try_commit(batch).await {
+                Ok(committed) => {
+                    metrics::counter!("lemonair_projection_records_total", "projection" => name)
+                        .increment(committed.records);
+                    metrics::counter!("lemonair_projection_dead_letters_total", "projection" => name)
+                        .increment(committed.dead_letters);
+                    metrics::histogram!("lemonair_projection_commit_seconds", "projection" => name)
+                        .record(begun.elapsed());
+                    return Ok(());
+                }
+                Err(Error::Sql(error)) if !self.stop.is_cancelled() => {
+                    self.trouble(&Error::Sql(error));
+                }
+                Err(error) => return Err(error),
+            }
+            self.rest(&mut pause).await;
+            // The connection may have been lost after the server committed and before it said so.
+            // If it still is about to, the next try waits for it and is fenced off.
+            if self.is_done(batch).await {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn try_commit(&self, batch: &Batch<'_>) -> Result<crate::commit::Committed> {
+        let mut connection = self.projector.pool.acquire().await?;
+        batch
+            .commit(&mut connection, self.projection, &self.projector.codec)
+            .await
+    }
+
+    async fn is_done(&self, batch: &Batch<'_>) -> bool {
+        let Ok(mut connection) = self.projector.pool.acquire().await else {
+            return false;
+        };
+        let done = checkpoint::is_done(&mut connection, self.projection, &batch.moves).await;
+        done.unwrap_or(false)
+    }
+
+    fn trouble(&self, error: &Error) {
+        let name = self.projection.name();
+        metrics::counter!("lemonair_projection_troubles_total", "projection" => name).increment(1);
+        tracing::warn!(projection = name, %error, "read model stands still, trying again");
+    }
+
+    async fn rest(&self, pause: &mut Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(*pause) => {}
+        }
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn positions(claims: &Claims) -> Vec<Position> {
+    let position = |(&(topic, partition), claim): (&(Topic, i32), &checkpoint::Claim)| Position {
+        topic,
+        partition,
+        offset: claim.next,
+    };
+    claims.iter().map(position).collect()
+}
+
+#[cfg(test)]
+mod tests;
