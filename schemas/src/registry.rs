@@ -1,5 +1,7 @@
 //! The schema registry, with a cache on disk so that known schemas outlive its absence.
 
+use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_schema_by_id, post_schema,
 };
 use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
+use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -52,8 +54,9 @@ struct Cache {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     id: u32,
-    /// The subject under which we registered it, if we did.
-    subject: Option<String>,
+    /// The subjects under which we registered it; deployments may share a registry.
+    #[serde(default)]
+    subjects: BTreeSet<String>,
     schema: String,
 }
 
@@ -96,12 +99,7 @@ impl Registry {
         let subject = self.subject(schema);
         match self.post(&subject, schema.avsc).await {
             Ok(id) => {
-                let known = Known {
-                    id,
-                    subject: Some(subject),
-                    schema: schema.avsc.to_owned(),
-                };
-                self.cache.keep(known)?;
+                self.cache.keep(id, Some(subject), schema.avsc)?;
                 Ok(id)
             }
             Err(error @ Error::Unreachable { .. }) => {
@@ -122,13 +120,15 @@ impl Registry {
             .await
             .and_then(reqwest::Response::error_for_status)
             .map_err(|error| match error.status() {
-                Some(_) => self.refused(subject, &error.to_string()),
-                None => self.unreachable(&error.to_string()),
+                Some(status) if status.is_client_error() => {
+                    self.refused(subject, &error.to_string())
+                }
+                _ => self.unreachable(&root(&error)),
             })?;
         match post_schema(&self.settings, subject.to_owned(), supplied).await {
             Ok(registered) => Ok(registered.id),
-            Err(error) if is_refusal(&error) => Err(self.refused(subject, &error.to_string())),
-            Err(error) => Err(self.unreachable(&error.to_string())),
+            Err(error) if is_refusal(&error) => Err(self.refused(subject, &cause(&error))),
+            Err(error) => Err(self.unreachable(&cause(&error))),
         }
     }
 
@@ -139,16 +139,26 @@ impl Registry {
         }
         match get_schema_by_id(id, &self.settings).await {
             Ok(registered) => {
-                let schema = registered.schema;
-                self.cache.keep(Known {
-                    id,
-                    subject: None,
-                    schema: schema.clone(),
-                })?;
-                Ok(Some(schema))
+                self.cache.keep(id, None, &registered.schema)?;
+                Ok(Some(registered.schema))
             }
-            Err(error) if is_refusal(&error) => Ok(None),
-            Err(error) => Err(self.unreachable(&error.to_string())),
+            Err(error) if is_refusal(&error) => {
+                self.check_memory().await?;
+                Ok(None)
+            }
+            Err(error) => Err(self.unreachable(&cause(&error))),
+        }
+    }
+
+    /// A registry that has not yet read its own journal denies every schema; to believe it would be
+    /// to take good records for bad ones. So it is asked for one that it must have.
+    async fn check_memory(&self) -> Result<(), Error> {
+        let Some(id) = self.cache.registered() else {
+            return Ok(());
+        };
+        match get_schema_by_id(id, &self.settings).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.unreachable(&format!("it does not know schema id {id} any more"))),
         }
     }
 
@@ -157,7 +167,7 @@ impl Registry {
         let answer = self.http.get(format!("{}/subjects", self.url)).send().await;
         match answer.and_then(reqwest::Response::error_for_status) {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.unreachable(&error.to_string())),
+            Err(error) => Err(self.unreachable(&root(&error))),
         }
     }
 
@@ -178,10 +188,30 @@ impl Registry {
 
 /// The registry itself said no. The crate tells it from a fault only in words.
 fn is_refusal(error: &SRCError) -> bool {
-    let text = error.to_string();
-    ["404", "409", "422"]
-        .iter()
-        .any(|status| text.contains(&format!("failed with status {status}")))
+    ["404", "409", "422"].iter().any(|status| {
+        error
+            .error
+            .contains(&format!("failed with status {status}"))
+    })
+}
+
+/// What the registry said, without the crate's words around it.
+fn cause(error: &SRCError) -> String {
+    let Some(source) = error.source() else {
+        return error.error.clone();
+    };
+    match source.downcast_ref::<RawError>() {
+        Some(said) => said.message.clone(),
+        None => root(source),
+    }
+}
+
+/// The last cause says most: "connection refused", not "error sending request".
+fn root(mut error: &(dyn std::error::Error + 'static)) -> String {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 // === impl Cache ===
@@ -209,25 +239,46 @@ impl Cache {
     }
 
     fn id_of(&self, subject: &str, schema: &str) -> Option<u32> {
-        let same =
-            |known: &Known| known.subject.as_deref() == Some(subject) && known.schema == schema;
+        let same = |known: &Known| known.subjects.contains(subject) && known.schema == schema;
         self.known
             .iter()
             .find(|known| same(known))
             .map(|known| known.id)
     }
 
-    fn keep(&self, known: Known) -> Result<(), Error> {
+    /// A schema that we registered here or before.
+    fn registered(&self) -> Option<u32> {
+        self.known
+            .iter()
+            .filter(|known| !known.subjects.is_empty())
+            .map(|known| known.id)
+            .max()
+    }
+
+    fn keep(&self, id: u32, subject: Option<String>, schema: &str) -> Result<(), Error> {
+        let mut known = Known {
+            id,
+            subjects: BTreeSet::from_iter(subject),
+            schema: schema.to_owned(),
+        };
+        if let Some(before) = self.known.get(&id)
+            && before.schema == schema
+        {
+            known.subjects.extend(before.subjects.iter().cloned());
+        }
         if let Some(folder) = &self.folder {
-            let path = folder.join(format!("{}.json", known.id));
+            let path = folder.join(format!("{id}.json"));
             let fault = |source| Error::Cache {
                 path: path.clone(),
                 source,
             };
             let json = serde_json::to_vec_pretty(&known).map_err(|error| fault(error.into()))?;
-            std::fs::write(&path, json).map_err(fault)?;
+            // Other processes read here too: they see all of it or nothing.
+            let new = folder.join(format!("{id}.{}.new", uuid::Uuid::now_v7().simple()));
+            std::fs::write(&new, json).map_err(fault)?;
+            std::fs::rename(&new, &path).map_err(fault)?;
         }
-        self.known.insert(known.id, known);
+        self.known.insert(id, known);
         Ok(())
     }
 }

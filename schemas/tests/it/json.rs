@@ -1,0 +1,83 @@
+//! Events as the outside sees them.
+
+use expect_test::{Expect, expect};
+use lemonair_schemas::Event;
+use lemonair_testkit::codec;
+use serde_json::Value;
+
+use crate::sample::{Seed, samples, sorted};
+
+async fn check(full: bool, expected: Expect) {
+    let codec = codec().await;
+    let mut text = String::new();
+    for sample in samples(&codec, &Seed::fixed(full)) {
+        let Some(event) = sample.event else { continue };
+        text += &sorted(Value::Object(event.json())).to_string();
+        text.push('\n');
+    }
+    assert!(!text.contains("SECRET"));
+    expected.assert_eq(&text);
+}
+
+#[tokio::test]
+async fn every_event_has_its_json() {
+    check(true, expect![[r#"
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","nonce":"tea","room":"mint","text":"🍋 lemonade","type":"chat.message"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","message":"018bcfe5-6800-7000-8000-000000000003","room":"mint","type":"chat.deleted"}
+        {"amount":250,"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","message":"🍋 lemonade","room":"mint","streamer":"018bcfe5-6800-7000-8000-000000000003","type":"donation.accepted"}
+        {"amount":250,"at":"2023-11-14T22:13:20.123Z","donation":"018bcfe5-6800-7000-8000-000000000003","donor":"018bcfe5-6800-7000-8000-000000000002","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","streamer":"018bcfe5-6800-7000-8000-000000000003","type":"donation.refunded"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","ingest":"tea","room":"mint","title":"🍋 lemonade","type":"stream.started"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","stream":"018bcfe5-6800-7000-8000-000000000003","type":"stream.interrupted"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","stream":"018bcfe5-6800-7000-8000-000000000003","type":"stream.resumed"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","reason":"tea","room":"mint","stream":"018bcfe5-6800-7000-8000-000000000003","type":"stream.ended"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","name":"Größe","owner":"018bcfe5-6800-7000-8000-000000000002","room":"mint","type":"channel.opened"}
+        {"at":"2023-11-14T22:13:20.123Z","category":"🍋 lemonade","description":"tea","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","title":"Größe","type":"channel.updated"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","prefix":"tea","room":"mint","type":"channel.stream_key_issued"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","type":"channel.followed"}
+        {"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","type":"channel.unfollowed"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","name":"Größe","type":"account.registered"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","role":"tea","type":"account.role_granted"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","expires":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.opened"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.closed"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","donation":"018bcfe5-6800-7000-8000-000000000003","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","kind":"CORRECTION","postings":[{"account":"018bcfe5-6800-7000-8000-000000000002","amount":250,"book":"WALLET"},{"account":"tea","amount":-250,"book":"PLATFORM"}],"room":"mint","type":"ledger.posted"}
+    "#]]).await;
+}
+
+#[tokio::test]
+async fn absent_fields_are_left_out() {
+    check(false, expect![[r#"
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","text":"🍋 lemonade","type":"chat.message"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","message":"018bcfe5-6800-7000-8000-000000000003","room":"mint","type":"chat.deleted"}
+        {"amount":250,"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","message":"🍋 lemonade","room":"mint","streamer":"018bcfe5-6800-7000-8000-000000000003","type":"donation.accepted"}
+        {"amount":250,"at":"2023-11-14T22:13:20.123Z","donation":"018bcfe5-6800-7000-8000-000000000003","donor":"018bcfe5-6800-7000-8000-000000000002","id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","streamer":"018bcfe5-6800-7000-8000-000000000003","type":"donation.refunded"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","ingest":"tea","room":"mint","title":"🍋 lemonade","type":"stream.started"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","stream":"018bcfe5-6800-7000-8000-000000000003","type":"stream.interrupted"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","stream":"018bcfe5-6800-7000-8000-000000000003","type":"stream.resumed"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","reason":"tea","room":"mint","stream":"018bcfe5-6800-7000-8000-000000000003","type":"stream.ended"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","name":"Größe","owner":"018bcfe5-6800-7000-8000-000000000002","room":"mint","type":"channel.opened"}
+        {"at":"2023-11-14T22:13:20.123Z","category":"🍋 lemonade","description":"tea","id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","title":"Größe","type":"channel.updated"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","prefix":"tea","room":"mint","type":"channel.stream_key_issued"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","type":"channel.followed"}
+        {"at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room":"mint","type":"channel.unfollowed"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","name":"Größe","type":"account.registered"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","role":"tea","type":"account.role_granted"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","expires":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.opened"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.closed"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","kind":"TOP_UP","postings":[],"type":"ledger.posted"}
+    "#]]).await;
+}
+
+/// `type` names the kind, and nothing else has its name.
+#[tokio::test]
+async fn kinds_are_different() {
+    let codec = codec().await;
+    let samples = samples(&codec, &Seed::fixed(true));
+    let events = Vec::from_iter(samples.into_iter().filter_map(|sample| sample.event));
+    let mut kinds = Vec::from_iter(events.iter().map(Event::kind));
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), events.len());
+    for event in events {
+        assert_eq!(event.json()["type"], event.kind());
+    }
+}

@@ -1,0 +1,9 @@
+//! What is on the topics stays readable: against the real registry, whether it is there or not.
+
+mod evolution;
+mod forwarder;
+mod golden;
+mod json;
+mod registry;
+mod sample;
+mod wire;
