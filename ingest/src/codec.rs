@@ -227,6 +227,11 @@ impl AudioConfig {
         known.then_some((sample_rate, channels, if short_frames { 960 } else { 1024 }))
     }
 
+    /// Samples a second, and in a frame.
+    pub fn timing(&self) -> (i64, u32) {
+        (self.sample_rate.into(), self.frame_length)
+    }
+
     /// As RFC 6381 writes it.
     pub fn name(&self) -> String {
         format!("mp4a.40.{}", self.object_type())

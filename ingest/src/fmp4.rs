@@ -34,6 +34,16 @@ pub struct Run {
     pub samples: Vec<Sample>,
 }
 
+impl Run {
+    /// No samples yet.
+    pub fn of(track: u32) -> Run {
+        Run {
+            track,
+            ..Default::default()
+        }
+    }
+}
+
 /// What the library could not write; a sign of a bug rather than of bad input.
 #[derive(Debug, thiserror::Error)]
 #[error("write MP4: {0}")]

@@ -11,7 +11,12 @@ pub(crate) fn load(folder: &Path) -> io::Result<String> {
     let path = folder.join("ingest-id");
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let id: Uuid = text.trim().parse().map_err(io::Error::other)?;
+            let id: Uuid = text.trim().parse().map_err(|error| {
+                let path = path.display();
+                io::Error::other(format!(
+                    "{path} holds no id ({error}); delete it to get a new one"
+                ))
+            })?;
             Ok(id.to_string())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -25,5 +30,20 @@ pub(crate) fn load(folder: &Path) -> io::Result<String> {
             Ok(id)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_stays() {
+        let folder = std::env::temp_dir().join(format!("lemonair-identity-{}", Uuid::now_v7()));
+        let first = load(&folder).unwrap();
+        assert_eq!(load(&folder).unwrap(), first);
+        std::fs::write(folder.join("ingest-id"), "nonsense").unwrap();
+        assert!(load(&folder).unwrap_err().to_string().contains("delete it"));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,20 +1,20 @@
 //! What streamers reach: RTMP in, HLS out, and the life of a broadcast.
 //!
-//! The way of a frame: [`server`] reads it from a socket, [`rtmp`] finds the message, [`flv`] the
+//! The way of a frame: `server` reads it from a socket, [`rtmp`] finds the message, [`flv`] the
 //! access unit, [`packager`] puts it into a fragment ([`fmp4`]), [`hls`] lists the segment, and
-//! [`http`] serves it. The way of a broadcast: [`room`] asks [`broadcast`] what an arrival or
+//! `http` serves it. The way of a broadcast: `room` asks [`broadcast`] what an arrival or
 //! departure means, and tells the topic.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`rtmp`] | the protocol, without I/O |
-//! | [`server`] | its sockets, limits and time-outs |
-//! | [`tries`] | failed keys by address |
-//! | [`flv`], [`codec`], [`clock`] | tags, headers and timestamps into access units |
-//! | [`packager`], [`fmp4`] | access units into fragments and segments |
-//! | [`hls`], [`feed`], [`http`] | the window, its sharing, its serving |
-//! | [`thumbnail`] | one current picture a broadcast |
-//! | [`broadcast`], [`room`], [`publisher`] | started, interrupted, resumed, ended |
+//! | `server` | its sockets, limits and time-outs |
+//! | `tries` | failed keys by address |
+//! | [`flv`], [`codec`], `clock` | tags, headers and timestamps into access units |
+//! | [`packager`], `muxer`, [`fmp4`] | access units into fragments and segments |
+//! | [`hls`], `feed`, `http` | the window, its sharing, its serving |
+//! | `thumbnail` | one current picture a broadcast |
+//! | [`broadcast`], `room`, `publisher` | started, interrupted, resumed, ended |
 
 // What knows neither sockets nor time can be used, measured and fuzzed from outside.
 pub mod broadcast;
@@ -29,6 +29,7 @@ mod clock;
 mod feed;
 mod http;
 mod identity;
+mod muxer;
 mod publisher;
 mod room;
 mod server;
@@ -80,7 +81,8 @@ pub struct Config {
     pub max_message: usize,
     /// Wrong keys a minute from one address. 10.
     pub failed_tries: u32,
-    /// Segments of 2 s, cut at 10 s or 16 MiB if there is no key frame, in fragments of 1/3 s.
+    /// Segments of 2 s, the first of half a second, cut at 10 s or 16 MiB if there is no key frame,
+    /// in fragments of 1/3 s.
     pub cut: packager::Cut,
     /// 10 segments listed, 5 more kept, 64 MiB in all.
     pub hls: hls::Settings,
@@ -174,6 +176,7 @@ impl Default for Config {
             failed_tries: 10,
             cut: packager::Cut {
                 target,
+                first: Duration::from_millis(500),
                 longest: Duration::from_secs(10),
                 largest: 16 << 20,
                 fragment: Duration::from_millis(333),
@@ -216,7 +219,8 @@ impl Config {
 
 impl Ingest {
     /// Ends what an earlier run left open, then takes publishers until `shutdown`, and ends all
-    /// broadcasts before it returns.
+    /// broadcasts before it returns. Give the listener a long backlog: what overflows it is neither
+    /// accepted nor refused.
     pub async fn run(&self, listener: TcpListener, shutdown: CancellationToken) {
         let recovered = tokio::select! {
             () = self.server.rooms.recover() => true,

@@ -4,6 +4,7 @@
 //! A segment begins with a key frame. It is a row of fragments of about a third of a second, which
 //! are what low-latency HLS will publish as parts.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,16 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::codec::{AudioConfig, VideoConfig};
 use crate::flv::{Metadata, Unit, VideoFrame};
-use crate::fmp4::{self, AUDIO_TRACK, Run, Sample, VIDEO_TIMESCALE, VIDEO_TRACK};
+use crate::fmp4;
+use crate::muxer::Muxer;
 
 /// How segments are cut.
 #[derive(Debug, Clone)]
 pub struct Cut {
     /// A segment ends at the first key frame after this.
     pub target: Duration,
+    /// The first one at the first after this, so that viewers have something soon.
+    pub first: Duration,
     /// And here at the latest, key frame or not.
     pub longest: Duration,
     /// Likewise at so many bytes.
@@ -69,12 +73,8 @@ pub struct Dropped {
 /// With one of two tracks there, how long the other is waited for, and with how many bytes.
 const WAIT_MS: i64 = 1_000;
 const WAIT_BYTES: usize = 4 << 20;
-/// Sound may stray so far from its timestamps before it is moved.
-const AUDIO_DRIFT_MS: i64 = 100;
-/// Encoders cut a key frame interval a little short.
-const TOLERANCE_MS: i64 = 100;
-/// The last frame of all lasts as long as the one before it, or this.
-const LAST_FRAME_MS: i64 = 33;
+/// What a frame costs beside its bytes, so that many tiny ones are bounded too.
+const FRAME_COST: usize = 256;
 
 #[derive(Debug)]
 pub struct Packager {
@@ -90,7 +90,6 @@ pub struct Packager {
     audio: Option<AudioConfig>,
     waiting: Waiting,
     muxer: Option<Muxer>,
-    sequence: u32,
     dropped: Dropped,
 }
 
@@ -105,26 +104,6 @@ struct Waiting {
 enum Frame {
     Video(VideoFrame),
     Audio(Bytes),
-}
-
-/// Tracks under one init segment.
-#[derive(Debug)]
-struct Muxer {
-    video: Option<Arc<VideoConfig>>,
-    audio: Option<AudioConfig>,
-    picture: Run,
-    /// Its duration is known when the next one comes.
-    pending: Option<(i64, Sample)>,
-    last_frame_ms: i64,
-    sound: Run,
-    /// Where the next frame of sound belongs, in samples.
-    sound_at: Option<i64>,
-    segment_start: i64,
-    segment_bytes: usize,
-    fragment_start: i64,
-    fragment_bytes: usize,
-    /// The next fragment begins with a key frame.
-    independent: bool,
 }
 
 // === impl Packager ===
@@ -142,13 +121,16 @@ impl Packager {
             audio: None,
             waiting: Waiting::default(),
             muxer: None,
-            sequence: 0,
             dropped: Dropped::default(),
         }
     }
 
     pub fn dropped(&self) -> Dropped {
-        self.dropped
+        let mut dropped = self.dropped;
+        if let Some(muxer) = &self.muxer {
+            dropped += muxer.dropped;
+        }
+        dropped
     }
 
     pub fn handle(&mut self, timestamp: u32, unit: Unit) -> Result<Vec<Piece>, fmp4::Error> {
@@ -200,7 +182,7 @@ impl Packager {
         if self.muxer.is_some() {
             return self.place(time, frame, out);
         }
-        self.waiting.bytes += frame.len();
+        self.waiting.bytes += frame.len() + FRAME_COST;
         self.waiting.frames.push((time, frame));
         let first = self
             .waiting
@@ -264,23 +246,12 @@ impl Packager {
                         data: frame.data.clone(),
                     }));
                 }
-                muxer.picture(time, frame, &self.cut, &mut self.sequence, out)
+                muxer.picture(time, frame, out)
             }
-            Frame::Audio(data) => {
-                let at_place = muxer.audio == self.audio;
-                let Some(config) = muxer.audio.as_ref().filter(|_| at_place) else {
-                    self.dropped.unusable += 1;
-                    return Ok(());
-                };
-                let config = SoundClock::of(config);
-                muxer.sound(
-                    time,
-                    data,
-                    config,
-                    &self.cut,
-                    (&mut self.sequence, &mut self.dropped),
-                    out,
-                )
+            Frame::Audio(data) if muxer.audio == self.audio => muxer.sound(time, data, out),
+            Frame::Audio(_) => {
+                self.dropped.unusable += 1;
+                Ok(())
             }
         }
     }
@@ -295,15 +266,24 @@ impl Packager {
         ];
         let codecs = names.into_iter().flatten().collect::<Vec<_>>().join(",");
         out.push(Piece::Init { bytes, codecs });
-        self.muxer = Some(Muxer::new(video, audio, self.start));
+        self.muxer = Some(Muxer::new(video, audio, self.cut.clone(), self.start));
         Ok(())
     }
 
     fn close(&mut self, out: &mut Vec<Piece>) -> Result<(), fmp4::Error> {
         if let Some(mut muxer) = self.muxer.take() {
-            self.start = muxer.finish(&mut self.sequence, out)?;
+            self.dropped += muxer.dropped;
+            self.start = muxer.finish(out)?;
         }
         Ok(())
+    }
+}
+
+impl AddAssign for Dropped {
+    fn add_assign(&mut self, other: Dropped) {
+        self.unusable += other.unusable;
+        self.overlapping += other.overlapping;
+        self.jumps += other.jumps;
     }
 }
 
@@ -314,235 +294,6 @@ impl Frame {
             Frame::Audio(data) => data.len(),
         }
     }
-}
-
-/// What of a sound track matters to timing.
-#[derive(Debug, Clone, Copy)]
-struct SoundClock {
-    rate: i64,
-    frame: u32,
-}
-
-impl SoundClock {
-    fn of(config: &AudioConfig) -> SoundClock {
-        SoundClock {
-            rate: config.sample_rate.into(),
-            frame: config.frame_length,
-        }
-    }
-}
-
-// === impl Muxer ===
-
-impl Muxer {
-    fn new(video: Option<Arc<VideoConfig>>, audio: Option<AudioConfig>, start: i64) -> Muxer {
-        Muxer {
-            video,
-            audio,
-            picture: Run {
-                track: VIDEO_TRACK,
-                ..Default::default()
-            },
-            pending: None,
-            last_frame_ms: LAST_FRAME_MS,
-            sound: Run {
-                track: AUDIO_TRACK,
-                ..Default::default()
-            },
-            sound_at: None,
-            segment_start: start,
-            segment_bytes: 0,
-            fragment_start: start,
-            fragment_bytes: 0,
-            independent: true,
-        }
-    }
-
-    fn picture(
-        &mut self,
-        time: i64,
-        frame: VideoFrame,
-        cut: &Cut,
-        sequence: &mut u32,
-        out: &mut Vec<Piece>,
-    ) -> Result<(), fmp4::Error> {
-        // Decoding times must rise, if only by a millisecond.
-        let time = match &self.pending {
-            Some((last, _)) => time.max(last + 1),
-            None => time.max(self.segment_start),
-        };
-        self.settle_picture(time);
-        let length = time - self.segment_start;
-        let due = frame.key && length >= millis(cut.target) - TOLERANCE_MS;
-        if due || self.too_long(length, cut) {
-            self.end_segment(time, sequence, out)?;
-        } else if time - self.fragment_start >= millis(cut.fragment) {
-            self.end_fragment(time, sequence, out)?;
-        }
-        if self.picture.samples.is_empty() && self.sound.samples.is_empty() {
-            self.independent = frame.key;
-        }
-        self.fragment_bytes += frame.data.len();
-        let composition = frame
-            .composition
-            .saturating_mul((VIDEO_TIMESCALE / 1000).cast_signed());
-        let sample = Sample {
-            duration: 0,
-            composition,
-            key: frame.key,
-            data: frame.data,
-        };
-        self.pending = Some((time, sample));
-        Ok(())
-    }
-
-    /// The frame that is waiting to hear how long it lasts, lasts until `time`.
-    fn settle_picture(&mut self, time: i64) {
-        let Some((start, mut sample)) = self.pending.take() else {
-            return;
-        };
-        self.last_frame_ms = time - start;
-        sample.duration = ticks(time - start, VIDEO_TIMESCALE.into()) as u32;
-        if self.picture.samples.is_empty() {
-            self.picture.start = ticks(start, VIDEO_TIMESCALE.into());
-        }
-        self.picture.samples.push(sample);
-    }
-
-    fn sound(
-        &mut self,
-        time: i64,
-        data: Bytes,
-        clock: SoundClock,
-        cut: &Cut,
-        (sequence, dropped): (&mut u32, &mut Dropped),
-        out: &mut Vec<Piece>,
-    ) -> Result<(), fmp4::Error> {
-        let told = time * clock.rate / 1000;
-        let drift = AUDIO_DRIFT_MS * clock.rate / 1000;
-        let at = match self.sound_at {
-            // Sound that began before the first picture.
-            None if time < self.segment_start => {
-                dropped.unusable += 1;
-                return Ok(());
-            }
-            None => told,
-            Some(at) if told < at - drift => {
-                dropped.overlapping += 1;
-                return Ok(());
-            }
-            // A run has no gaps, so another begins behind one.
-            Some(at) if told > at + drift => {
-                self.end_fragment(time.max(self.fragment_start), sequence, out)?;
-                told
-            }
-            // Timestamps are rounded to milliseconds; counted samples are exact.
-            Some(at) => at,
-        };
-        let length = time - self.segment_start;
-        let alone = self.video.is_none();
-        if (alone && length >= millis(cut.target)) || self.too_long(length, cut) {
-            self.end_segment(time, sequence, out)?;
-        } else if time - self.fragment_start >= millis(cut.fragment) * if alone { 1 } else { 2 } {
-            // With pictures it is they that end fragments, unless they stall.
-            self.end_fragment(time, sequence, out)?;
-        }
-        if self.sound.samples.is_empty() {
-            self.sound.start = at.max(0).cast_unsigned();
-        }
-        self.fragment_bytes += data.len();
-        self.sound.samples.push(Sample {
-            duration: clock.frame,
-            composition: 0,
-            key: true,
-            data,
-        });
-        self.sound_at = Some(at + i64::from(clock.frame));
-        Ok(())
-    }
-
-    fn too_long(&self, length: i64, cut: &Cut) -> bool {
-        length >= millis(cut.longest) || self.segment_bytes + self.fragment_bytes >= cut.largest
-    }
-
-    /// Everything before `time` is a fragment, if there is anything.
-    fn end_fragment(
-        &mut self,
-        time: i64,
-        sequence: &mut u32,
-        out: &mut Vec<Piece>,
-    ) -> Result<(), fmp4::Error> {
-        if self.picture.samples.is_empty() && self.sound.samples.is_empty() {
-            return Ok(());
-        }
-        *sequence = sequence.wrapping_add(1);
-        let picture = Run {
-            track: VIDEO_TRACK,
-            ..std::mem::take(&mut self.picture)
-        };
-        let sound = Run {
-            track: AUDIO_TRACK,
-            ..std::mem::take(&mut self.sound)
-        };
-        let bytes = fmp4::fragment(*sequence, &[picture, sound])?;
-        let length = (time - self.fragment_start).max(0).cast_unsigned();
-        self.segment_bytes += bytes.len();
-        self.fragment_bytes = self
-            .pending
-            .as_ref()
-            .map_or(0, |(_, sample)| sample.data.len());
-        self.fragment_start = time;
-        let duration = Duration::from_millis(length);
-        out.push(Piece::Fragment(Fragment {
-            bytes,
-            duration,
-            independent: self.independent,
-        }));
-        self.independent = self.video.is_none();
-        Ok(())
-    }
-
-    fn end_segment(
-        &mut self,
-        time: i64,
-        sequence: &mut u32,
-        out: &mut Vec<Piece>,
-    ) -> Result<(), fmp4::Error> {
-        self.end_fragment(time, sequence, out)?;
-        out.push(Piece::SegmentEnd);
-        self.segment_start = time;
-        self.segment_bytes = 0;
-        Ok(())
-    }
-
-    /// Returns where the line has got to.
-    fn finish(&mut self, sequence: &mut u32, out: &mut Vec<Piece>) -> Result<i64, fmp4::Error> {
-        let picture_end = self
-            .pending
-            .as_ref()
-            .map(|(start, _)| start + self.last_frame_ms);
-        let sound_end = match (&self.audio, self.sound_at) {
-            // Rounded up, so that what follows does not overlap.
-            (Some(config), Some(at)) => Some((at * 1000).div_euclid(config.sample_rate.into()) + 1),
-            _ => None,
-        };
-        let end = picture_end
-            .max(sound_end)
-            .map_or(self.fragment_start, |end| end.max(self.fragment_start));
-        if let Some(picture_end) = picture_end {
-            self.settle_picture(picture_end);
-        }
-        self.end_segment(end, sequence, out)?;
-        Ok(end)
-    }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn ticks(millis: i64, timescale: i64) -> u64 {
-    (millis * timescale / 1000).max(0).cast_unsigned()
 }
 
 #[cfg(test)]

@@ -100,13 +100,15 @@ impl Rooms {
             }
             let arrival = Arrival { answer };
             match doors.get(room) {
-                Some(door) => door.try_send(arrival).map_err(|_| Refused::Busy)?,
-                None => {
+                Some(door) if !door.is_closed() => {
+                    door.try_send(arrival).map_err(|_| Refused::Busy)?;
+                }
+                _ => {
                     let (door, arrivals) = mpsc::channel(QUEUE);
                     door.try_send(arrival).map_err(|_| Refused::Busy)?;
                     doors.insert(room.clone(), door);
-                    self.tasks
-                        .spawn(Room::new(Arc::clone(self), room.clone()).run(arrivals));
+                    let task = Room::new(Arc::clone(self), room.clone()).run(arrivals);
+                    self.tasks.spawn(task);
                 }
             }
         }

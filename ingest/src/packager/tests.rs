@@ -14,6 +14,7 @@ const AVC: &[u8] = &[
 fn cut() -> Cut {
     Cut {
         target: Duration::from_secs(2),
+        first: Duration::from_millis(500),
         longest: Duration::from_secs(10),
         largest: 100_000,
         fragment: Duration::from_millis(333),
@@ -110,7 +111,8 @@ fn segments_begin_with_key_frames() {
     let mut pieces = stream(&mut packager, 0, 200, 25);
     pieces.extend(stream(&mut packager, 8000, 1, 25));
     assert!(matches!(&pieces[0], Piece::Init { codecs, .. } if codecs == "avc1.64000d,mp4a.40.2"));
-    assert_eq!(segments(&pieces), [2000, 2000, 2000, 2000]);
+    // The first ends at the first key frame, so that viewers need not wait.
+    assert_eq!(segments(&pieces), [1000, 2000, 2000, 2000]);
     let firsts = pieces
         .split(|piece| matches!(piece, Piece::SegmentEnd))
         .filter_map(|s| fragments(s).first().copied());
@@ -119,7 +121,7 @@ fn segments_begin_with_key_frames() {
         .iter()
         .map(|f| f.duration.as_millis())
         .collect();
-    assert_eq!(lengths[..6], [360, 360, 360, 360, 360, 200]);
+    assert_eq!(lengths[..6], [360, 360, 280, 360, 360, 360]);
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn timestamps_may_begin_anywhere_wrap_and_jump() {
     for from in [0, 12_345, u32::MAX - 3000] {
         let mut packager = with_both();
         let pieces = stream(&mut packager, from, 150, 25);
-        assert_eq!(segments(&pieces), [2000, 2000], "{from}");
+        assert_eq!(segments(&pieces), [1000, 2000, 2000], "{from}");
         let first = moof(fragments(&pieces)[0]);
         assert_eq!(
             first.traf[0]
@@ -246,7 +248,7 @@ fn one_track_is_enough_after_a_while() {
                 .expect("pieces"),
         );
     }
-    assert_eq!(segments(&pieces).len(), 2);
+    assert_eq!(segments(&pieces).len(), 3);
     assert_eq!(packager.dropped(), Dropped::default());
 }
 

@@ -16,7 +16,8 @@ use super::handshake::Handshake;
 pub const MAX_COMMAND: usize = 64 * 1024;
 /// How much a side may send before it hears that it arrived.
 const WINDOW: u32 = 2_500_000;
-const CHUNK_SIZE: u16 = 4096;
+/// Ours, which ffmpeg takes over for its own: with small chunks it makes as many small writes.
+const CHUNK_SIZE: u16 = 60_000;
 /// The one message stream a connection has.
 const STREAM: u32 = 1;
 

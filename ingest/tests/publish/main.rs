@@ -1,5 +1,6 @@
 //! Real encoders against a real ingest: what they publish can be watched, and the topic hears of it.
 
+mod raw;
 mod stage;
 
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use lemonair_ingest::{Config, OpenBroadcast, Reason, What};
 use lemonair_schemas::EventId;
 use stage::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const STARTED: What = What::Started;
 const ENDED: What = What::Ended(Reason::Unpublished);
@@ -52,7 +55,7 @@ async fn picture_and_sound_from_first_to_last_frame() {
         .await;
     assert!(text.contains("#EXT-X-INDEPENDENT-SEGMENTS\n"), "{text}");
     assert!(text.contains("#EXT-X-TARGETDURATION:2\n"), "{text}");
-    assert_eq!(text.matches("#EXTINF").count(), 3, "{text}");
+    assert_eq!(text.matches("#EXTINF").count(), 4, "{text}");
     assert_eq!(text.matches("#EXT-X-MAP").count(), 1, "{text}");
     check_media(&stage, "h264,320,180\naac", 5.9..6.2).await;
     let frames = [
@@ -422,4 +425,103 @@ async fn answers_that_a_cache_can_trust() {
         is(&response, "cache-control", "no-store");
     }
     kill(encoder).await;
+}
+
+#[tokio::test]
+async fn a_picture_goes_soon_after_its_end_and_the_next_is_a_new_broadcast() {
+    let config = Config {
+        linger: Duration::from_millis(200),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let encoder = stage.publish(KEY, &picture_and_tone(2));
+        let text = stage
+            .until_playlist("a segment", |text| text.contains("#EXTINF"))
+            .await;
+        names.push(text.lines().last().expect("a name").to_owned());
+        assert_eq!(finish(encoder).await, (true, String::new()));
+        stage.until_playlist("the end", str::is_empty).await;
+    }
+    assert_ne!(names[0], names[1]);
+    assert_eq!(stage.told(), [STARTED, ENDED, STARTED, ENDED]);
+}
+
+#[tokio::test]
+async fn a_codec_that_we_cannot_package_is_told_so() {
+    let stage = Stage::new().await;
+    let mut socket = TcpStream::connect(stage.address()).await.expect("connect");
+    let hevc = raw::video(b"\x90hvc1header");
+    socket
+        .write_all(&[raw::publish(KEY), hevc].concat())
+        .await
+        .expect("write");
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).await.expect("read");
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.contains("HEVC is not supported yet; set the encoder to H.264 and AAC"),
+        "{said}"
+    );
+    stage
+        .until_told(&[STARTED, What::Ended(Reason::Unsupported)])
+        .await;
+}
+
+#[tokio::test]
+async fn media_without_a_key_closes_the_connection() {
+    let stage = Stage::new().await;
+    let mut socket = TcpStream::connect(stage.address()).await.expect("connect");
+    let bytes = [raw::connect(), raw::video(b"\x17\x01\0\0\0data")].concat();
+    socket.write_all(&bytes).await.expect("write");
+    let mut said = Vec::new();
+    // Closed, or reset for what it did not read.
+    let _ = socket.read_to_end(&mut said).await;
+    assert_eq!(stage.told(), []);
+}
+
+/// Connections that say nothing, too little or nonsense; a broadcast goes on beside them.
+#[tokio::test]
+async fn strangers_are_shut_out_and_the_broadcast_goes_on() {
+    let config = Config {
+        connections: 100,
+        handshake: Duration::from_secs(2),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(6));
+    stage.until_told(&[STARTED]).await;
+
+    let mut strangers = tokio::task::JoinSet::new();
+    for n in 0..300usize {
+        let address = stage.address();
+        strangers.spawn(async move {
+            let mut socket = TcpStream::connect(address).await.expect("connect");
+            let nested = raw::command(&[10, 0, 0, 0, 1].repeat(10_000));
+            let bytes = match n % 6 {
+                0 => Vec::new(),
+                1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+                2 => raw::publish(KEY)[..2000].to_vec(),
+                3 => [
+                    raw::connect(),
+                    vec![4, 0, 0, 0, 255, 255, 255, 9, 1, 0, 0, 0],
+                ]
+                .concat(),
+                4 => [raw::connect(), nested].concat(),
+                _ => (0..5000usize).map(|i| (i * n % 251) as u8).collect(),
+            };
+            let _ = socket.write_all(&bytes).await;
+            let mut said = Vec::new();
+            let _ = socket.read_to_end(&mut said).await;
+        });
+    }
+    // All of them are closed, the silent ones by time-out.
+    tokio::time::timeout(Duration::from_secs(20), strangers.join_all())
+        .await
+        .expect("in time");
+
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, ENDED]).await;
+    check_media(&stage, "h264,320,180\naac", 5.9..6.2).await;
 }

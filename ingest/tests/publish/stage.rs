@@ -1,6 +1,7 @@
 //! A real ingest on real sockets, real ffmpeg around it, and a topic in memory.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use lemonair_ingest::{Backstage, BackstageError, Config, Ingest, Lifecycle, OpenBroadcast, What};
 use lemonair_schemas::RoomId;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stage {
     pub(crate) topic: Arc<Topic>,
-    pub(crate) rtmp: String,
+    rtmp_address: SocketAddr,
     pub(crate) http: String,
     pub(crate) shutdown: CancellationToken,
     pub(crate) ingest: JoinHandle<()>,
@@ -86,8 +87,7 @@ impl Stage {
         let ingest = config
             .build(Arc::clone(&topic) as Arc<dyn Backstage>)
             .expect("build ingest");
-        let rtmp = TcpListener::bind("127.0.0.1:0").await.expect("bind RTMP");
-        let http = TcpListener::bind("127.0.0.1:0").await.expect("bind HTTP");
+        let (rtmp, http) = (listen(), listen());
         let rtmp_address = rtmp.local_addr().expect("an address");
         let http_address = http.local_addr().expect("an address");
         tokio::spawn(axum::serve(http, ingest.router()).into_future());
@@ -95,12 +95,16 @@ impl Stage {
         let ingest = tokio::spawn(run(ingest, rtmp, shutdown.clone()));
         Stage {
             topic,
-            rtmp: format!("rtmp://{rtmp_address}/live"),
+            rtmp_address,
             http: format!("http://{http_address}"),
             shutdown,
             ingest,
             data,
         }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.rtmp_address
     }
 
     pub(crate) fn playlist(&self) -> String {
@@ -147,7 +151,11 @@ impl Stage {
         Command::new("ffmpeg")
             .args(["-hide_banner", "-v", "error", "-nostdin"])
             .args(source.split_whitespace())
-            .args(["-f", "flv", &format!("{}/{key}", self.rtmp)])
+            .args([
+                "-f",
+                "flv",
+                &format!("rtmp://{}/live/{key}", self.rtmp_address),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -162,6 +170,15 @@ impl Drop for Stage {
         self.shutdown.cancel();
         let _ = std::fs::remove_dir_all(&self.data);
     }
+}
+
+/// With room for a crowd: what overflows the backlog is neither accepted nor refused.
+fn listen() -> TcpListener {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind("127.0.0.1:0".parse().expect("an address"))
+        .expect("bind");
+    socket.listen(1024).expect("listen")
 }
 
 async fn run(ingest: Ingest, listener: TcpListener, shutdown: CancellationToken) {
