@@ -1,1 +1,341 @@
 //! What viewers reach: WebSocket rooms, the HTTP API, the pages.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`socket`] | one WebSocket connection; [`frame`] its JSON, [`outbox`] what waits to be sent |
+//! | [`hub`], [`room`] | all rooms, fed by one consumer; one room, without I/O; [`cursor`] a place in it |
+//! | [`api`] | the HTTP API, one file a subject |
+//! | [`token`], [`password`], [`limit`] | who may do what, and how often |
+//! | [`pages`], [`watch`] | the embedded pages; the picture, from here or from another machine's ingest |
+//! | [`health`] | liveness, readiness, metrics |
+
+mod api;
+pub mod cursor;
+mod error;
+mod frame;
+mod health;
+pub mod hub;
+mod limit;
+mod nonces;
+mod outbox;
+mod pages;
+mod password;
+pub mod room;
+mod socket;
+pub mod token;
+mod watch;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderMap, header};
+use futures::future::BoxFuture;
+use lemonair_consumers::{Feed, Kafka};
+use lemonair_producers::{Desk, Log};
+use lemonair_projections::{Checkpoints, accounts};
+use lemonair_schemas::{Codec, Event, Position, Timestamp};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::{Deserialize, Serialize};
+use sqlx::MySqlPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use api::{hash_stream_key, new_stream_key};
+pub use password::{Passwords, Weak};
+
+use crate::hub::Hub;
+use crate::limit::Limits;
+use crate::nonces::Nonces;
+use crate::token::{Audience, BadToken, Claims, Tokens};
+
+/// Settings of the gateway.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where people reach the pages.
+    pub public_url: String,
+    /// What streamers enter as the server.
+    pub rtmp_url: String,
+    /// Other sites whose pages may open a WebSocket here, such as `https://example.org`.
+    pub origins: Vec<String>,
+    /// Messages a second that an account may send.
+    pub chat_per_second: NonZeroU32,
+    /// Messages that an account may send at once.
+    pub chat_burst: NonZeroU32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            rtmp_url: "rtmp://127.0.0.1:1935/live".to_owned(),
+            origins: Vec::new(),
+            chat_per_second: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
+            chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
+        }
+    }
+}
+
+/// What the gateway stands on.
+#[derive(Debug)]
+pub struct Deps {
+    pub kafka: Kafka,
+    pub codec: Arc<Codec>,
+    pub pool: MySqlPool,
+    pub log: Log,
+    pub checkpoints: Checkpoints,
+    /// Signs tokens; the same on all gateways.
+    pub secret: Vec<u8>,
+    /// The picture, where ingest runs in this process.
+    pub picture: Option<Router>,
+    pub metrics: PrometheusHandle,
+}
+
+/// A gateway that is ready to run.
+#[derive(Debug)]
+pub struct Gateway {
+    app: Arc<App>,
+    feed: Feed<Event>,
+    answers: Answers,
+    answering: CancellationToken,
+}
+
+/// Shared by all requests.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) kafka: Kafka,
+    pub(crate) codec: Arc<Codec>,
+    pub(crate) pool: MySqlPool,
+    pub(crate) log: Log,
+    pub(crate) desk: Desk,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) limits: Limits,
+    pub(crate) nonces: Nonces,
+    pub(crate) hub: Hub,
+    pub(crate) picture: Option<Router>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) metrics: PrometheusHandle,
+    /// Connections are told to come back elsewhere.
+    pub(crate) draining: CancellationToken,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
+    #[error(transparent)]
+    Produce(#[from] lemonair_producers::Error),
+    #[error("http: {0}")]
+    Http(#[from] std::io::Error),
+    #[error("http client: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Why a token was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    #[error("you are logged out; log in again")]
+    LoggedOut,
+    #[error(transparent)]
+    Fault(#[from] lemonair_projections::Error),
+}
+
+/// The loop that hands out answers to commands.
+struct Answers(BoxFuture<'static, Result<(), lemonair_producers::Error>>);
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answers")
+    }
+}
+
+/// Requests under way get this long when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+// === impl Config ===
+
+impl Config {
+    pub async fn build(self, deps: Deps) -> Result<Gateway, Error> {
+        let Deps {
+            kafka,
+            codec,
+            pool,
+            log,
+            checkpoints,
+            secret,
+            picture,
+            metrics,
+        } = deps;
+        let (hub, feed) = Hub::open(
+            &kafka,
+            Arc::clone(&codec),
+            pool.clone(),
+            checkpoints.clone(),
+        )
+        .await?;
+        let answering = CancellationToken::new();
+        let (desk, answers) =
+            Desk::open(&kafka, Arc::clone(&codec), log.clone(), answering.clone()).await?;
+        let app = App {
+            limits: Limits::new(self.chat_per_second, self.chat_burst),
+            config: self,
+            kafka,
+            codec,
+            pool,
+            log,
+            desk,
+            checkpoints,
+            tokens: Tokens::new(&secret),
+            passwords: Passwords::new(),
+            nonces: Nonces::default(),
+            hub,
+            picture,
+            http: reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(3))
+                .build()?,
+            metrics,
+            draining: CancellationToken::new(),
+        };
+        let answers = Answers(Box::pin(answers));
+        Ok(Gateway {
+            app: Arc::new(app),
+            feed,
+            answers,
+            answering,
+        })
+    }
+
+    /// Browsers name the page that opens a WebSocket; other clients name none. Ours is the one with
+    /// the same host as the request.
+    pub(crate) fn allows_origin(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return true;
+        };
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
+        let same = origin
+            .split_once("://")
+            .is_some_and(|(_, place)| place == host);
+        same || origin == self.public_url || self.origins.iter().any(|allowed| allowed == origin)
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Serves until `shutdown`, then tells every connection to come back elsewhere.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        let Gateway {
+            app,
+            feed,
+            answers,
+            answering,
+        } = self;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let hub = tasks.spawn({
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { app.hub.run(feed, stop).await }
+        });
+        let answers = tasks.spawn(answers.0);
+        let sweep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn({
+            let app = Arc::clone(&app);
+            async move { app.limits.sweep().await }
+        }));
+        let router = routes(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+        let draining = app.draining.clone();
+        let serve = axum::serve(listener, router).with_graceful_shutdown({
+            let (shutdown, draining) = (shutdown.clone(), draining.clone());
+            async move {
+                shutdown.cancelled().await;
+                draining.cancel();
+            }
+        });
+        let result = tokio::select! {
+            result = serve.into_future() => result.map_err(Error::from),
+            () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+            ended = hub => flatten(ended).map_err(Error::from),
+            ended = answers => flatten(ended).map_err(Error::from),
+        };
+        stop.cancel();
+        answering.cancel();
+        drop(sweep);
+        tasks.close();
+        tokio::time::timeout(Duration::from_secs(1), tasks.wait())
+            .await
+            .ok();
+        result
+    }
+}
+
+fn flatten<E>(ended: Result<Result<(), E>, tokio::task::JoinError>) -> Result<(), E> {
+    match ended {
+        Ok(result) => result,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn routes(app: Arc<App>) -> Router {
+    let web = api::router().merge(pages::router()).merge(health::router());
+    let web = web.layer(tower_http::compression::CompressionLayer::new());
+    web.merge(watch::router())
+        .route("/ws", axum::routing::any(socket::upgrade))
+        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+        .layer(axum::middleware::map_response(pages::protect))
+        .with_state(app)
+}
+
+// === impl App ===
+
+impl App {
+    /// Who a token stands for, if its session is still open.
+    pub(crate) async fn claims(&self, token: &str) -> Result<Claims, Denied> {
+        let claims = self.tokens.check(token, Audience::Access)?;
+        self.check_session(&claims).await?;
+        Ok(claims)
+    }
+
+    pub(crate) async fn check_session(&self, claims: &Claims) -> Result<(), Denied> {
+        match claims.sid {
+            Some(session)
+                if !accounts::session_is_open(&self.pool, session, Timestamp::now()).await? =>
+            {
+                Err(Denied::LoggedOut)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits (not for ever) until what was written can be read, so that whoever wrote sees it.
+    pub(crate) async fn settle(&self, positions: &[Position]) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        if !self.checkpoints.wait_all(positions, PATIENCE).await {
+            tracing::warn!(?positions, "read models lag behind what they are asked for");
+        }
+    }
+}
+
+impl Denied {
+    /// Not the token's fault.
+    pub(crate) fn is_fault(&self) -> bool {
+        matches!(self, Denied::Fault(_))
+    }
+}

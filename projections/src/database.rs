@@ -35,6 +35,17 @@ pub async fn connect(url: &str, most_connections: u32) -> Result<MySqlPool> {
     Ok(pool(options, most_connections))
 }
 
+/// Whether the server answers.
+pub async fn ping(pool: &MySqlPool) -> Result<()> {
+    sqlx::query("SELECT 1").execute(pool).await?;
+    Ok(())
+}
+
+/// What the server calls itself.
+pub async fn version(pool: &MySqlPool) -> Result<String> {
+    Ok(sqlx::query_scalar("SELECT VERSION()").fetch_one(pool).await?)
+}
+
 /// A pool that connects when it is used.
 pub(crate) fn pool(options: MySqlConnectOptions, most_connections: u32) -> MySqlPool {
     MySqlPoolOptions::new()

@@ -27,7 +27,7 @@ event! {
     /// The broadcast is over.
     StreamEnded of room {
         stream: EventId,
-        /// `unpublished`, `timed_out`, `restarted` or `shut_down`.
+        /// `unpublished`, `timed_out`, `restarted`, `shut_down` or `unsupported`.
         reason: String,
     }
 }

@@ -1,0 +1,225 @@
+//! The HTTP API.
+
+mod account;
+mod channel;
+mod donation;
+mod follow;
+mod history;
+mod wallet;
+
+pub use channel::{hash_stream_key, new_stream_key};
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use lemonair_schemas::{Actor, RoomId};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::App;
+use crate::error::Problem;
+use crate::token::Claims;
+
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/accounts", post(account::sign_up))
+        .route(
+            "/api/sessions",
+            post(account::log_in).delete(account::log_out),
+        )
+        .route("/api/sessions/refresh", post(account::refresh))
+        .route("/api/channels", get(channel::list))
+        .route(
+            "/api/channels/{room}",
+            get(channel::show).patch(channel::update),
+        )
+        .route(
+            "/api/channels/{room}/stream-key",
+            get(channel::stream_key).post(channel::issue_stream_key),
+        )
+        .route(
+            "/api/channels/{room}/follow",
+            put(follow::follow).delete(follow::unfollow),
+        )
+        .route("/api/channels/{room}/messages", get(history::messages))
+        .route(
+            "/api/channels/{room}/messages/{message}",
+            axum::routing::delete(history::delete_message),
+        )
+        .route("/api/channels/{room}/streams", get(history::streams))
+        .route("/api/channels/{room}/stats", get(history::stats))
+        .route(
+            "/api/channels/{room}/donations",
+            get(donation::list).post(donation::donate),
+        )
+        .route("/api/channels/{room}/donations/rank", get(donation::rank))
+        .route("/api/donations/{donation}/refund", post(donation::refund))
+        .route("/api/wallet", get(wallet::show))
+        .route("/api/wallet/entries", get(wallet::entries))
+        .route("/api/wallet/top-ups", post(wallet::top_up))
+        .route("/api/{*path}", axum::routing::any(nowhere))
+}
+
+async fn nowhere() -> Problem {
+    Problem::not_found("there is no such call; see the README for all of them")
+}
+
+/// Who asks, by their access token.
+pub(crate) struct User(pub(crate) Claims);
+
+impl User {
+    /// As the actor of an event in `room`.
+    fn actor(&self, room: Option<&RoomId>) -> Actor {
+        let mut roles = Vec::new();
+        if room.is_some_and(|room| self.owns(room)) {
+            roles.push("streamer".to_owned());
+        }
+        if self.0.role != "viewer" {
+            roles.push(self.0.role.clone());
+        }
+        Actor {
+            id: self.0.sub,
+            name: self.0.name.clone(),
+            roles,
+        }
+    }
+
+    /// A channel has the name of its owner.
+    fn owns(&self, room: &RoomId) -> bool {
+        self.0.name.eq_ignore_ascii_case(room.as_str())
+    }
+
+    fn is_operator(&self) -> bool {
+        self.0.role == "operator"
+    }
+
+    /// Refuses whoever is neither the streamer of the room nor an operator.
+    fn must_run(&self, room: &RoomId) -> Result<(), Problem> {
+        if self.owns(room) || self.is_operator() {
+            return Ok(());
+        }
+        Err(Problem::forbidden(
+            "not_yours",
+            "only the channel's streamer or an operator can do this",
+        ))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for User {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<User, Problem> {
+        match Option::<User>::from_parts(parts, app).await? {
+            Some(user) => Ok(user),
+            None => Err(Problem::unauthorized(
+                "log in first: send Authorization: Bearer <access token>",
+            )),
+        }
+    }
+}
+
+/// Who asks, if they say so.
+pub(crate) struct Visitor(pub(crate) Option<User>);
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Visitor, Problem> {
+        Option::<User>::from_parts(parts, app).await.map(Visitor)
+    }
+}
+
+trait FromParts: Sized {
+    async fn from_parts(parts: &Parts, app: &App) -> Result<Self, Problem>;
+}
+
+impl FromParts for Option<User> {
+    async fn from_parts(parts: &Parts, app: &App) -> Result<Option<User>, Problem> {
+        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+            return Ok(None);
+        };
+        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+        let Some(("Bearer" | "bearer", token)) = token else {
+            return Err(Problem::unauthorized(
+                "the Authorization header must be: Bearer <access token>",
+            ));
+        };
+        match app.claims(token.trim()).await {
+            Ok(claims) => Ok(Some(User(claims))),
+            Err(error) if error.is_fault() => Err(Problem::unavailable(&error)),
+            Err(error) => Err(Problem::unauthorized(error.to_string())),
+        }
+    }
+}
+
+/// A JSON body; what is wrong with it is told.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Body<T>, Problem> {
+        match Json::<T>::from_request(request, app).await {
+            Ok(Json(body)) => Ok(Body(body)),
+            Err(rejection) => Err(Problem::new(
+                rejection.status(),
+                "bad_body",
+                rejection.body_text(),
+            )),
+        }
+    }
+}
+
+/// The room named in the path.
+pub(crate) struct InRoom(pub(crate) RoomId);
+
+#[derive(Deserialize)]
+struct RoomPath {
+    room: String,
+}
+
+impl FromRequestParts<Arc<App>> for InRoom {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<InRoom, Problem> {
+        let path = Path::<RoomPath>::from_request_parts(parts, app).await;
+        let Ok(Path(RoomPath { room })) = path else {
+            return Err(Problem::not_found("no room is named"));
+        };
+        room.parse()
+            .map(InRoom)
+            .map_err(|_| Problem::not_found(format!("there is no channel {room:?}")))
+    }
+}
+
+/// Query parameters; what is wrong with them is told.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Params<T>, Problem> {
+        match Query::<T>::from_request_parts(parts, app).await {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(rejection) => Err(Problem::bad_request("bad_query", rejection.body_text())),
+        }
+    }
+}
+
+/// Asks for the `Idempotency-Key` header.
+pub(crate) fn idempotency_key(headers: &axum::http::HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    match key.to_str().map(str::trim) {
+        Ok(key) if (1..=128).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::bad_request(
+            "bad_idempotency_key",
+            "an Idempotency-Key has 1 to 128 ASCII characters",
+        )),
+    }
+}

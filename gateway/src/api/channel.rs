@@ -1,0 +1,226 @@
+//! The directory, one channel, and its stream key.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lemonair_projections::broadcasts::{self, Broadcast};
+use lemonair_projections::channels::{self, Channel};
+use lemonair_schemas::channel::{ChannelUpdated, StreamKeyIssued};
+use lemonair_schemas::{EventId, RoomId, Timestamp};
+use rand::RngCore;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::history::{Paging, page};
+use super::{Body, InRoom, Params, User, Visitor};
+use crate::App;
+use crate::error::Problem;
+
+/// Characters, at most.
+const TITLE: usize = 140;
+const CATEGORY: usize = 40;
+const DESCRIPTION: usize = 2000;
+
+/// A channel as everybody sees it.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    room: RoomId,
+    name: String,
+    title: String,
+    category: String,
+    description: String,
+    live: bool,
+    /// Live, but the publisher's line is down.
+    interrupted: bool,
+    viewers: usize,
+    followers: i64,
+    started_at: Option<Timestamp>,
+    thumbnail: Option<String>,
+    hls: Option<String>,
+    stream: Option<EventId>,
+    /// What the channel is to whoever asks, if they said who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    you: Option<You>,
+}
+
+#[derive(Serialize)]
+struct You {
+    following: bool,
+    owner: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Wanted {
+    live: Option<bool>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Update {
+    title: Option<String>,
+    category: Option<String>,
+    description: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Params(Wanted { live, paging }): Params<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let listed = channels::list(&app.pool, live == Some(true), &paging.slice()?).await?;
+    let shown = listed
+        .items
+        .iter()
+        .filter(|listed| live != Some(false) || listed.live.is_none());
+    let shown: Vec<Shown> = shown
+        .map(|listed| Shown::new(&app, listed.channel.clone(), listed.live.as_ref(), None))
+        .collect();
+    Ok(page("channels", &shown, listed.older, listed.newer))
+}
+
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    InRoom(room): InRoom,
+    Visitor(user): Visitor,
+) -> Result<Json<Shown>, Problem> {
+    let channel = find(&app, &room).await?;
+    let live = broadcasts::live(&app.pool, &room).await?;
+    let you = match user {
+        Some(user) => Some(You {
+            following: channels::is_following(&app.pool, &room, user.0.sub).await?,
+            owner: user.owns(&room),
+        }),
+        None => None,
+    };
+    Ok(Json(Shown::new(&app, channel, live.as_ref(), you)))
+}
+
+pub(crate) async fn update(
+    State(app): State<Arc<App>>,
+    InRoom(room): InRoom,
+    user: User,
+    Body(update): Body<Update>,
+) -> Result<Json<Shown>, Problem> {
+    user.must_run(&room)?;
+    let channel = find(&app, &room).await?;
+    let updated = ChannelUpdated {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        room: room.clone(),
+        actor: Some(user.actor(Some(&room))),
+        title: bounded("title", update.title.unwrap_or(channel.title), TITLE)?,
+        category: bounded(
+            "category",
+            update.category.unwrap_or(channel.category),
+            CATEGORY,
+        )?,
+        description: bounded(
+            "description",
+            update.description.unwrap_or(channel.description),
+            DESCRIPTION,
+        )?,
+    };
+    let position = app.log.append(updated).await?;
+    app.settle(&[position]).await;
+    show(State(app), InRoom(room), Visitor(Some(user))).await
+}
+
+/// What may be told of the key: never the key itself.
+pub(crate) async fn stream_key(
+    State(app): State<Arc<App>>,
+    InRoom(room): InRoom,
+    user: User,
+) -> Result<Json<Value>, Problem> {
+    user.must_run(&room)?;
+    let key = find(&app, &room).await?.key;
+    Ok(Json(json!({
+        "server": app.config.rtmp_url,
+        "prefix": key.as_ref().map(|key| &key.prefix),
+        "created_at": key.as_ref().map(|key| key.issued_at),
+    })))
+}
+
+pub(crate) async fn issue_stream_key(
+    State(app): State<Arc<App>>,
+    InRoom(room): InRoom,
+    user: User,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    user.must_run(&room)?;
+    find(&app, &room).await?;
+    let (key, issued) = new_stream_key(room.clone(), Some(user.actor(Some(&room))));
+    let prefix = issued.prefix.clone();
+    let position = app.log.append(issued).await?;
+    app.settle(&[position]).await;
+    let body = json!({ "key": key, "server": app.config.rtmp_url, "prefix": prefix });
+    Ok((StatusCode::CREATED, Json(body)))
+}
+
+/// A key of 192 random bits, and the fact that it is now the one in force. Only its hash is kept: a
+/// key is too long to guess, so a plain hash tells nothing.
+pub fn new_stream_key(
+    room: RoomId,
+    actor: Option<lemonair_schemas::Actor>,
+) -> (String, StreamKeyIssued) {
+    let mut random = [0; 24];
+    rand::rng().fill_bytes(&mut random);
+    let key = format!("live_{}", URL_SAFE_NO_PAD.encode(random));
+    let issued = StreamKeyIssued {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        room,
+        actor,
+        hash: hash_stream_key(&key),
+        prefix: key[..9].to_owned(),
+    };
+    (key, issued)
+}
+
+pub fn hash_stream_key(key: &str) -> String {
+    Sha256::digest(key)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+pub(super) async fn find(app: &App, room: &RoomId) -> Result<Channel, Problem> {
+    let channel = channels::by_room(&app.pool, room).await?;
+    channel.ok_or_else(|| Problem::not_found(format!("there is no channel {room}")))
+}
+
+fn bounded(field: &str, text: String, most: usize) -> Result<String, Problem> {
+    let text = text.trim().to_owned();
+    if text.chars().count() > most {
+        return Err(Problem::unprocessable(
+            "too_long",
+            format!("the {field} has at most {most} characters"),
+        ));
+    }
+    Ok(text)
+}
+
+impl Shown {
+    fn new(app: &App, channel: Channel, live: Option<&Broadcast>, you: Option<You>) -> Shown {
+        let room = channel.room;
+        Shown {
+            name: channel.name,
+            title: channel.title,
+            category: channel.category,
+            description: channel.description,
+            live: live.is_some(),
+            interrupted: live.is_some_and(|live| live.interrupted_at.is_some()),
+            viewers: app.hub.viewers(&room),
+            followers: channel.followers,
+            started_at: live.map(|live| live.started_at),
+            thumbnail: live.map(|_| format!("/thumbnails/{room}.jpg")),
+            hls: live.map(|_| format!("/hls/{room}/index.m3u8")),
+            stream: live.map(|live| live.id),
+            you,
+            room,
+        }
+    }
+}

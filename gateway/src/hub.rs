@@ -1,0 +1,511 @@
+//! All rooms of this gateway, fed by one consumer, however many rooms there are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use lemonair_consumers::kafka::partition_of;
+use lemonair_consumers::{Batch, Feed, Kafka, Watermark, watermarks};
+use lemonair_projections::{Checkpoints, Slice, broadcasts, donations, messages};
+use lemonair_schemas::chat::MessagePosted;
+use lemonair_schemas::donation::DonationAccepted;
+use lemonair_schemas::{
+    AccountId, Actor, Codec, Event, EventId, Position, RoomId, Timestamp, Topic,
+};
+use serde_json::Value;
+use sqlx::MySqlPool;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::cursor::{Cursor, LANES, Place, lane, mark};
+use crate::frame::Joined;
+use crate::outbox::Outbox;
+use crate::room::{self, Earlier, Resume, Room, SHOWN};
+
+/// How long a room without viewers keeps its tail for those who refresh.
+const LINGER: Duration = Duration::from_secs(120);
+/// Viewer counts are told at most this often.
+const PRESENCE: Duration = Duration::from_secs(1);
+/// Reads of the topics for cursors older than a room's tail, at once.
+const CATCH_UPS: usize = 8;
+/// Events that a cursor may be behind; further back, the client reloads.
+const LONGEST_GAP: usize = 10_000;
+/// How long a room that opens waits for the read models before it reads the topics instead.
+const READ_MODEL: Duration = Duration::from_millis(500);
+/// Offsets that are read for a history which the read models do not have.
+const FURTHEST_BACK: i64 = 5_000;
+
+#[derive(Debug)]
+pub struct Hub {
+    kafka: Kafka,
+    codec: Arc<Codec>,
+    pool: MySqlPool,
+    checkpoints: Checkpoints,
+    rooms: DashMap<RoomId, Arc<Entry>>,
+    /// How far the feed has been handed to the rooms. Held while that happens, so that a room that
+    /// opens meanwhile knows exactly which events it has missed.
+    reached: Mutex<HashMap<(Topic, i32), i64>>,
+    partitions: i32,
+    /// Stirred after every batch.
+    delivered: Notify,
+    connections: AtomicU64,
+    catch_ups: Semaphore,
+}
+
+/// A room, and the right to read the topics for it: one at a time, for all who wait.
+#[derive(Debug)]
+pub struct Entry {
+    room: Mutex<Room>,
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// Who wants into a room.
+#[derive(Debug, Clone, Copy)]
+pub struct Joining<'a> {
+    /// The client's own id of the request.
+    pub ask: &'a Option<Value>,
+    pub since: Option<Cursor>,
+    pub connection: u64,
+    pub outbox: &'a Arc<Outbox>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Consume(#[from] lemonair_consumers::Error),
+    #[error(transparent)]
+    Read(#[from] lemonair_projections::Error),
+}
+
+// === impl Hub ===
+
+impl Hub {
+    /// Opens the hub and its consumer at the topics' ends.
+    pub async fn open(
+        kafka: &Kafka,
+        codec: Arc<Codec>,
+        pool: MySqlPool,
+        checkpoints: Checkpoints,
+    ) -> Result<(Hub, Feed<Event>), Error> {
+        let marks = watermarks(kafka, &Topic::ROOM).await?;
+        let ends: Vec<Position> = marks.iter().map(Watermark::end).collect();
+        let feed = Feed::open(kafka, Arc::clone(&codec), &ends)?;
+        let hub = Hub {
+            kafka: kafka.clone(),
+            codec,
+            pool,
+            checkpoints,
+            rooms: DashMap::new(),
+            reached: Mutex::new(
+                ends.iter()
+                    .map(|end| ((end.topic, end.partition), end.offset))
+                    .collect(),
+            ),
+            partitions: marks
+                .iter()
+                .map(|mark| mark.partition + 1)
+                .max()
+                .unwrap_or(1),
+            delivered: Notify::new(),
+            connections: AtomicU64::new(1),
+            catch_ups: Semaphore::new(CATCH_UPS),
+        };
+        Ok((hub, feed))
+    }
+
+    /// Hands what the topics hold to the rooms, until `shutdown`.
+    pub async fn run(
+        &self,
+        mut feed: Feed<Event>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut presence = tokio::time::interval(PRESENCE);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = presence.tick() => self.tell_viewers(Timestamp::now()),
+                batch = feed.next(2000) => self.deliver(&batch?),
+            }
+        }
+    }
+
+    fn deliver(&self, batch: &Batch<Event>) {
+        let mut reached = lock(&self.reached);
+        let mut shares: BTreeMap<RoomId, Vec<(Position, &Event)>> = BTreeMap::new();
+        for record in &batch.records {
+            match &record.content {
+                Ok(event) => {
+                    let Some(room) = event.room() else { continue };
+                    shares
+                        .entry(room)
+                        .or_default()
+                        .push((record.position, event));
+                }
+                // The projections keep it as a dead letter; viewers have nothing to see.
+                Err(poison) => {
+                    tracing::warn!(position = ?record.position, cause = poison.cause, "unreadable record")
+                }
+            }
+        }
+        for (id, events) in shares {
+            if let Some(entry) = self.entry(&id) {
+                lock(&entry.room).take(events.into_iter());
+            }
+        }
+        for next in &batch.next {
+            reached.insert((next.topic, next.partition), next.offset);
+        }
+        drop(reached);
+        self.delivered.notify_waiters();
+    }
+
+    fn tell_viewers(&self, now: Timestamp) {
+        self.rooms.retain(|_, entry| {
+            let mut room = lock(&entry.room);
+            room.tell_viewers(now);
+            !room.close_if_empty(LINGER, now)
+        });
+        metrics::gauge!("lemonair_rooms").set(self.rooms.len() as f64);
+    }
+
+    /// A number for a new connection.
+    pub fn connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Viewers of a room on this gateway.
+    pub fn viewers(&self, id: &RoomId) -> usize {
+        self.entry(id)
+            .map_or(0, |entry| lock(&entry.room).viewers())
+    }
+
+    /// The recent message of this account that already carries this nonce.
+    pub fn sent(&self, id: &RoomId, account: AccountId, nonce: &str) -> Option<EventId> {
+        lock(&self.entry(id)?.room).sent(account, nonce)
+    }
+
+    pub fn leave(&self, id: &RoomId, connection: u64, now: Timestamp) {
+        if let Some(entry) = self.entry(id) {
+            lock(&entry.room).leave(connection, now);
+        }
+    }
+
+    fn entry(&self, id: &RoomId) -> Option<Arc<Entry>> {
+        self.rooms.get(id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// Lets a connection into a room: `joined` with all that it missed goes into its outbox, and
+    /// every later event of the room follows, none twice.
+    pub async fn join(&self, id: &RoomId, joining: Joining<'_>) -> Result<(), Error> {
+        let mut since = joining.since;
+        loop {
+            let entry = self.open_room(id).await?;
+            let resume = self.enter(&entry, since, joining);
+            let Some(resume) = resume else { return Ok(()) };
+            if resume == Resume::Ahead {
+                if !self.catch_up_with(id, since).await? {
+                    since = None;
+                }
+                continue;
+            }
+            // The rest needs the topics or MySQL. One reads for all who wait, then all look again.
+            let _reading = entry.reading.lock().await;
+            match (self.enter(&entry, since, joining), since) {
+                (None, _) => return Ok(()),
+                (Some(Resume::Older(from)), Some(place)) => match self
+                    .read_gap(id, &place, &from)
+                    .await?
+                {
+                    Some((start, earlier)) => lock(&entry.room).prepend_if(from, start, earlier),
+                    None => since = None,
+                },
+                (Some(Resume::Changed), _) => {
+                    since = None;
+                    let from = lock(&entry.room).from();
+                    let history = self.history(id, &from).await?;
+                    lock(&entry.room).history.get_or_insert(history);
+                }
+                (Some(_), _) => {}
+            }
+        }
+    }
+
+    /// Lets the connection in if the tail has all that it needs; else says what is in the way.
+    fn enter(&self, entry: &Entry, since: Option<Cursor>, joining: Joining<'_>) -> Option<Resume> {
+        let reached = lock(&self.reached);
+        let mut room = lock(&entry.room);
+        if room.is_closed() {
+            // Opened anew by the next look.
+            return Some(Resume::Tail);
+        }
+        let events = match since {
+            Some(since) => {
+                let partition = self.partition(&room.id);
+                let reached =
+                    Topic::ROOM.map(|topic| reached.get(&(topic, partition)).copied().unwrap_or(0));
+                match room.resume(&since, &reached) {
+                    Resume::Tail => room.behind(&since),
+                    obstacle => return Some(obstacle),
+                }
+            }
+            None => match room.newest() {
+                Some(events) => events,
+                None => return Some(Resume::Changed),
+            },
+        };
+        room.enter(joining.connection, Arc::clone(joining.outbox));
+        let joined = Joined {
+            id: joining.ask,
+            room: room.id.as_str(),
+            cursor: room.cursor().to_string(),
+            // Whoever came without a cursor has nothing to recover.
+            recovered: since.is_some() || joining.since.is_none(),
+            viewers: room.viewers(),
+            live: room.live,
+        };
+        joining
+            .outbox
+            .push(joined.frame(events.iter().map(AsRef::as_ref)));
+        None
+    }
+
+    /// Waits until the feed has reached a cursor that another gateway gave out. `false` if the
+    /// topics do not reach that far: then it is a cursor of another history.
+    async fn catch_up_with(&self, id: &RoomId, since: Option<Cursor>) -> Result<bool, Error> {
+        let Some(since) = since else { return Ok(true) };
+        let partition = self.partition(id);
+        let marks = watermarks(&self.kafka, &Topic::ROOM).await?;
+        let behind = |mark: &Watermark| {
+            let lane = lane(mark.topic)?;
+            (mark.partition == partition && mark.high < since.0[lane].next).then_some(())
+        };
+        if marks.iter().find_map(behind).is_some() {
+            return Ok(false);
+        }
+        let delivered = self.delivered.notified();
+        tokio::time::timeout(Duration::from_millis(100), delivered)
+            .await
+            .ok();
+        Ok(true)
+    }
+
+    async fn open_room(&self, id: &RoomId) -> Result<Arc<Entry>, Error> {
+        if let Some(entry) = self.entry(id) {
+            return Ok(entry);
+        }
+        let live = broadcasts::live(&self.pool, id).await?.is_some();
+        let reached = lock(&self.reached);
+        let partition = self.partition(id);
+        let from = Topic::ROOM.map(|topic| reached.get(&(topic, partition)).copied().unwrap_or(0));
+        let open = || {
+            let room = Mutex::new(Room::open(id.clone(), from, live, Timestamp::now()));
+            Arc::new(Entry {
+                room,
+                reading: tokio::sync::Mutex::default(),
+            })
+        };
+        Ok(Arc::clone(
+            &self.rooms.entry(id.clone()).or_insert_with(open),
+        ))
+    }
+
+    fn partition(&self, id: &RoomId) -> i32 {
+        partition_of(id.as_str(), self.partitions)
+    }
+
+    /// Reads the topics from a cursor up to `to`: where that begins, and the room's events in it.
+    /// `None` if that history is gone, is another one, or is too long to send.
+    async fn read_gap(
+        &self,
+        id: &RoomId,
+        since: &Cursor,
+        to: &[i64; LANES],
+    ) -> Result<Option<([i64; LANES], Vec<Earlier>)>, Error> {
+        // Never fails: the semaphore is never closed.
+        let _permit = self.catch_ups.acquire().await;
+        let partition = self.partition(id);
+        let marks = watermarks(&self.kafka, &Topic::ROOM).await?;
+        let mut from = *to;
+        let mut starts = Vec::new();
+        for (lane, topic) in Topic::ROOM.into_iter().enumerate() {
+            let mark = marks
+                .iter()
+                .find(|mark| (mark.topic, mark.partition) == (topic, partition));
+            let Some(mark) = mark else { return Ok(None) };
+            let Place { next, mark: seen } = since.0[lane];
+            // One earlier than needed, to see whether the event before is the one that was seen.
+            let start = if seen == 0 { next } else { next - 1 };
+            if start >= to[lane] {
+                continue;
+            }
+            if start < mark.low {
+                return Ok(None);
+            }
+            from[lane] = start;
+            starts.push(Position {
+                topic,
+                partition,
+                offset: start,
+            });
+        }
+        let mut found: Vec<Earlier> = Vec::new();
+        if starts.is_empty() {
+            return Ok(Some((from, found)));
+        }
+        let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &starts)?;
+        let mut latest = [Timestamp::default(); LANES];
+        loop {
+            let batch = feed.next(5000).await?;
+            for record in batch.records {
+                let Some(lane) = lane(record.position.topic) else {
+                    continue;
+                };
+                let Ok(event) = record.content else { continue };
+                let Place { next, mark: seen } = since.0[lane];
+                if record.position.offset + 1 == next && seen != 0 && mark(event.id()) != seen {
+                    return Ok(None);
+                }
+                if record.position.offset < to[lane] && event.room().as_ref() == Some(id) {
+                    // Clocks of gateways differ a little; a topic's own order stands all the same.
+                    latest[lane] = latest[lane].max(record.at);
+                    found.push(Earlier {
+                        at: latest[lane],
+                        position: record.position,
+                        event,
+                    });
+                }
+            }
+            if found.len() > LONGEST_GAP {
+                return Ok(None);
+            }
+            let done =
+                |next: &Position| lane(next.topic).is_none_or(|lane| next.offset >= to[lane]);
+            if batch.next.iter().all(done) {
+                break;
+            }
+        }
+        found.sort_by_key(|earlier| (earlier.at, earlier.position));
+        Ok(Some((from, found)))
+    }
+
+    /// Recent events older than the tail: from the read models, and from the topics what those do
+    /// not have yet.
+    async fn history(&self, id: &RoomId, from: &[i64; LANES]) -> Result<Vec<Arc<str>>, Error> {
+        let partition = self.partition(id);
+        // Streams are left out: who was live when is not what a viewer comes for.
+        let lanes = [
+            ("messages", Topic::Chat, 0),
+            ("donations", Topic::Donations, 1),
+        ];
+        let mut reach = Cursor(from.map(|next| Place { next, mark: 0 }));
+        for (projection, topic, lane) in lanes {
+            let last = Position {
+                topic,
+                partition,
+                offset: from[lane] - 1,
+            };
+            if from[lane] > 0 && !self.checkpoints.wait(projection, last, READ_MODEL).await {
+                reach.0[lane].next = 0;
+            }
+        }
+        let limit = Slice::start(u32::try_from(SHOWN).unwrap_or(u32::MAX));
+        let mut found: Vec<(Timestamp, Arc<str>)> = Vec::new();
+        for message in messages::page(&self.pool, id, &limit).await?.items {
+            reach.0[0].next = reach.0[0]
+                .next
+                .max(message.position.offset + 1)
+                .min(from[0]);
+            if message.position.offset < from[0] && message.deleted_at.is_none() {
+                found.push((message.sent_at, room::json(&posted(message)).into()));
+            }
+        }
+        for donation in donations::page(&self.pool, id, &limit).await?.items {
+            reach.0[1].next = reach.0[1]
+                .next
+                .max(donation.position.offset + 1)
+                .min(from[1]);
+            if donation.position.offset < from[1] && donation.refunded_at.is_none() {
+                found.push((donation.donated_at, room::json(&accepted(donation)).into()));
+            }
+        }
+        // A read model that is down must not make us read a topic from its beginning.
+        for (place, from) in reach.0.iter_mut().zip(from) {
+            place.next = place.next.max(from - FURTHEST_BACK);
+        }
+        found.sort_by_key(|(at, _)| *at);
+        let mut events: Vec<Arc<str>> = found.into_iter().map(|(_, json)| json).collect();
+        if reach
+            .0
+            .iter()
+            .zip(from)
+            .any(|(place, from)| place.next < *from)
+            && let Some((_, missing)) = self.read_gap(id, &reach, from).await?
+        {
+            events.extend(
+                missing
+                    .iter()
+                    .map(|earlier| Arc::from(room::json(&earlier.event))),
+            );
+        }
+        let skip = events.len().saturating_sub(SHOWN);
+        Ok(events.split_off(skip))
+    }
+}
+
+/// A row as the event that it was made of.
+fn posted(message: messages::Message) -> Event {
+    let messages::Message {
+        id,
+        room,
+        author,
+        text,
+        nonce,
+        sent_at,
+        ..
+    } = message;
+    MessagePosted {
+        id,
+        at: sent_at,
+        room,
+        actor: author,
+        text,
+        nonce,
+    }
+    .into()
+}
+
+fn accepted(donation: donations::Donation) -> Event {
+    let donations::Donation {
+        id,
+        room,
+        donor,
+        donor_name,
+        streamer,
+        amount,
+        message,
+        donated_at,
+        ..
+    } = donation;
+    let actor = Some(Actor {
+        id: donor,
+        name: donor_name,
+        roles: Vec::new(),
+    });
+    DonationAccepted {
+        id,
+        at: donated_at,
+        room,
+        actor,
+        streamer,
+        amount,
+        message,
+        key: String::new(),
+    }
+    .into()
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

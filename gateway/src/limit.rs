@@ -1,0 +1,75 @@
+//! Rate limits, for an account and for an address.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use lemonair_schemas::AccountId;
+
+/// Keyed limiters are swept of those that have long recovered, this often.
+const SWEEP: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Limits {
+    clock: DefaultClock,
+    accounts: DefaultKeyedRateLimiter<AccountId>,
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    logins: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+/// Too much; not before this time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limited {
+    pub(crate) retry_after: Duration,
+}
+
+impl Limits {
+    /// Messages a second and at once, for an account; an address may do ten times as much, as many
+    /// people may sit behind it.
+    pub(crate) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Limits {
+        let ten = NonZeroU32::new(10).unwrap_or(NonZeroU32::MIN);
+        let account = Quota::per_second(per_second).allow_burst(burst);
+        let address = Quota::per_second(per_second.saturating_mul(ten))
+            .allow_burst(burst.saturating_mul(ten));
+        // Argon2 makes each try dear for us; this makes many dear for whoever guesses.
+        let logins =
+            Quota::per_second(ten).allow_burst(NonZeroU32::new(60).unwrap_or(NonZeroU32::MIN));
+        Limits {
+            clock: DefaultClock::default(),
+            accounts: RateLimiter::keyed(account),
+            addresses: RateLimiter::keyed(address),
+            logins: RateLimiter::keyed(logins),
+        }
+    }
+
+    pub(crate) fn chat(&self, account: AccountId, address: IpAddr) -> Result<(), Limited> {
+        self.check(&self.accounts, &account)?;
+        self.check(&self.addresses, &address)
+    }
+
+    pub(crate) fn login(&self, address: IpAddr) -> Result<(), Limited> {
+        self.check(&self.logins, &address)
+    }
+
+    fn check<K: std::hash::Hash + Eq + Clone>(
+        &self,
+        limiter: &DefaultKeyedRateLimiter<K>,
+        key: &K,
+    ) -> Result<(), Limited> {
+        limiter.check_key(key).map_err(|until| Limited {
+            retry_after: until.wait_time_from(self.clock.now()),
+        })
+    }
+
+    /// Forgets who has long recovered, for ever.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            self.accounts.retain_recent();
+            self.addresses.retain_recent();
+            self.logins.retain_recent();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The pages, embedded in the binary.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use crate::App;
+use crate::error::Problem;
+
+#[derive(RustEmbed)]
+#[folder = "../web"]
+struct Web;
+
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route(
+            "/",
+            get(|headers: HeaderMap| async move { page("home.html", &headers) }),
+        )
+        .route(
+            "/studio",
+            get(|headers: HeaderMap| async move { page("studio.html", &headers) }),
+        )
+        .route("/assets/{*path}", get(asset))
+        .route("/{room}", get(watch))
+}
+
+async fn watch(Path(room): Path<String>, headers: HeaderMap) -> Response {
+    match room.parse::<lemonair_schemas::RoomId>() {
+        Ok(_) => page("watch.html", &headers),
+        Err(_) => Problem::not_found("there is no such page").into_response(),
+    }
+}
+
+async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
+    page(&format!("assets/{path}"), &headers)
+}
+
+/// Always asked for again, and not sent again if it is the same: a new version shows at once.
+fn page(path: &str, headers: &HeaderMap) -> Response {
+    let Some(EmbeddedFile { data, metadata }) = Web::get(path) else {
+        return Problem::not_found("there is no such page").into_response();
+    };
+    let hash: String = metadata
+        .sha256_hash()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    // Weak, as the body may be compressed on its way.
+    let etag = format!("W/\"{hash}\"");
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known == etag.as_str());
+    let kind = content_type(path);
+    let headers = [
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (header::CONTENT_TYPE, kind.to_owned()),
+    ];
+    if known {
+        (StatusCode::NOT_MODIFIED, headers).into_response()
+    } else {
+        (headers, data).into_response()
+    }
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("json") => "application/json",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+/// Headers that keep strangers' scripts out of our pages, on every answer.
+pub(crate) async fn protect(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; \
+             connect-src 'self' ws: wss:; style-src 'self'; script-src 'self'; object-src 'none'; \
+             frame-ancestors 'self'; form-action 'self'; base-uri 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
+    ];
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

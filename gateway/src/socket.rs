@@ -1,0 +1,457 @@
+//! One WebSocket connection: reads requests, sends what its outbox holds.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use futures::stream::FuturesUnordered;
+use futures::{SinkExt, StreamExt};
+use lemonair_producers::log::Pending;
+use lemonair_schemas::chat::MessagePosted;
+use lemonair_schemas::{Actor, Event, EventId, RoomId, Timestamp};
+use serde_json::Value;
+
+use crate::App;
+use crate::cursor::Cursor;
+use crate::error::Problem;
+use crate::frame::{Ask, Tell};
+use crate::hub::Joining;
+use crate::limit::Limited;
+use crate::outbox::Outbox;
+use crate::token::Claims;
+
+/// Bytes of a client's frame; a message of 500 characters with its frame is far below.
+const LARGEST_FRAME: usize = 8 * 1024;
+/// Characters of a message.
+const LONGEST_TEXT: usize = 500;
+/// Characters of a nonce.
+const LONGEST_NONCE: usize = 64;
+/// Rooms that one connection may be in.
+const MOST_ROOMS: usize = 50;
+/// Messages of one connection that wait for Kafka.
+const MOST_PENDING: usize = 64;
+/// How often the server pings; a connection that sends nothing for three times as long is dead.
+const PING: Duration = Duration::from_secs(25);
+/// How long a client may take to accept what is sent to it.
+const SEND: Duration = Duration::from_secs(20);
+
+/// Why a connection is closed. Clients come back with `since` from 4500 on.
+#[derive(Debug, Clone, Copy)]
+enum Close {
+    Token,
+    TooSlow,
+    Draining,
+    Idle,
+}
+
+/// A connection's standing in a room.
+struct Member {
+    actor: Option<Actor>,
+    /// Tokens for scripts, made on the server's own shell, are not limited.
+    unlimited: bool,
+}
+
+struct Connection {
+    app: Arc<App>,
+    number: u64,
+    address: IpAddr,
+    outbox: Arc<Outbox>,
+    rooms: BTreeMap<RoomId, Member>,
+    acks: FuturesUnordered<futures::future::BoxFuture<'static, Utf8Bytes>>,
+}
+
+pub(crate) async fn upgrade(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<std::net::SocketAddr>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            return Problem::bad_request("not_a_websocket", rejection.body_text()).into_response();
+        }
+    };
+    if !app.config.allows_origin(&headers) {
+        return Problem::forbidden("origin", "this page is not allowed to connect here")
+            .into_response();
+    }
+    upgrade
+        .max_message_size(LARGEST_FRAME)
+        .max_frame_size(LARGEST_FRAME)
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(16 * 1024)
+        .on_upgrade(move |socket| Connection::new(app, address.ip()).run(socket))
+}
+
+// === impl Connection ===
+
+impl Connection {
+    fn new(app: Arc<App>, address: IpAddr) -> Connection {
+        Connection {
+            number: app.hub.connection(),
+            app,
+            address,
+            outbox: Arc::default(),
+            rooms: BTreeMap::new(),
+            acks: FuturesUnordered::new(),
+        }
+    }
+
+    async fn run(mut self, mut socket: WebSocket) {
+        metrics::gauge!("lemonair_connections").increment(1.0);
+        let close = self.serve(&mut socket).await;
+        let now = Timestamp::now();
+        for room in self.rooms.keys() {
+            self.app.hub.leave(room, self.number, now);
+        }
+        if let Some(close) = close {
+            // The peer may be gone or deaf: saying why is a courtesy.
+            let farewell = socket.send(Message::Close(Some(close.frame())));
+            tokio::time::timeout(Duration::from_secs(1), farewell)
+                .await
+                .ok();
+        }
+        metrics::gauge!("lemonair_connections").decrement(1.0);
+    }
+
+    /// Runs until the client goes (`None`) or must go.
+    async fn serve(&mut self, socket: &mut WebSocket) -> Option<Close> {
+        let draining = self.app.draining.clone();
+        let outbox = Arc::clone(&self.outbox);
+        let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
+        let mut silent_pings = 0;
+        loop {
+            tokio::select! {
+                () = draining.cancelled() => return Some(Close::Draining),
+                received = socket.recv() => {
+                    silent_pings = 0;
+                    match received {
+                        Some(Ok(Message::Text(text))) => if let Err(close) = self.handle(text.as_str()).await {
+                            return Some(close);
+                        },
+                        Some(Ok(Message::Binary(_))) => self.refuse(&None, "bad_request", "send text frames with JSON"),
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                    }
+                }
+                () = outbox.stirred() => {
+                    let Some(frames) = outbox.take() else { return Some(Close::TooSlow) };
+                    let sending = send_all(socket, frames.into_iter().map(Message::Text));
+                    tokio::select! {
+                        sent = tokio::time::timeout(SEND, sending) => match sent {
+                            Ok(Ok(())) => {}
+                            Ok(Err(_)) => return None,
+                            Err(_) => return Some(Close::TooSlow),
+                        },
+                        () = outbox.overflowed() => return Some(Close::TooSlow),
+                    }
+                }
+                Some(ack) = self.acks.next() => self.outbox.push(ack),
+                _ = ping.tick() => {
+                    silent_pings += 1;
+                    if silent_pings > 3 {
+                        return Some(Close::Idle);
+                    }
+                    if socket.send(Message::Ping(axum::body::Bytes::new())).await.is_err() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, text: &str) -> Result<(), Close> {
+        match serde_json::from_str(text) {
+            Ok(Ask::Ping { id }) => self.outbox.push(Tell::Pong { id: &id }.frame()),
+            Ok(Ask::Leave { id, room }) => self.leave(&id, &room),
+            Ok(Ask::Join {
+                id,
+                room,
+                token,
+                since,
+            }) => {
+                self.join(&id, &room, token.as_deref(), since.as_deref())
+                    .await?;
+            }
+            Ok(Ask::Chat {
+                id,
+                room,
+                text,
+                nonce,
+            }) => self.chat(id, &room, text, nonce),
+            Err(error) => {
+                let id = serde_json::from_str::<Value>(text)
+                    .ok()
+                    .and_then(|ask| ask.get("id").cloned());
+                self.refuse(&id, "bad_request", &format!("not a request: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, id: &Option<Value>, room: &str) {
+        if let Ok(room) = room.parse::<RoomId>()
+            && self.rooms.remove(&room).is_some()
+        {
+            self.app.hub.leave(&room, self.number, Timestamp::now());
+        }
+        self.outbox.push(Tell::Left { id, room }.frame());
+    }
+
+    async fn join(
+        &mut self,
+        id: &Option<Value>,
+        room: &str,
+        token: Option<&str>,
+        since: Option<&str>,
+    ) -> Result<(), Close> {
+        let room: RoomId = match room.parse() {
+            Ok(room) => room,
+            Err(error) => {
+                self.refuse(id, "no_such_room", &format!("{error}"));
+                return Ok(());
+            }
+        };
+        let member = match token {
+            None => Member {
+                actor: None,
+                unlimited: false,
+            },
+            Some(token) => match self.app.claims(token).await {
+                Ok(claims) => Member {
+                    actor: Some(actor(&claims, &room)),
+                    unlimited: claims.unlimited,
+                },
+                Err(error) if error.is_fault() => {
+                    self.refuse(
+                        id,
+                        "unavailable",
+                        "log-in cannot be checked right now; try again",
+                    );
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.refuse(id, "unauthorized", &error.to_string());
+                    return Err(Close::Token);
+                }
+            },
+        };
+        if !self.rooms.contains_key(&room) && self.rooms.len() >= MOST_ROOMS {
+            self.refuse(
+                id,
+                "too_many_rooms",
+                &format!("a connection can be in {MOST_ROOMS} rooms"),
+            );
+            return Ok(());
+        }
+        // A cursor that is not ours is as good as one whose history is gone: the client reloads.
+        let since = since.map(|since| since.parse().unwrap_or(Cursor::nowhere()));
+        // In again: from the new cursor on, never two copies.
+        if self.rooms.remove(&room).is_some() {
+            self.app.hub.leave(&room, self.number, Timestamp::now());
+        }
+        let joining = Joining {
+            ask: id,
+            since,
+            connection: self.number,
+            outbox: &self.outbox,
+        };
+        match self.app.hub.join(&room, joining).await {
+            Ok(()) => {
+                self.rooms.insert(room, member);
+            }
+            Err(error) => {
+                tracing::warn!(%room, %error, "join");
+                self.refuse(
+                    id,
+                    "unavailable",
+                    "the room's history cannot be read right now; try again",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Validates a message, appends it, and answers once Kafka has it.
+    fn chat(&mut self, id: Option<Value>, room: &str, text: String, nonce: Option<String>) {
+        let joined = room
+            .parse::<RoomId>()
+            .ok()
+            .and_then(|room| self.rooms.get_key_value(&room));
+        let Some((room, member)) = joined else {
+            return self.refuse(&id, "not_joined", "join the room first");
+        };
+        let Some(actor) = member.actor.clone() else {
+            return self.refuse(&id, "unauthorized", "log in to chat: join with a token");
+        };
+        let text = text.trim();
+        if text.is_empty() {
+            return self.refuse(&id, "empty", "there is nothing to say");
+        }
+        if text.chars().count() > LONGEST_TEXT {
+            return self.refuse(
+                &id,
+                "too_long",
+                &format!("a message has at most {LONGEST_TEXT} characters"),
+            );
+        }
+        if nonce
+            .as_ref()
+            .is_some_and(|nonce| nonce.is_empty() || nonce.chars().count() > LONGEST_NONCE)
+        {
+            return self.refuse(
+                &id,
+                "bad_request",
+                &format!("a nonce has 1 to {LONGEST_NONCE} characters"),
+            );
+        }
+        if self.acks.len() >= MOST_PENDING {
+            return self.busy(&id);
+        }
+        let room = room.clone();
+        let sent = match &nonce {
+            Some(nonce) => self.app.nonces.seen(&room, actor.id, nonce, &self.app.hub),
+            None => None,
+        };
+        if let Some(first) = sent {
+            self.acks
+                .push(Box::pin(async move { ack(&id, first.await) }));
+            return;
+        }
+        if !member.unlimited
+            && let Err(Limited { retry_after }) = self.app.limits.chat(actor.id, self.address)
+        {
+            return self.tell(
+                &id,
+                "rate_limited",
+                "too many messages; slow down",
+                Some(retry_after),
+            );
+        }
+        let message = MessagePosted {
+            id: EventId::new(),
+            at: Timestamp::now(),
+            room: room.clone(),
+            actor: Some(actor.clone()),
+            text: text.to_owned(),
+            nonce: nonce.clone(),
+        };
+        let event = message.id;
+        match self.app.log.enqueue(&Event::from(message)) {
+            Ok(pending) => {
+                let done = confirm(pending, event);
+                let done = match nonce {
+                    Some(nonce) => self.app.nonces.remember(room, actor.id, nonce, done),
+                    None => futures::FutureExt::boxed(done),
+                };
+                self.acks
+                    .push(Box::pin(async move { ack(&id, done.await) }));
+            }
+            Err(lemonair_producers::Error::Busy) => self.busy(&id),
+            Err(error) => {
+                tracing::error!(%error, "append message");
+                self.refuse(&id, "unavailable", "the message could not be stored");
+            }
+        }
+    }
+
+    fn busy(&self, id: &Option<Value>) {
+        self.tell(
+            id,
+            "busy",
+            "too much at once; try again",
+            Some(Duration::from_millis(250)),
+        );
+    }
+
+    fn refuse(&self, id: &Option<Value>, code: &str, message: &str) {
+        self.tell(id, code, message, None);
+    }
+
+    fn tell(&self, id: &Option<Value>, code: &str, message: &str, retry_after: Option<Duration>) {
+        let retry_after_ms =
+            retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.outbox.push(
+            Tell::Error {
+                id,
+                code,
+                message,
+                retry_after_ms,
+            }
+            .frame(),
+        );
+    }
+}
+
+async fn send_all(
+    socket: &mut WebSocket,
+    frames: impl Iterator<Item = Message>,
+) -> Result<(), axum::Error> {
+    for frame in frames {
+        socket.feed(frame).await?;
+    }
+    socket.flush().await
+}
+
+async fn confirm(pending: Pending, event: EventId) -> Option<EventId> {
+    match pending.confirmed().await {
+        Ok(_) => Some(event),
+        Err(error) => {
+            tracing::warn!(%error, "message not confirmed");
+            None
+        }
+    }
+}
+
+fn ack(id: &Option<Value>, event: Option<EventId>) -> Utf8Bytes {
+    match event {
+        Some(event) => Tell::Ack { id, event }.frame(),
+        None => Tell::Error {
+            id,
+            code: "unconfirmed",
+            message: "the message may not have been stored; send it again with the same nonce",
+            retry_after_ms: Some(1000),
+        }
+        .frame(),
+    }
+}
+
+/// A channel has the name of its owner.
+fn actor(claims: &Claims, room: &RoomId) -> Actor {
+    let mut roles = Vec::new();
+    if claims.name.eq_ignore_ascii_case(room.as_str()) {
+        roles.push("streamer".to_owned());
+    }
+    if claims.role != "viewer" {
+        roles.push(claims.role.clone());
+    }
+    Actor {
+        id: claims.sub,
+        name: claims.name.clone(),
+        roles,
+    }
+}
+
+impl Close {
+    fn frame(self) -> CloseFrame {
+        let (code, reason) = match self {
+            Close::Token => (4401, "the token is not valid"),
+            Close::TooSlow => (4508, "too slow; come back with your cursor"),
+            Close::Draining => (
+                4503,
+                "this gateway is going away; come back with your cursor",
+            ),
+            Close::Idle => (4504, "nothing was heard for too long"),
+        };
+        CloseFrame {
+            code,
+            reason: reason.into(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The picture: from the ingest in this process, else from the one that carries the broadcast.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lemonair_projections::broadcasts;
+use lemonair_schemas::RoomId;
+use tower::ServiceExt;
+
+use crate::App;
+use crate::error::Problem;
+
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/hls/{room}/{file}", get(picture))
+        .route("/thumbnails/{file}", get(thumbnail))
+}
+
+async fn picture(
+    State(app): State<Arc<App>>,
+    Path((room, _)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    serve(&app, &room, request).await
+}
+
+async fn thumbnail(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    request: Request,
+) -> Response {
+    let room = file.strip_suffix(".jpg").unwrap_or_default().to_owned();
+    serve(&app, &room, request).await
+}
+
+async fn serve(app: &App, room: &str, request: Request) -> Response {
+    let Ok(room) = room.parse::<RoomId>() else {
+        return Problem::not_found("there is no such channel").into_response();
+    };
+    let path = request
+        .uri()
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let headers = request.headers().clone();
+    if let Some(here) = app.picture.clone() {
+        // Without what our own router found out about the path: the other one does so again.
+        let (parts, body) = request.into_parts();
+        let mut request = Request::new(body);
+        *request.method_mut() = parts.method;
+        *request.uri_mut() = parts.uri;
+        *request.headers_mut() = parts.headers;
+        let response = here.oneshot(request).await.into_response();
+        if response.status() != StatusCode::NOT_FOUND {
+            return response;
+        }
+    }
+    match fetch(app, &room, &path, &headers).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Passes on what the broadcast's ingest answers, without holding it in memory.
+async fn fetch(
+    app: &App,
+    room: &RoomId,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let off_air = || Problem::not_found(format!("{room} is not on air"));
+    let live = broadcasts::live(&app.pool, room)
+        .await?
+        .ok_or_else(off_air)?;
+    // Our own ingest has already said that it has nothing.
+    if live.origin.trim_end_matches('/') == app.config.public_url.trim_end_matches('/') {
+        return Err(off_air());
+    }
+    let mut ask = app
+        .http
+        .get(format!("{}{path}", live.origin.trim_end_matches('/')));
+    for name in [header::RANGE, header::IF_NONE_MATCH, header::IF_RANGE] {
+        if let Some(value) = headers.get(&name) {
+            ask = ask.header(name, value);
+        }
+    }
+    let answer = ask
+        .send()
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = answer.status();
+    let passed_on = [
+        header::CONTENT_TYPE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ACCEPT_RANGES,
+        header::CACHE_CONTROL,
+        header::ETAG,
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    ];
+    for name in passed_on {
+        if let Some(value) = answer.headers().get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    *response.body_mut() = Body::from_stream(answer.bytes_stream());
+    Ok(response)
+}

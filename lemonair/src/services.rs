@@ -1,0 +1,347 @@
+//! The services, alone or all in one process. Everything is checked and bound before anything runs;
+//! a service that ends takes the process with it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use lemonair_consumers::Kafka;
+use lemonair_gateway::Gateway;
+use lemonair_ingest::Ingest;
+use lemonair_producers::{Decider, Log};
+use lemonair_projections::{Checkpoints, Projector};
+use lemonair_schemas::command::{Answer, Command};
+use lemonair_schemas::decider::Memory;
+use lemonair_schemas::record::Schema;
+use lemonair_schemas::{Codec, Event, Records, Registry};
+use sqlx::MySqlPool;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::backstage::Backstage;
+use crate::settings::Settings;
+
+/// Connections to the database, at most.
+const CONNECTIONS: u32 = 30;
+
+/// From the first signal to the end, whatever is still under way.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// What the services stand on.
+pub(crate) struct Ground {
+    pub(crate) kafka: Kafka,
+    pub(crate) codec: Arc<Codec>,
+    pub(crate) pool: MySqlPool,
+    pub(crate) log: Log,
+    pub(crate) checkpoints: Checkpoints,
+}
+
+/// What runs in this process.
+struct Services {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stop: CancellationToken,
+}
+
+pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
+    let http = bind("http", &mut settings.http)?;
+    let rtmp = bind("rtmp", &mut settings.rtmp)?;
+    let metrics = start_metrics()?;
+    let ground = Ground::lay(&settings).await?;
+    let ingest = build_ingest(&settings, &ground, settings.public_url())?;
+    let gateway = build_gateway(&settings, &ground, Some(ingest.router()), metrics).await?;
+    let mut services = Services::new();
+    services.project(&ground);
+    services.decide(&ground);
+    services.gateway(gateway, http);
+    services.ingest(ingest, rtmp);
+    println!("Lemonair is up.");
+    println!("  watch    {}", settings.public_url());
+    println!(
+        "  publish  {}   (stream key: sign up, then open {}/studio)",
+        settings.rtmp_url(),
+        settings.public_url()
+    );
+    println!(
+        "           ffmpeg -re -i film.mp4 -c:v libx264 -g 60 -c:a aac -f flv {}/YOUR-KEY",
+        settings.rtmp_url()
+    );
+    println!("  stop     Ctrl-C");
+    services.run(&ground).await
+}
+
+pub(crate) async fn gateway(mut settings: Settings) -> anyhow::Result<()> {
+    let http = bind("http", &mut settings.http)?;
+    let metrics = start_metrics()?;
+    let ground = Ground::lay(&settings).await?;
+    let gateway = build_gateway(&settings, &ground, None, metrics).await?;
+    let mut services = Services::new();
+    services.gateway(gateway, http);
+    println!("Lemonair's gateway is up: {}", settings.public_url());
+    services.run(&ground).await
+}
+
+pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
+    let rtmp = bind("rtmp", &mut settings.rtmp)?;
+    let http = bind("ingest_http", &mut settings.ingest_http)?;
+    let ground = Ground::lay(&settings).await?;
+    let ingest = build_ingest(
+        &settings,
+        &ground,
+        format!("http://{}", settings.ingest_http),
+    )?;
+    let mut services = Services::new();
+    let picture = ingest.router();
+    let stop = services.stop.clone();
+    services.spawn("picture", async move {
+        Ok(axum::serve(http, picture)
+            .with_graceful_shutdown(async move { stop.cancelled().await })
+            .await?)
+    });
+    services.ingest(ingest, rtmp);
+    println!("Lemonair's ingest is up: {}", settings.rtmp_url());
+    services.run(&ground).await
+}
+
+pub(crate) async fn project(settings: Settings) -> anyhow::Result<()> {
+    let ground = Ground::lay(&settings).await?;
+    let mut services = Services::new();
+    services.project(&ground);
+    println!("Lemonair's projections are up.");
+    services.run(&ground).await
+}
+
+pub(crate) async fn decide(settings: Settings) -> anyhow::Result<()> {
+    let ground = Ground::lay(&settings).await?;
+    let mut services = Services::new();
+    services.decide(&ground);
+    println!("Lemonair's decider is up.");
+    services.run(&ground).await
+}
+
+// === impl Ground ===
+
+impl Ground {
+    /// Connects to everything, and makes topics, schemas and tables where they are missing.
+    pub(crate) async fn lay(settings: &Settings) -> anyhow::Result<Ground> {
+        let kafka = settings.kafka();
+        let codec = async {
+            let registry = open_registry(settings)?;
+            anyhow::Ok(Arc::new(Codec::register(registry, &schemas()).await?))
+        };
+        let topics = async { Ok(kafka.ensure_topics().await?) };
+        let pool = async {
+            Ok(lemonair_projections::connect(settings.database_url()?, CONNECTIONS).await?)
+        };
+        let ((), codec, pool) = tokio::try_join!(topics, codec, pool)?;
+        let log = Log::open(&kafka, Arc::clone(&codec))?;
+        let checkpoints = Checkpoints::start(pool.clone());
+        Ok(Ground {
+            kafka,
+            codec,
+            pool,
+            log,
+            checkpoints,
+        })
+    }
+}
+
+/// Every schema that anything of ours writes.
+pub(crate) fn schemas() -> Vec<Schema> {
+    [
+        Event::SCHEMAS,
+        Command::SCHEMAS,
+        Answer::SCHEMAS,
+        Memory::SCHEMAS,
+    ]
+    .concat()
+}
+
+pub(crate) fn open_registry(settings: &Settings) -> anyhow::Result<Registry> {
+    let cache = settings.data_dir.join("schemas");
+    Ok(Registry::open(
+        &settings.registry_url,
+        &settings.kafka_prefix,
+        Some(&cache),
+    )?)
+}
+
+async fn build_gateway(
+    settings: &Settings,
+    ground: &Ground,
+    picture: Option<axum::Router>,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+) -> anyhow::Result<Gateway> {
+    let config = lemonair_gateway::Config {
+        public_url: settings.public_url(),
+        rtmp_url: settings.rtmp_url(),
+        origins: settings.origins.clone(),
+        chat_per_second: settings.chat_per_second,
+        chat_burst: settings.chat_burst,
+    };
+    let deps = lemonair_gateway::Deps {
+        kafka: ground.kafka.clone(),
+        codec: Arc::clone(&ground.codec),
+        pool: ground.pool.clone(),
+        log: ground.log.clone(),
+        checkpoints: ground.checkpoints.clone(),
+        secret: settings.secret()?,
+        picture,
+        metrics,
+    };
+    Ok(config.build(deps).await?)
+}
+
+fn build_ingest(settings: &Settings, ground: &Ground, origin: String) -> anyhow::Result<Ingest> {
+    let mut config = lemonair_ingest::Config {
+        data: settings.data_dir.join("ingest"),
+        origin: settings.ingest_url.clone().unwrap_or(origin),
+        grace: settings.grace(),
+        idle: Duration::from_secs_f64(settings.publisher_idle),
+        ..lemonair_ingest::Config::default()
+    };
+    config.thumbnails.interval = Duration::from_secs_f64(settings.thumbnail_every);
+    let backstage = Backstage {
+        kafka: ground.kafka.clone(),
+        pool: ground.pool.clone(),
+        // The end of a broadcast must get there however long the brokers are away.
+        log: Log::patient(&ground.kafka, Arc::clone(&ground.codec))?,
+        checkpoints: ground.checkpoints.clone(),
+    };
+    config
+        .build(Arc::new(backstage))
+        .with_context(|| format!("use {}", settings.data_dir.display()))
+}
+
+// === impl Services ===
+
+impl Services {
+    fn new() -> Services {
+        Services {
+            tasks: JoinSet::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    fn gateway(&mut self, gateway: Gateway, listener: TcpListener) {
+        let stop = self.stop.clone();
+        self.spawn(
+            "gateway",
+            async move { Ok(gateway.run(listener, stop).await?) },
+        );
+    }
+
+    fn ingest(&mut self, ingest: Ingest, listener: TcpListener) {
+        let stop = self.stop.clone();
+        self.spawn("ingest", async move {
+            ingest.run(listener, stop).await;
+            Ok(())
+        });
+    }
+
+    fn decide(&mut self, ground: &Ground) {
+        let decider = Decider {
+            kafka: ground.kafka.clone(),
+            codec: Arc::clone(&ground.codec),
+        };
+        let stop = self.stop.clone();
+        self.spawn("decider", async move { Ok(decider.run(stop).await?) });
+    }
+
+    fn project(&mut self, ground: &Ground) {
+        let projector = Projector {
+            pool: ground.pool.clone(),
+            kafka: ground.kafka.clone(),
+            codec: Arc::clone(&ground.codec),
+        };
+        let stop = self.stop.clone();
+        self.spawn("projections", async move {
+            projector.run(stop).await;
+            Ok(())
+        });
+    }
+
+    /// Waits for a signal, or for a service to end by itself, which is a fault; then stops the rest.
+    async fn run(mut self, ground: &Ground) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut result = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            Some(ended) = self.tasks.join_next() => fault(ended),
+        };
+        tracing::info!("stopping");
+        self.stop.cancel();
+        let rest = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Ok((_, Ok(()))) = &ended {
+                    continue;
+                }
+                result = fault(ended);
+            }
+        };
+        tokio::select! {
+            () = rest => {}
+            () = tokio::time::sleep(DEADLINE) => tracing::warn!("something did not stop in time"),
+            _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+            _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+        }
+        ground
+            .log
+            .flush(Duration::from_secs(5))
+            .await
+            .context("flush the log")?;
+        result
+    }
+}
+
+fn fault(
+    ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>,
+) -> anyhow::Result<()> {
+    match ended {
+        Ok((name, Ok(()))) => Err(anyhow!("{name} ended without being told to")),
+        Ok((name, Err(error))) => Err(error.context(name)),
+        Err(panicked) => Err(anyhow!("a service panicked: {panicked}")),
+    }
+}
+
+/// Connections that may wait to be accepted: a crowd arrives at the same instant.
+const BACKLOG: u32 = 4096;
+
+/// Binds an address; port 0 takes a free one, which is then the setting.
+fn bind(setting: &str, address: &mut SocketAddr) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(*address)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = listen().map_err(|error| {
+        anyhow!(
+            "{address} cannot be used ({error}); set LEMONAIR_{} to another address",
+            setting.to_uppercase()
+        )
+    })?;
+    *address = listener.local_addr()?;
+    Ok(listener)
+}
+
+fn start_metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
+    metrics_exporter_prometheus::PrometheusBuilder::new()
+        .install_recorder()
+        .context("start metrics")
+}

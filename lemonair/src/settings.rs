@@ -1,0 +1,246 @@
+//! All settings: defaults, then what `make run` started, then the file, then the environment.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use lemonair_consumers::Kafka;
+use serde::{Deserialize, Serialize};
+
+/// One flat list; `http` in the file is `LEMONAIR_HTTP` in the environment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where pages, API and WebSocket are served.
+    pub(crate) http: SocketAddr,
+    /// Where publishers connect.
+    pub(crate) rtmp: SocketAddr,
+    /// Where an ingest that runs alone serves the picture to gateways.
+    pub(crate) ingest_http: SocketAddr,
+    /// What people enter to reach `http`; made from it unless set.
+    pub(crate) public_url: Option<String>,
+    /// What streamers enter as the server; made from `rtmp` unless set.
+    pub(crate) rtmp_url: Option<String>,
+    /// Where gateways fetch this ingest's picture; made from `http` or `ingest_http` unless set.
+    pub(crate) ingest_url: Option<String>,
+    /// Kafka: comma-separated `host:port`.
+    pub(crate) kafka_brokers: String,
+    /// Stands before every topic, so that deployments can share a cluster.
+    pub(crate) kafka_prefix: String,
+    /// Partitions of each topic, when they are made.
+    pub(crate) kafka_partitions: i32,
+    /// Copies of each partition, when they are made.
+    pub(crate) kafka_replication: i32,
+    /// Anything else that librdkafka takes.
+    pub(crate) kafka_options: BTreeMap<String, String>,
+    /// Schema registry with Confluent's API.
+    pub(crate) registry_url: String,
+    /// MySQL or MariaDB. Also `DATABASE_URL`.
+    pub(crate) database_url: Option<String>,
+    /// Secrets, the schema cache, the ingest's identity.
+    pub(crate) data_dir: PathBuf,
+    /// Signs tokens, at least 32 characters; must be the same on all gateways. Made on the first run
+    /// and kept in `data_dir` unless set.
+    pub(crate) secret: Option<String>,
+    /// Other sites whose pages may open a WebSocket here.
+    pub(crate) origins: Vec<String>,
+    /// Messages a second that an account may send.
+    pub(crate) chat_per_second: NonZeroU32,
+    /// Messages that an account may send at once.
+    pub(crate) chat_burst: NonZeroU32,
+    /// Seconds that a broadcast waits for a publisher whose line dropped.
+    pub(crate) grace: f64,
+    /// Seconds without media after which a publisher is cut off.
+    pub(crate) publisher_idle: f64,
+    /// Seconds between two thumbnails of a broadcast.
+    pub(crate) thumbnail_every: f64,
+    /// What is logged, as in `info,lemonair_gateway=debug`.
+    pub(crate) log: String,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let kafka = Kafka::default();
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Settings {
+            http: local(8080),
+            rtmp: local(1935),
+            ingest_http: local(8082),
+            public_url: None,
+            rtmp_url: None,
+            ingest_url: None,
+            kafka_brokers: kafka.brokers,
+            kafka_prefix: kafka.prefix,
+            kafka_partitions: kafka.partitions,
+            kafka_replication: kafka.replication,
+            kafka_options: kafka.options,
+            registry_url: "http://127.0.0.1:8081".to_owned(),
+            database_url: None,
+            data_dir: ".lemonair/data".into(),
+            secret: None,
+            origins: Vec::new(),
+            chat_per_second: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
+            chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
+            grace: 60.0,
+            publisher_idle: 10.0,
+            thumbnail_every: 10.0,
+            log: "info,rdkafka=error,librdkafka=error".to_owned(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Settings> {
+        if let Some(file) = file
+            && !file.is_file()
+        {
+            bail!("settings: there is no file {}", file.display());
+        }
+        let file = file.unwrap_or(Path::new("lemonair.toml"));
+        let defaults = Serialized::defaults(Settings::default());
+        let known: Vec<String> = Figment::from(defaults.clone())
+            .extract::<BTreeMap<String, serde::de::IgnoredAny>>()
+            .map_err(|error| anyhow!("{error}"))?
+            .into_keys()
+            .collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where settings come from"
+        )]
+        let stack = std::env::var("LEMONAIR_STACK").unwrap_or_else(|_| ".lemonair".to_owned());
+        let settings: Settings = Figment::from(defaults)
+            .merge(Toml::file(Path::new(&stack).join("stack.toml")))
+            .merge(Toml::file(file))
+            .merge(Env::prefixed("LEMONAIR_").only(&known))
+            .merge(Env::raw().only(&["DATABASE_URL"]))
+            .extract()
+            .map_err(|error| {
+                let first = error.into_iter().next();
+                anyhow!(
+                    "settings: {}",
+                    first.map(|error| error.to_string()).unwrap_or_default()
+                )
+            })?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        for (name, seconds) in [
+            ("grace", self.grace),
+            ("publisher_idle", self.publisher_idle),
+            ("thumbnail_every", self.thumbnail_every),
+        ] {
+            if !(0.0..=86_400.0).contains(&seconds) {
+                bail!("settings: {name} is {seconds}; it is a number of seconds from 0 to 86400");
+            }
+        }
+        if !(1..=1000).contains(&self.kafka_partitions) {
+            bail!(
+                "settings: kafka_partitions is {}; it is a number from 1 to 1000",
+                self.kafka_partitions
+            );
+        }
+        if self.secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+            bail!(
+                "settings: secret is too short to keep anybody out; use at least 32 random characters"
+            );
+        }
+        Ok(())
+    }
+
+    pub(crate) fn start_logs(&self) -> anyhow::Result<()> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
+            .map_err(|error| anyhow!("settings: log is {:?}: {error}", self.log))?;
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init();
+        Ok(())
+    }
+
+    pub(crate) fn kafka(&self) -> Kafka {
+        Kafka {
+            brokers: self.kafka_brokers.clone(),
+            prefix: self.kafka_prefix.clone(),
+            partitions: self.kafka_partitions,
+            replication: self.kafka_replication,
+            options: self.kafka_options.clone(),
+        }
+    }
+
+    pub(crate) fn database_url(&self) -> anyhow::Result<&str> {
+        self.database_url.as_deref().context(
+            "no database: run `make run`, which starts one, or set DATABASE_URL=mysql://user:password@host/lemonair",
+        )
+    }
+
+    pub(crate) fn public_url(&self) -> String {
+        self.public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", self.http))
+    }
+
+    pub(crate) fn rtmp_url(&self) -> String {
+        self.rtmp_url
+            .clone()
+            .unwrap_or_else(|| format!("rtmp://{}/live", self.rtmp))
+    }
+
+    /// The secret that signs tokens: as set, or made on the first run.
+    pub(crate) fn secret(&self) -> anyhow::Result<Vec<u8>> {
+        if let Some(secret) = &self.secret {
+            return Ok(secret.clone().into_bytes());
+        }
+        let path = self.data_dir.join("secret");
+        if let Ok(secret) = std::fs::read(&path)
+            && secret.len() >= 32
+        {
+            return Ok(secret);
+        }
+        std::fs::create_dir_all(&self.data_dir)
+            .with_context(|| format!("make {}", self.data_dir.display()))?;
+        let secret: String = std::iter::repeat_with(uuid::Uuid::new_v4)
+            .take(4)
+            .map(|id| id.simple().to_string())
+            .collect();
+        write_private(&path, secret.as_bytes())
+            .with_context(|| format!("write {}", path.display()))?;
+        // Another process may have been quicker: the one that is there counts.
+        Ok(std::fs::read(&path)?)
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs_f64(self.grace)
+    }
+}
+
+/// Writes a file that only we may read, unless it is there.
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut temporary = path.to_owned();
+    temporary.set_extension(format!("{}", std::process::id()));
+    std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&temporary)?
+        .write_all(content)?;
+    let linked = std::fs::hard_link(&temporary, path);
+    std::fs::remove_file(&temporary)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,306 @@
+//! Rooms on the socket: acks, order, resume, and what happens to bad frames.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::viewer::Viewer;
+use support::{Api, Deployment};
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_who_comes_back_has_missed_nothing() {
+    let deployment = Deployment::new("resume");
+    let mut first = deployment.start("up").await;
+    let sender = Api::sign_up(&first.http, "zest").await;
+    let token = sender.token.as_deref();
+    let mut talker = Viewer::join(&first.ws(), "zest", token, None).await;
+    let mut viewer = Viewer::join(&first.ws(), "zest", None, None).await;
+    for n in 0..5 {
+        assert_eq!(
+            talker.chat("zest", &format!("before {n}")).await["type"],
+            "ack"
+        );
+    }
+    viewer
+        .until("the fifth", |event| event["text"] == "before 4")
+        .await;
+    assert_eq!(
+        viewer.texts(),
+        ["before 0", "before 1", "before 2", "before 3", "before 4"]
+    );
+
+    // Gone for a moment: the gap comes from memory.
+    let cursor = viewer.cursor.clone();
+    drop(viewer);
+    for n in 0..5 {
+        talker.chat("zest", &format!("meanwhile {n}")).await;
+    }
+    let mut viewer = Viewer::join(&first.ws(), "zest", None, Some(&cursor)).await;
+    viewer
+        .until("the gap", |event| event["text"] == "meanwhile 4")
+        .await;
+    assert!(viewer.recovered);
+    assert_eq!(
+        viewer.texts(),
+        [
+            "meanwhile 0",
+            "meanwhile 1",
+            "meanwhile 2",
+            "meanwhile 3",
+            "meanwhile 4"
+        ]
+    );
+
+    // The gateway dies as machines do: what was acked is there, and the gap comes from the topic.
+    first.kill().await;
+    let second = deployment.start("up").await;
+    let viewer = Viewer::join(&second.ws(), "zest", None, Some(&cursor)).await;
+    assert!(viewer.recovered);
+    assert_eq!(
+        viewer.texts(),
+        [
+            "meanwhile 0",
+            "meanwhile 1",
+            "meanwhile 2",
+            "meanwhile 3",
+            "meanwhile 4"
+        ]
+    );
+
+    // Without a cursor: the recent history.
+    let newcomer = Viewer::join(&second.ws(), "zest", None, None).await;
+    assert_eq!(newcomer.texts().len(), 10);
+    assert_eq!(newcomer.texts()[..2], ["before 0", "before 1"]);
+
+    // A cursor of another history: the client is told to reload, and gets the recent events.
+    let stranger = cursor
+        .rsplit_once('.')
+        .map(|(most, _)| format!("{most}.ffff-1"))
+        .expect("a cursor");
+    for since in [stranger.as_str(), "nonsense", "c1.ffffff-1.0-0.0-0"] {
+        let lost = Viewer::join(&second.ws(), "zest", None, Some(since)).await;
+        assert!(!lost.recovered, "{since}");
+        assert_eq!(lost.texts().len(), 10, "{since}");
+    }
+    assert_eq!(second.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_show_one_order() {
+    let deployment = Deployment::new("gateways");
+    let up = deployment.start("up").await;
+    let other = deployment.start("gateway").await;
+    let one = Api::sign_up(&up.http, "one").await;
+    let two = Api::sign_up(&up.http, "two").await;
+    let mut here = Viewer::join(&up.ws(), "one", one.token.as_deref(), None).await;
+    let mut there = Viewer::join(&other.ws(), "one", two.token.as_deref(), None).await;
+    for n in 0..20 {
+        assert_eq!(here.chat("one", &format!("here {n}")).await["type"], "ack");
+        assert_eq!(
+            there.chat("one", &format!("there {n}")).await["type"],
+            "ack"
+        );
+    }
+    let last = |event: &Value| event["text"] == "there 19";
+    here.until("the last", last).await;
+    there.until("the last", last).await;
+    assert_eq!(here.texts().len(), 40);
+    assert_eq!(here.seen, there.seen);
+
+    // From one gateway to the other with a cursor: nothing missed, nothing twice.
+    let cursor = here.cursor.clone();
+    here.chat("one", "after").await;
+    here.until("the message", |event| event["text"] == "after")
+        .await;
+    let mut moved = Viewer::join(&other.ws(), "one", None, Some(&cursor)).await;
+    moved
+        .until("the message", |event| event["text"] == "after")
+        .await;
+    assert_eq!(moved.texts(), ["after"]);
+    // A draining gateway sends its viewers elsewhere.
+    assert_eq!(other.stop().await, Some(0));
+    assert_eq!(moved.until_closed().await, Some(4503));
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resend_is_the_same_message() {
+    let deployment = Deployment::new("nonce");
+    let up = deployment.start("up").await;
+    let sender = Api::sign_up(&up.http, "lime").await;
+    let token = sender.token.as_deref();
+    let say = |id: &str| json!({ "type": "chat", "id": id, "room": "lime", "text": "once", "nonce": "n1" });
+    let mut first = Viewer::join(&up.ws(), "lime", token, None).await;
+    // Sent twice at once, and again by a connection that comes later.
+    first.send(say("a")).await;
+    first.send(say("b")).await;
+    let (a, b) = (
+        first.answer(&json!("a")).await,
+        first.answer(&json!("b")).await,
+    );
+    let mut later = Viewer::join(&up.ws(), "lime", token, None).await;
+    let c = later.ask(say("c")).await;
+    assert_eq!(a["type"], "ack");
+    assert_eq!((&a["event"], &a["event"]), (&b["event"], &c["event"]));
+    first.chat("lime", "last").await;
+    first
+        .until("the last", |event| event["text"] == "last")
+        .await;
+    assert_eq!(first.texts(), ["once", "last"]);
+    let stored = deployment.replay(&["lemonair.chat"]).await;
+    assert_eq!(stored.len(), 2);
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_frames_get_one_clear_answer_and_change_nothing() {
+    let deployment = Deployment::new("frames");
+    let up = deployment.start("up").await;
+    let sender = Api::sign_up(&up.http, "peel").await;
+    let token = sender.token.clone();
+    let mut viewer = Viewer::join(&up.ws(), "peel", token.as_deref(), None).await;
+    let cases = [
+        (
+            json!({ "type": "chat", "id": 1, "room": "peel", "text": "  " }),
+            "empty",
+        ),
+        (
+            json!({ "type": "chat", "id": 1, "room": "peel", "text": "x".repeat(501) }),
+            "too_long",
+        ),
+        (
+            json!({ "type": "chat", "id": 1, "room": "peel" }),
+            "bad_request",
+        ),
+        (
+            json!({ "type": "chat", "id": 1, "room": "peel", "text": "hi", "nonce": "" }),
+            "bad_request",
+        ),
+        (
+            json!({ "type": "chat", "id": 1, "room": "elsewhere", "text": "hi" }),
+            "not_joined",
+        ),
+        (
+            json!({ "type": "join", "id": 1, "room": "no/such room" }),
+            "no_such_room",
+        ),
+        (json!({ "type": "dance", "id": 1 }), "bad_request"),
+    ];
+    for (ask, code) in cases {
+        let answer = viewer.ask(ask.clone()).await;
+        assert_eq!(
+            (&answer["type"], &answer["code"]),
+            (&json!("error"), &json!(code)),
+            "{ask}"
+        );
+        assert!(
+            answer["message"]
+                .as_str()
+                .is_some_and(|message| !message.contains('\n'))
+        );
+    }
+    for raw in [
+        Message::text("{"),
+        Message::text("[]"),
+        Message::binary(vec![1, 2, 3]),
+    ] {
+        viewer.send_raw(raw).await;
+        assert_eq!(viewer.answer(&Value::Null).await["code"], "bad_request");
+    }
+    assert_eq!(
+        viewer
+            .ask(json!({ "type": "ping", "id": "still here" }))
+            .await["type"],
+        "pong"
+    );
+
+    // Who is not logged in reads only; who has a bad token is closed and does not come back.
+    let mut reader = Viewer::join(&up.ws(), "peel", None, None).await;
+    assert_eq!(reader.chat("peel", "hi").await["code"], "unauthorized");
+    let mut forger = Viewer::connect(&up.ws()).await;
+    forger
+        .send(json!({ "type": "join", "id": 1, "room": "peel", "token": "a.b.c" }))
+        .await;
+    assert_eq!(forger.until_closed().await, Some(4401));
+    // Logged out: the token is worth nothing any more.
+    let (status, _) = sender.send("DELETE", "/api/sessions", None, &[]).await;
+    assert_eq!(status, 204);
+    let mut gone = Viewer::connect(&up.ws()).await;
+    gone.send(json!({ "type": "join", "id": 1, "room": "peel", "token": token }))
+        .await;
+    assert_eq!(gone.until_closed().await, Some(4401));
+
+    // A frame that is too big ends the connection, and only that one.
+    let mut big = Viewer::join(&up.ws(), "peel", None, None).await;
+    big.send_raw(Message::text("x".repeat(100_000))).await;
+    big.until_closed().await;
+    assert_eq!(
+        viewer
+            .ask(json!({ "type": "ping", "id": "unharmed" }))
+            .await["type"],
+        "pong"
+    );
+    assert_eq!(deployment.replay(&["lemonair.chat"]).await.len(), 0);
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_pages_may_not_connect() {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let deployment =
+        Deployment::new("origin").with("LEMONAIR_ORIGINS", r#"["https://friend.example"]"#);
+    let up = deployment.start("up").await;
+    let own = up.http.clone();
+    for (origin, allowed) in [
+        (Some("https://stranger.example"), false),
+        (Some("null"), false),
+        (Some("https://friend.example"), true),
+        (Some(own.as_str()), true),
+        (None, true),
+    ] {
+        let mut request = up.ws().into_client_request().expect("a request");
+        if let Some(origin) = origin {
+            request
+                .headers_mut()
+                .insert("origin", origin.parse().expect("a header"));
+        }
+        let connected = tokio_tungstenite::connect_async(request).await;
+        assert_eq!(connected.is_ok(), allowed, "{origin:?}");
+    }
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_talks_too_much_is_told_when_to_go_on() {
+    let deployment = Deployment::new("limit")
+        .with("LEMONAIR_CHAT_PER_SECOND", "1")
+        .with("LEMONAIR_CHAT_BURST", "3");
+    let up = deployment.start("up").await;
+    let sender = Api::sign_up(&up.http, "loud").await;
+    let mut viewer = Viewer::join(&up.ws(), "loud", sender.token.as_deref(), None).await;
+    let mut limited = None;
+    for n in 0..10 {
+        let answer = viewer.chat("loud", &format!("{n}")).await;
+        if answer["type"] == "error" {
+            limited = Some(answer);
+            break;
+        }
+    }
+    let limited = limited.expect("a limit");
+    assert_eq!(limited["code"], "rate_limited");
+    assert!(
+        limited["retry_after_ms"]
+            .as_u64()
+            .is_some_and(|after| (1..=1000).contains(&after))
+    );
+    // Tokens from the server's own shell are for load tests: no limit.
+    let token = deployment.run(&["token", "robot"]).await;
+    let mut robot = Viewer::join(&up.ws(), "loud", Some(token.trim()), None).await;
+    for n in 0..20 {
+        assert_eq!(
+            robot.chat("loud", &format!("robot {n}")).await["type"],
+            "ack"
+        );
+    }
+    assert_eq!(up.stop().await, Some(0));
+}

@@ -1,0 +1,378 @@
+//! A deployment of its own for each test: real broker, registry and MariaDB, shared; topics, database
+//! and data folder, its own.
+
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test file uses a part of this"
+)]
+
+pub(crate) mod browser;
+pub(crate) mod viewer;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Nothing here takes this long unless it is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Names and addresses of one test's deployment.
+pub(crate) struct Deployment {
+    prefix: String,
+    database: String,
+    data: PathBuf,
+    extra: Vec<(String, String)>,
+}
+
+/// A running `lemonair` process.
+pub(crate) struct Lemonair {
+    child: Child,
+    pub(crate) http: String,
+    pub(crate) rtmp: String,
+}
+
+impl Deployment {
+    pub(crate) fn new(name: &str) -> Deployment {
+        let unique = format!(
+            "{name}_{}",
+            uuid::Uuid::new_v4().simple().to_string().split_at(10).0
+        );
+        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&unique);
+        std::fs::create_dir_all(&data).expect("make the data folder");
+        Deployment {
+            prefix: format!("{unique}."),
+            database: format!("lemonair_test_{unique}"),
+            data,
+            extra: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Deployment {
+        self.extra.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A command of the binary, set to this deployment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lemonair"));
+        command
+            .args(arguments)
+            .current_dir(&self.data)
+            .env("LEMONAIR_KAFKA_BROKERS", setting("LEMONAIR_KAFKA_BROKERS"))
+            .env("LEMONAIR_REGISTRY_URL", setting("LEMONAIR_REGISTRY_URL"))
+            .env("DATABASE_URL", self.database_url())
+            .env("LEMONAIR_KAFKA_PREFIX", &self.prefix)
+            .env("LEMONAIR_KAFKA_PARTITIONS", "3")
+            .env("LEMONAIR_DATA_DIR", self.data.join("data"))
+            .env("LEMONAIR_HTTP", "127.0.0.1:0")
+            .env("LEMONAIR_RTMP", "127.0.0.1:0")
+            .env("LEMONAIR_INGEST_HTTP", "127.0.0.1:0")
+            .env("LEMONAIR_GRACE", "3")
+            .env("LEMONAIR_THUMBNAIL_EVERY", "2")
+            .envs(self.extra.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        let url = setting("DATABASE_URL");
+        let (server, _) = url.rsplit_once('/').expect("DATABASE_URL names a database");
+        format!("{server}/{}", self.database)
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Starts a service and waits until it says that it is up.
+    pub(crate) async fn start(&self, service: &str) -> Lemonair {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.join(format!("{service}.log")));
+        let mut child = self
+            .command(&[service])
+            .stdout(Stdio::piped())
+            .stderr(log.expect("open the log"))
+            .spawn()
+            .expect("start lemonair");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut started = Lemonair {
+            child,
+            http: String::new(),
+            rtmp: String::new(),
+        };
+        let announced = async {
+            while let Some(line) = lines.next_line().await.expect("read its output") {
+                for word in line.split_whitespace() {
+                    let word = word.trim_end_matches('/').to_owned();
+                    if word.starts_with("http://") && started.http.is_empty() {
+                        started.http = word;
+                    } else if word.starts_with("rtmp://") && started.rtmp.is_empty() {
+                        started.rtmp = word;
+                    }
+                }
+                if line.contains("stop     Ctrl-C") || (line.contains("up") && service != "up") {
+                    return true;
+                }
+            }
+            false
+        };
+        let up = tokio::time::timeout(PATIENCE, announced).await;
+        let log = || {
+            std::fs::read_to_string(self.data.join(format!("{service}.log"))).unwrap_or_default()
+        };
+        assert!(up == Ok(true), "{service} did not come up: {}", log());
+        // Nobody must be surprised by a closed pipe later.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        started
+    }
+
+    /// Runs a command to its end and returns what it printed; fails if it failed.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> String {
+        let output = self
+            .command(arguments)
+            .output()
+            .await
+            .expect("run lemonair");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "lemonair {arguments:?}: {stderr}");
+        String::from_utf8(output.stdout).expect("its output is UTF-8")
+    }
+
+    /// Runs a command that must fail, and returns its one line.
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
+        let output = self
+            .command(arguments)
+            .output()
+            .await
+            .expect("run lemonair");
+        assert!(
+            !output.status.success(),
+            "lemonair {arguments:?} should have failed"
+        );
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Events of a replay.
+    pub(crate) async fn replay(&self, arguments: &[&str]) -> Vec<Value> {
+        let printed = self.run(&[&["replay"], arguments].concat()).await;
+        printed
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a JSON line"))
+            .collect()
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) -> Vec<sqlx::mysql::MySqlRow> {
+        use sqlx::Connection;
+        let server = setting("DATABASE_URL");
+        let mut connection = sqlx::MySqlConnection::connect(&server)
+            .await
+            .expect("connect to the database");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
+            .fetch_all(&mut connection)
+            .await
+            .expect("run SQL")
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(&self.data).ok();
+        }
+    }
+}
+
+impl Lemonair {
+    pub(crate) fn ws(&self) -> String {
+        format!("{}/ws", self.http.replacen("http", "ws", 1))
+    }
+
+    /// Ends the process as a machine failure would.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("kill lemonair");
+    }
+
+    /// Asks the process to end; returns its exit code.
+    pub(crate) async fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().expect("it runs").to_string();
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await
+            .expect("send SIGTERM");
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended
+            .expect("it stops within its deadline")
+            .expect("its exit status")
+            .code()
+    }
+}
+
+/// An address of the test stack.
+fn setting(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
+}
+
+/// Waits until `probe` gives something.
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited too long until {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A publisher: ffmpeg's test picture with a tone, in real time.
+pub(crate) struct Publisher {
+    child: Child,
+}
+
+impl Publisher {
+    pub(crate) fn start(rtmp: &str, key: &str) -> Publisher {
+        let child = Command::new("ffmpeg")
+            .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-re"])
+            .args(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"])
+            .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"])
+            .args([
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-tune",
+                "zerolatency",
+                "-pix_fmt",
+                "yuv420p",
+            ])
+            .args([
+                "-g", "25", "-b:v", "500k", "-c:a", "aac", "-t", "300", "-f", "flv",
+            ])
+            .arg(format!("{rtmp}/{key}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("start ffmpeg");
+        Publisher { child }
+    }
+
+    /// The line drops: no goodbye.
+    pub(crate) async fn drop_line(mut self) {
+        self.child.kill().await.expect("kill ffmpeg");
+    }
+
+    /// The streamer stops politely.
+    pub(crate) async fn stop(mut self) {
+        let id = self.child.id().expect("it runs").to_string();
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .await
+            .expect("send SIGINT");
+        self.child.wait().await.expect("its exit status");
+    }
+
+    /// Waits for it to end by itself; whether it ended well.
+    pub(crate) async fn ended(mut self) -> bool {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        status
+            .expect("ffmpeg ends")
+            .expect("its exit status")
+            .success()
+    }
+}
+
+/// A client of the HTTP API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: String,
+    pub(crate) token: Option<String>,
+}
+
+impl Api {
+    pub(crate) fn new(base: &str) -> Api {
+        Api {
+            http: reqwest::Client::new(),
+            base: base.to_owned(),
+            token: None,
+        }
+    }
+
+    /// Signs somebody up and speaks for them.
+    pub(crate) async fn sign_up(base: &str, name: &str) -> Api {
+        let mut api = Api::new(base);
+        let body = serde_json::json!({ "name": name, "password": "correct horse battery" });
+        let (status, session) = api.send("POST", "/api/accounts", Some(body), &[]).await;
+        assert_eq!(status, 201, "{session}");
+        api.token = Some(
+            session["tokens"]["access_token"]
+                .as_str()
+                .expect("a token")
+                .to_owned(),
+        );
+        api
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let method = method.parse().expect("a method");
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        (
+            status,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        )
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.send("GET", path, None, &[]).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.send("POST", path, Some(body), &[]).await;
+        assert_eq!(status, 201, "{path}: {answer}");
+        answer
+    }
+
+    pub(crate) async fn donate(&self, room: &str, amount: i64, key: &str) -> (u16, Value) {
+        let body = serde_json::json!({ "amount": amount, "message": "for the show" });
+        let path = format!("/api/channels/{room}/donations");
+        self.send("POST", &path, Some(body), &[("Idempotency-Key", key)])
+            .await
+    }
+}

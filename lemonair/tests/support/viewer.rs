@@ -1,0 +1,160 @@
+//! A viewer on the WebSocket.
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::PATIENCE;
+
+pub(crate) struct Viewer {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Events of the room so far, without viewer counts.
+    pub(crate) seen: Vec<Value>,
+    pub(crate) cursor: String,
+    pub(crate) recovered: bool,
+    answers: Vec<Value>,
+    pub(crate) closed: Option<u16>,
+}
+
+impl Viewer {
+    pub(crate) async fn connect(url: &str) -> Viewer {
+        let (socket, _) = tokio_tungstenite::connect_async(url)
+            .await
+            .expect("connect");
+        Viewer {
+            socket,
+            seen: Vec::new(),
+            cursor: String::new(),
+            recovered: false,
+            answers: Vec::new(),
+            closed: None,
+        }
+    }
+
+    /// Connects and joins a room.
+    pub(crate) async fn join(
+        url: &str,
+        room: &str,
+        token: Option<&str>,
+        since: Option<&str>,
+    ) -> Viewer {
+        let mut viewer = Viewer::connect(url).await;
+        let mut ask = json!({ "type": "join", "id": "join", "room": room });
+        if let Some(token) = token {
+            ask["token"] = token.into();
+        }
+        if let Some(since) = since {
+            ask["since"] = since.into();
+        }
+        let joined = viewer.ask(ask).await;
+        assert_eq!(joined["type"], "joined", "{joined}");
+        viewer
+    }
+
+    pub(crate) async fn send(&mut self, ask: Value) {
+        self.socket
+            .send(Message::text(ask.to_string()))
+            .await
+            .expect("send");
+    }
+
+    pub(crate) async fn send_raw(&mut self, message: Message) {
+        self.socket.send(message).await.expect("send");
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn ask(&mut self, ask: Value) -> Value {
+        let id = ask["id"].clone();
+        self.send(ask).await;
+        self.answer(&id).await
+    }
+
+    pub(crate) async fn chat(&mut self, room: &str, text: &str) -> Value {
+        let id = uuid::Uuid::new_v4().to_string();
+        self.ask(json!({ "type": "chat", "id": id, "room": room, "text": text, "nonce": id }))
+            .await
+    }
+
+    /// The answer to a request.
+    pub(crate) async fn answer(&mut self, id: &Value) -> Value {
+        loop {
+            if let Some(index) = self.answers.iter().position(|answer| answer["id"] == *id) {
+                return self.answers.remove(index);
+            }
+            assert!(
+                self.closed.is_none(),
+                "closed with {:?} before the answer",
+                self.closed
+            );
+            self.receive().await;
+        }
+    }
+
+    /// Waits until an event passes `wanted`.
+    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            if let Some(event) = self.seen.iter().find(|event| wanted(event)) {
+                return event.clone();
+            }
+            assert!(
+                self.closed.is_none(),
+                "closed with {:?} before {what}",
+                self.closed
+            );
+            self.receive().await;
+        }
+    }
+
+    /// Waits until the server closes the connection; its code.
+    pub(crate) async fn until_closed(&mut self) -> Option<u16> {
+        while self.closed.is_none() {
+            self.receive().await;
+        }
+        self.closed
+    }
+
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        let messages = self
+            .seen
+            .iter()
+            .filter(|event| event["type"] == "chat.message");
+        messages
+            .filter_map(|event| event["text"].as_str())
+            .collect()
+    }
+
+    async fn receive(&mut self) {
+        let message = tokio::time::timeout(PATIENCE, self.socket.next())
+            .await
+            .expect("a frame in time");
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Close(frame))) => {
+                self.closed = Some(frame.map_or(1005, |frame| frame.code.into()));
+                return;
+            }
+            Some(Ok(_)) => return,
+            Some(Err(_)) | None => {
+                self.closed = Some(1006);
+                return;
+            }
+        };
+        let frame: Value = serde_json::from_str(&text).expect("JSON");
+        if let Some(cursor) = frame["cursor"].as_str() {
+            self.cursor = cursor.to_owned();
+        }
+        if frame["type"] == "joined" {
+            self.recovered = frame["recovered"] == true;
+        }
+        for event in frame["events"].as_array().into_iter().flatten() {
+            if event["type"] != "viewers" {
+                self.seen.push(event.clone());
+            }
+        }
+        if frame["type"] != "events" {
+            self.answers.push(frame);
+        }
+    }
+}
