@@ -251,7 +251,7 @@ impl Connection {
             return Ok(());
         }
         // A cursor that is not ours is as good as one whose history is gone: the client reloads.
-        let since = since.map(|since| since.parse().unwrap_or(Cursor::nowhere()));
+        let since = since.map(|since| since.parse().unwrap_or_else(|_| Cursor::nowhere()));
         // In again: from the new cursor on, never two copies.
         if self.rooms.remove(&room).is_some() {
             self.app.hub.leave(&room, self.number, Timestamp::now());

@@ -102,7 +102,7 @@ impl Settings {
         {
             bail!("settings: there is no file {}", file.display());
         }
-        let file = file.unwrap_or(Path::new("lemonair.toml"));
+        let file = file.unwrap_or_else(|| Path::new("lemonair.toml"));
         let defaults = Serialized::defaults(Settings::default());
         let known: Vec<String> = Figment::from(defaults.clone())
             .extract::<BTreeMap<String, serde::de::IgnoredAny>>()

@@ -77,6 +77,17 @@ async fn a_donation_counts_exactly_once() {
     assert_eq!(up.stop().await, Some(0));
 }
 
+/// Who asks what, with which body and headers, and the status and code of the answer.
+type Case<'a> = (
+    &'a Api,
+    &'a str,
+    &'a str,
+    Option<Value>,
+    &'a [(&'a str, &'a str)],
+    u16,
+    &'a str,
+);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_requests_get_problem_details_and_change_nothing() {
     let deployment = Deployment::new("bad");
@@ -91,7 +102,7 @@ async fn bad_requests_get_problem_details_and_change_nothing() {
     let long_key = "k".repeat(129);
     let bad_key = [("Idempotency-Key", long_key.as_str())];
     let donations = "/api/channels/rind/donations";
-    let cases: Vec<(&Api, &str, &str, Option<Value>, &[(&str, &str)], u16, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             &anybody,
             "POST",

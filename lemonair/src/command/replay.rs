@@ -153,7 +153,8 @@ impl Point {
         match self {
             Point::At(bound) => bound,
             Point::Ago(ago) => Bound::Time(Timestamp(
-                now.millis() - i64::try_from(ago.as_millis()).unwrap_or(now.millis()),
+                now.millis()
+                    .saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)),
             )),
         }
     }

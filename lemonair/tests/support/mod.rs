@@ -218,6 +218,10 @@ impl Lemonair {
 }
 
 /// An address of the test stack.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "`make test` says so where its services are"
+)]
 fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
