@@ -43,7 +43,9 @@ pub async fn ping(pool: &MySqlPool) -> Result<()> {
 
 /// What the server calls itself.
 pub async fn version(pool: &MySqlPool) -> Result<String> {
-    Ok(sqlx::query_scalar("SELECT VERSION()").fetch_one(pool).await?)
+    Ok(sqlx::query_scalar("SELECT VERSION()")
+        .fetch_one(pool)
+        .await?)
 }
 
 /// A pool that connects when it is used.
@@ -182,3 +184,6 @@ pub(crate) async fn unlock(connection: &mut MySqlConnection, name: &str) -> sqlx
 pub(crate) fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
+
+#[cfg(test)]
+mod tests;

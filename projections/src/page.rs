@@ -117,7 +117,7 @@ impl Slice {
             Edge::Start => (last.filter(|_| more), first),
             Edge::Before(_) => (last.filter(|_| more), first),
             // The edge itself is older than all of the page.
-            Edge::After(edge) => (last, first.or(Some(edge.clone()))),
+            Edge::After(edge) => (last, first.or_else(|| Some(edge.clone()))),
         };
         Page {
             items,

@@ -1,1 +1,358 @@
+use std::collections::BTreeMap;
 
+use lemonair_schemas::EventId;
+use lemonair_schemas::channel::ChannelFollowed;
+use lemonair_schemas::chat::MessageDeleted;
+use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
+use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
+use lemonair_testkit::within;
+use sqlx::{AssertSqlSafe, MySqlPool, Row};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::messages::Messages;
+use crate::run::tests::{Stage, numbered, numbers};
+use crate::scratch::{actor, at, opened, registered, room, said};
+use crate::{dead_letters, projection};
+
+/// All rows of all read models, as text.
+async fn dump(pool: &MySqlPool) -> BTreeMap<String, Vec<String>> {
+    let mut tables = BTreeMap::new();
+    for projection in projection::ALL {
+        for table in projection.tables() {
+            let columns: Vec<String> = sqlx::query_scalar(
+                "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                 WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position",
+            )
+            .bind(table.name)
+            .fetch_all(pool)
+            .await
+            .unwrap();
+            let columns: Vec<String> = columns
+                .iter()
+                .map(|column| format!("COALESCE(HEX(`{column}`), 'NULL')"))
+                .collect();
+            let (columns, table) = (columns.join(", "), table.name);
+            let sql =
+                format!("SELECT CONCAT_WS(' ', {columns}) AS line FROM {table} ORDER BY line");
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .fetch_all(pool)
+                .await
+                .unwrap();
+            let lines = rows.iter().map(|row| row.get("line")).collect();
+            tables.insert(table.to_owned(), lines);
+        }
+    }
+    tables
+}
+
+/// Something of everything, with some that cannot be applied.
+fn history() -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    for name in ["mint", "lime", "kiwi"] {
+        events.push(registered(name).into());
+        events.push(opened(name).into());
+        events.extend(numbered(name, 0..300));
+    }
+    let oops = said("mint", "kiwi", "oops");
+    let deleted = MessageDeleted {
+        id: EventId::new(),
+        at: at(3),
+        room: room("mint"),
+        actor: None,
+        message: oops.id,
+    };
+    events.extend([oops.into(), deleted.into()]);
+    for name in ["lime", "kiwi", "kiwi"] {
+        let followed = ChannelFollowed {
+            id: EventId::new(),
+            at: at(4),
+            room: room("mint"),
+            actor: Some(actor(name)),
+        };
+        events.push(followed.into());
+    }
+    for (donor, amount) in [("lime", 5), ("kiwi", 7), ("lime", 11)] {
+        let accepted = DonationAccepted {
+            id: EventId::new(),
+            at: at(5),
+            room: room("mint"),
+            actor: Some(actor(donor)),
+            streamer: actor("mint").id,
+            amount,
+            message: "🍋".to_owned(),
+            key: "k".to_owned(),
+        };
+        if amount == 11 {
+            let refunded = DonationRefunded {
+                id: EventId::new(),
+                at: at(6),
+                room: room("mint"),
+                actor: None,
+                donation: accepted.id,
+                donor: actor(donor).id,
+                streamer: actor("mint").id,
+                amount,
+            };
+            events.extend([accepted.into(), refunded.into()]);
+        } else {
+            events.push(accepted.into());
+        }
+    }
+    // The third takes more than there is.
+    for amount in [20, -5, -30, -15] {
+        let posting = |account: String, book, amount| Posting {
+            account,
+            book,
+            amount,
+        };
+        let entry = EntryPosted {
+            id: EventId::new(),
+            at: at(7),
+            account: actor("lime").id,
+            actor: None,
+            kind: Kind::Correction,
+            postings: vec![
+                posting("platform".to_owned(), Book::Platform, -amount),
+                posting(actor("lime").id.to_string(), Book::Wallet, amount),
+            ],
+            room: None,
+            donation: None,
+        };
+        events.push(entry.into());
+    }
+    events
+}
+
+async fn rebuild_one(
+    stage: &Stage,
+    projection: &'static dyn Projection,
+    options: Options,
+) -> Result<Report> {
+    rebuild(&stage.projector(), projection, options, &mut |_| {}).await
+}
+
+const VERIFY: Options = Options {
+    verify_only: true,
+    fresh: false,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_database_comes_back_row_for_row() {
+    let mut stage = Stage::set().await;
+    let running = stage.run();
+    let last = stage.append(history()).await;
+    stage.reach(&last).await;
+    running.stop().await;
+    let before = dump(&stage.db.pool).await;
+    let letters = dead_letters::open(&stage.db.pool, None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+
+    let drop = stage.db.url.rsplit_once('/').unwrap().1;
+    let drop = AssertSqlSafe(format!("DROP DATABASE {drop}"));
+    sqlx::raw_sql(drop).execute(&stage.db.pool).await.unwrap();
+    stage.db.pool = crate::connect(&stage.db.url, 8).await.unwrap();
+    assert_ne!(dump(&stage.db.pool).await, before);
+
+    let mut told = Vec::new();
+    for projection in projection::ALL {
+        let projector = stage.projector();
+        let mut tell = |progress| told.push(progress);
+        let report = rebuild(&projector, projection, Options::default(), &mut tell);
+        let report = within("a rebuild", report).await.unwrap();
+        assert!(report.swapped);
+        assert_eq!(report.comparison, None, "there is nothing to compare with");
+        let done = told.last().unwrap();
+        assert_eq!((done.phase, done.done), (Phase::Done, done.total));
+    }
+    assert_eq!(dump(&stage.db.pool).await, before);
+    let again = dead_letters::open(&stage.db.pool, None, 10).await.unwrap();
+    assert_eq!(again, letters);
+
+    // The loops go on from there.
+    let running = stage.run();
+    let last = stage.append(numbered("mint", 300..310)).await;
+    stage.reach(&last).await;
+    let mut texts = stage.texts("mint").await;
+    texts.retain(|text| !text.is_empty());
+    assert_eq!(texts, numbers(0..310));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_dropped_under_running_loops_comes_back() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    stage.reach(&stage.append(history()).await).await;
+    let before = dump(&stage.db.pool).await;
+    let name = stage.db.url.rsplit_once('/').unwrap().1;
+    let drop = AssertSqlSafe(format!("DROP DATABASE {name}"));
+    sqlx::raw_sql(drop).execute(&stage.db.pool).await.unwrap();
+
+    // Another process, as `lemonair rebuild all` is.
+    let projector = Projector {
+        pool: crate::connect(&stage.db.url, 4).await.unwrap(),
+        ..stage.projector()
+    };
+    for projection in projection::ALL {
+        let mut tell = |_| {};
+        let report = rebuild(&projector, projection, Options::default(), &mut tell);
+        within("a rebuild", report).await.unwrap();
+    }
+    assert_eq!(dump(&stage.db.pool).await, before);
+    // Pools and loops that were there all the time go on.
+    stage
+        .reach(&stage.append(numbered("lime", 300..305)).await)
+        .await;
+    assert_eq!(stage.texts("lime").await, numbers(0..305));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn live_service_goes_on_beside_a_rebuild() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    stage
+        .reach(&stage.append(numbered("mint", 0..2000)).await)
+        .await;
+
+    let enough = CancellationToken::new();
+    let write = async {
+        let mut next = 2000;
+        let mut last = Vec::new();
+        while !enough.is_cancelled() {
+            last = stage.append(numbered("mint", next..next + 20)).await;
+            next += 20;
+        }
+        (next, last)
+    };
+    // A reader never sees a row go that was there.
+    let read = async {
+        let mut most = 0;
+        while !enough.is_cancelled() {
+            let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM messages")
+                .fetch_one(&stage.db.pool)
+                .await
+                .unwrap();
+            assert!(count >= most, "{count} after {most}");
+            most = count;
+        }
+    };
+    let rebuild_twice = async {
+        let mut reports = Vec::new();
+        for _ in 0..2 {
+            let report = rebuild_one(&stage, &Messages, Options::default());
+            reports.push(within("a rebuild", report).await.unwrap());
+        }
+        enough.cancel();
+        reports
+    };
+    let (reports, (next, last), ()) = tokio::join!(rebuild_twice, write, read);
+    for report in reports {
+        let comparison = report.comparison.unwrap();
+        assert_eq!(comparison.differences, []);
+        assert!(comparison.rows >= 2000 && report.swapped);
+    }
+    stage.reach(&last).await;
+    assert_eq!(stage.texts("mint").await, numbers(0..next));
+    // The loop, idle now, has claimed the new tables.
+    let last = stage.append(numbered("mint", next..next + 1)).await;
+    stage.reach(&last).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_changed_by_hand_is_found_and_mended() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    let mut events = numbered("mint", 0..50);
+    events.extend(numbered("lime", 0..50));
+    stage.reach(&stage.append(events).await).await;
+    let honest = rebuild_one(&stage, &Messages, VERIFY).await.unwrap();
+    assert_eq!(honest.comparison.unwrap().differing, 0);
+
+    sqlx::raw_sql("UPDATE messages SET text = 'forged' WHERE room = 'lime' AND text = '7'")
+        .execute(&stage.db.pool)
+        .await
+        .unwrap();
+    let forged = dump(&stage.db.pool).await;
+    let report = rebuild_one(&stage, &Messages, VERIFY).await.unwrap();
+    assert!(!report.swapped);
+    let comparison = report.comparison.unwrap();
+    assert_eq!((comparison.rows, comparison.differing), (100, 1));
+    let found = &comparison.differences[0];
+    assert_eq!((found.table, found.group.as_str()), ("messages", "lime"));
+    assert_eq!((found.live.rows, found.rebuilt.rows), (50, 50));
+    assert_ne!(found.live.checksum, found.rebuilt.checksum);
+    assert_eq!(dump(&stage.db.pool).await, forged, "nothing was changed");
+
+    let report = rebuild_one(&stage, &Messages, Options::default())
+        .await
+        .unwrap();
+    assert_eq!(report.comparison.unwrap().differing, 1);
+    assert_eq!(stage.texts("lime").await, numbers(0..50));
+    // What was live before is kept.
+    let old = stage.db.url.rsplit_once('/').unwrap().1;
+    let sql = format!("SELECT COUNT(*) FROM {old}_old.messages WHERE text = 'forged'");
+    let kept: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_one(&stage.db.pool)
+        .await
+        .unwrap();
+    assert_eq!(kept, 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_was_cut_off_goes_on_and_a_second_one_is_refused() {
+    let stage = Stage::set().await;
+    stage.append(numbered("mint", 0..9000)).await;
+    let reached = tokio::sync::Notify::new();
+    let projector = stage.projector();
+    let mut tell = |progress: Progress| {
+        if progress.done > 0 {
+            reached.notify_one();
+        }
+    };
+    let mut first = Box::pin(rebuild(
+        &projector,
+        &Messages,
+        Options::default(),
+        &mut tell,
+    ));
+    tokio::select! {
+        biased;
+        () = reached.notified() => {}
+        result = &mut first => panic!("done too soon: {result:?}"),
+    }
+    let refused = rebuild_one(&stage, &Messages, Options::default()).await;
+    assert!(matches!(refused, Err(Error::Busy(_))), "{refused:?}");
+    drop(first);
+    // The server frees the lock when it finds the connection gone.
+    let report = within("the lock of who is gone", async {
+        loop {
+            match rebuild_one(&stage, &Messages, Options::default()).await {
+                Err(Error::Busy(_)) => tokio::task::yield_now().await,
+                result => return result.unwrap(),
+            }
+        }
+    })
+    .await;
+    assert!(report.swapped);
+    assert!(
+        report.records < 9000,
+        "{} were applied again",
+        report.records
+    );
+    assert_eq!(stage.texts("mint").await, numbers(0..9000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_of_another_cluster_is_left_alone() {
+    let stage = Stage::set().await;
+    sqlx::raw_sql("INSERT INTO messages_checkpoint VALUES ('chat', 0, 77, 1, NULL)")
+        .execute(&stage.db.pool)
+        .await
+        .unwrap();
+    let refused = rebuild_one(&stage, &Messages, Options::default()).await;
+    assert!(matches!(refused, Err(Error::Foreign { .. })), "{refused:?}");
+}

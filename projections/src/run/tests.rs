@@ -1,1 +1,312 @@
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use lemonair_consumers::Kafka;
+use lemonair_producers::Log;
+use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
+use lemonair_schemas::stream::StreamStarted;
+use lemonair_schemas::{EventId, Position};
+use lemonair_testkit::{Cluster, within};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::page::{Edge, Slice};
+use crate::scratch::{Scratch, actor, at, opened, registered, room, said};
+use crate::wait::Checkpoints;
+use crate::{accounts, broadcasts, channels, dead_letters, lag, messages, stats, wallets};
+
+const LONG: Duration = Duration::from_secs(40);
+
+/// Topics, a database, and whatever runs on them.
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) db: Scratch,
+    pub(crate) log: Log,
+    pub(crate) checkpoints: Checkpoints,
+}
+
+/// Loops that run until they are told to stop.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Stage {
+    pub(crate) async fn set() -> Stage {
+        let (cluster, db) = tokio::join!(Cluster::start(), Scratch::new());
+        Stage {
+            log: Log::open(&cluster.kafka, Arc::clone(&cluster.codec)).unwrap(),
+            checkpoints: Checkpoints::start(db.pool.clone()),
+            cluster,
+            db,
+        }
+    }
+
+    pub(crate) fn projector(&self) -> Projector {
+        Projector {
+            pool: self.db.pool.clone(),
+            kafka: self.cluster.kafka.clone(),
+            codec: Arc::clone(&self.cluster.codec),
+        }
+    }
+
+    pub(crate) fn run(&self) -> Running {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(self.projector().run(stop.clone()));
+        Running {
+            stop,
+            task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    /// Appends in order; returns where the last records of each partition stand.
+    pub(crate) async fn append(&self, events: impl IntoIterator<Item = Event>) -> Vec<Position> {
+        let pending: Vec<_> = events
+            .into_iter()
+            .map(|event| self.log.enqueue(&event).unwrap())
+            .collect();
+        let mut positions = Vec::new();
+        for pending in pending {
+            positions.push(pending.confirmed().await.unwrap());
+        }
+        positions.sort();
+        positions.dedup_by(|later, kept| {
+            let same = (later.topic, later.partition) == (kept.topic, kept.partition);
+            kept.offset = kept
+                .offset
+                .max(if same { later.offset } else { kept.offset });
+            same
+        });
+        positions
+    }
+
+    pub(crate) async fn reach(&self, positions: &[Position]) {
+        let reached = self.checkpoints.wait_all(positions, LONG).await;
+        assert!(reached, "not at {positions:?}");
+    }
+
+    /// Texts of a room in the room's order.
+    pub(crate) async fn texts(&self, in_room: &str) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut slice = Slice::start(200);
+        loop {
+            let page = messages::page(&self.db.pool, &room(in_room), &slice)
+                .await
+                .unwrap();
+            texts.extend(page.items.into_iter().map(|message| message.text));
+            match page.older {
+                Some(older) => slice.edge = Edge::Before(older),
+                None => break,
+            }
+        }
+        texts.reverse();
+        texts
+    }
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        within("the loops to stop", self.task).await.unwrap();
+    }
+}
+
+pub(crate) fn numbered(in_room: &str, numbers: std::ops::Range<u32>) -> Vec<Event> {
+    numbers
+        .map(|n| said(in_room, "lime", &n.to_string()).into())
+        .collect()
+}
+
+pub(crate) fn numbers(numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|n| n.to_string()).collect()
+}
+
+/// Puts bytes on a topic that are no record.
+async fn put_poison(kafka: &Kafka, topic: Topic, key: &str, bytes: &[u8]) -> Position {
+    let producer: FutureProducer = kafka
+        .client()
+        .set("partitioner", "murmur2_random")
+        .create()
+        .unwrap();
+    let name = topic.in_kafka(&kafka.prefix);
+    let record = FutureRecord::to(&name).key(key).payload(bytes);
+    let delivered = producer.send(record, LONG).await.unwrap();
+    Position {
+        topic,
+        partition: delivered.partition,
+        offset: delivered.offset,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_read_model_keeps_up_past_poison() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    let pool = &stage.db.pool;
+    let mut topped_up = EntryPosted {
+        id: EventId::new(),
+        at: at(1),
+        account: actor("lime").id,
+        actor: None,
+        kind: Kind::TopUp,
+        postings: vec![
+            Posting {
+                account: "provider".to_owned(),
+                book: Book::Provider,
+                amount: -9,
+            },
+            Posting {
+                account: actor("lime").id.to_string(),
+                book: Book::Wallet,
+                amount: 9,
+            },
+        ],
+        room: None,
+        donation: None,
+    };
+    let started = StreamStarted {
+        id: EventId::new(),
+        at: at(2),
+        room: room("mint"),
+        actor: None,
+        title: "on".to_owned(),
+        ingest: "one".to_owned(),
+        origin: "http://one".to_owned(),
+    };
+    let events: Vec<Event> = vec![
+        registered("lime").into(),
+        opened("mint").into(),
+        started.into(),
+        said("mint", "lime", "before").into(),
+        topped_up.clone().into(),
+    ];
+    let before = stage.append(events).await;
+    let poison = put_poison(&stage.cluster.kafka, Topic::Chat, "mint", b"\0no record").await;
+    topped_up.id = EventId::new();
+    topped_up.postings[0].amount = -8;
+    let events: Vec<Event> = vec![topped_up.into(), said("mint", "lime", "after").into()];
+    let after = stage.append(events).await;
+    stage.reach(&before).await;
+    stage.reach(&after).await;
+
+    assert_eq!(stage.texts("mint").await, ["before", "after"]);
+    assert!(accounts::by_name(pool, "lime").await.unwrap().is_some());
+    assert!(
+        broadcasts::live(pool, &room("mint"))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let listed = channels::list(pool, true, &Slice::start(5)).await.unwrap();
+    assert_eq!(listed.items.len(), 1);
+    let wallet = wallets::wallet(pool, actor("lime").id).await.unwrap();
+    assert_eq!(wallet.balance, 9);
+    let of_room = stats::of_room(pool, &room("mint")).await.unwrap();
+    let (messages, chatters, streams) = (of_room.messages, of_room.chatters, of_room.streams);
+    assert_eq!((messages, chatters, streams), (2, 1, 1));
+
+    let letters = dead_letters::open(pool, None, 10).await.unwrap();
+    let found: Vec<(&str, i64)> = letters
+        .iter()
+        .map(|letter| (letter.projection.as_str(), letter.position.offset))
+        .collect();
+    let ledger = after
+        .iter()
+        .find(|position| position.topic == Topic::Ledger);
+    let expected = [
+        ("wallets", ledger.unwrap().offset),
+        ("messages", poison.offset),
+    ];
+    assert_eq!(found, expected, "{letters:?}");
+
+    let lags = lag::lag(pool, &stage.cluster.kafka).await.unwrap();
+    assert_eq!(lags.len(), 6 * 3);
+    assert_eq!(
+        lags.iter().map(lag::Lag::records).sum::<i64>(),
+        0,
+        "{lags:?}"
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_connections_neither_skip_nor_repeat() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    let (written, kills_left) = (AtomicBool::new(false), AtomicI32::new(0));
+    let write = async {
+        let mut last = Vec::new();
+        for block in 0..30 {
+            kills_left.store(2, Ordering::SeqCst);
+            let events = numbered("mint", block * 100..block * 100 + 100);
+            last = stage.append(events).await;
+            // As fast as they are read, or one batch would take them all.
+            stage.reach(&last).await;
+        }
+        written.store(true, Ordering::SeqCst);
+        last
+    };
+    let kill = async {
+        let options = stage.db.pool.connect_options();
+        let mut connection = options.as_ref().clone().connect().await.unwrap();
+        let mut kills = 0;
+        while !written.load(Ordering::SeqCst) {
+            let others: Vec<i64> = sqlx::query_scalar(
+                "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
+                 WHERE db = DATABASE() AND id <> CONNECTION_ID() \
+                 AND (info LIKE 'UPDATE messages_c%' OR info LIKE 'INSERT INTO messages (%' \
+                 OR info = 'COMMIT')",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+            for id in others {
+                if kills_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+                    break;
+                }
+                let killing = AssertSqlSafe(format!("KILL {id}"));
+                let killed = sqlx::raw_sql(killing).execute(&mut connection).await;
+                kills += i32::from(killed.is_ok());
+            }
+        }
+        kills
+    };
+    let (last, kills) = tokio::join!(write, kill);
+    assert!(kills > 0, "nothing was killed");
+    stage.reach(&last).await;
+    assert_eq!(stage.texts("mint").await, numbers(0..3000));
+    assert!(
+        dead_letters::open(&stage.db.pool, None, 5)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_hand_partitions_over_without_skip_or_repeat() {
+    let stage = Stage::set().await;
+    let rooms = ["mint", "lime", "kiwi", "plum", "pear", "ann", "bob", "cat"];
+    let write = async |numbers: std::ops::Range<u32>| {
+        let events = rooms
+            .iter()
+            .flat_map(|name| numbered(name, numbers.clone()));
+        stage.append(events).await
+    };
+    let first = stage.run();
+    stage.reach(&write(0..100).await).await;
+    let second = stage.run();
+    let last = write(100..200).await;
+    first.stop().await;
+    stage.reach(&last).await;
+    let third = stage.run();
+    let last = write(200..300).await;
+    second.stop().await;
+    stage.reach(&last).await;
+    for name in rooms {
+        assert_eq!(stage.texts(name).await, numbers(0..300), "{name}");
+    }
+    third.stop().await;
+}
