@@ -47,6 +47,8 @@ struct Partition {
     codec: Arc<Codec>,
     prefix: String,
     state: State,
+    /// Records of the open transaction that nobody has waited for yet.
+    unconfirmed: Vec<Pending>,
 }
 
 // === impl Decider ===
@@ -136,6 +138,7 @@ impl Decider {
             codec: Arc::clone(&self.codec),
             prefix: self.kafka.prefix.clone(),
             state: State::default(),
+            unconfirmed: Vec::new(),
         };
         partition.restore(&self.kafka).await?;
         tracing::info!(
@@ -273,18 +276,20 @@ impl Partition {
         if let Some(bytes) = &bytes {
             record = record.payload(bytes);
         }
-        // The commit waits for it; there is no position to tell anybody.
-        drop(
-            self.producer
-                .send_result(record)
-                .map_err(|(error, _)| refused(error))?,
-        );
+        let delivery = self
+            .producer
+            .send_result(record)
+            .map_err(|(error, _)| refused(error))?;
+        self.unconfirmed.push(Pending {
+            topic: Topic::Decider,
+            delivery,
+        });
         self.state.remember(key, memory);
         Ok(())
     }
 
     fn answer(
-        &self,
+        &mut self,
         id: EventId,
         outcome: Outcome,
         positions: Vec<Position>,
@@ -301,8 +306,7 @@ impl Partition {
             positions,
         };
         let bytes = Answer::Answered(answered).encode(&self.codec)?;
-        // As above: the commit waits for it.
-        drop(log::send(
+        self.unconfirmed.push(log::send(
             &self.producer,
             &self.prefix,
             Topic::Answers,
@@ -313,10 +317,20 @@ impl Partition {
         Ok(())
     }
 
-    async fn commit(&self) -> Result<(), Error> {
+    /// The commit would wait for the records too, but in steps of a tenth of a second.
+    async fn commit(&mut self) -> Result<(), Error> {
+        let sent = std::mem::take(&mut self.unconfirmed);
+        future::try_join_all(sent.into_iter().map(Pending::confirmed)).await?;
         let deadline = tokio::time::Instant::now() + TIMEOUT;
         loop {
             match blocking(&self.producer, |producer| {
+                // What is confirmed leaves the queue a moment later.
+                for _ in 0..10_000 {
+                    if producer.in_flight_count() == 0 {
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
                 producer.commit_transaction(TIMEOUT)
             })
             .await

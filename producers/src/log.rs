@@ -24,8 +24,8 @@ pub struct Log {
 /// A record in the queue; it is on Kafka once this resolves. Dropping it does not take it back.
 #[must_use = "nothing is known until Kafka confirms"]
 pub struct Pending {
-    topic: Topic,
-    delivery: DeliveryFuture,
+    pub(crate) topic: Topic,
+    pub(crate) delivery: DeliveryFuture,
 }
 
 // === impl Log ===
