@@ -5,9 +5,10 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use lemonair_schemas::{Codec, Event, Position, RoomId, Timestamp, Topic};
+use rdkafka::ClientContext;
 use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
-use rdkafka::consumer::{Consumer, DefaultConsumerContext, StreamConsumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::batch::{self, Consumed};
@@ -49,7 +50,7 @@ pub struct Replay {
 
 /// One partition.
 struct Lane {
-    queue: StreamPartitionQueue<DefaultConsumerContext>,
+    queue: StreamPartitionQueue<Quiet>,
     end: Position,
     /// Its last record was read.
     over: bool,
@@ -83,12 +84,12 @@ impl Replay {
         if ranges.is_empty() {
             return Ok(replay);
         }
-        let consumer: StreamConsumer = kafka
+        let consumer: StreamConsumer<Quiet> = kafka
             .consumer()
             .set("enable.partition.eof", "true")
             // History is there already: at the end of a partition nothing is worth waiting for.
             .set("fetch.wait.max.ms", "10")
-            .create()?;
+            .create_with_context(Quiet)?;
         let consumer = Arc::new(consumer);
         // Before the assignment: what came in between would be in the consumer's queue, lost to us.
         for (start, end) in &ranges {
@@ -225,7 +226,20 @@ impl std::fmt::Debug for Replay {
     }
 }
 
-async fn serve(consumer: Arc<StreamConsumer>) {
+/// The end of a partition is what we wait for, not an error to log.
+struct Quiet;
+
+impl ConsumerContext for Quiet {}
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka");
+        }
+    }
+}
+
+async fn serve(consumer: Arc<StreamConsumer<Quiet>>) {
     loop {
         if let Err(error) = consumer.recv().await {
             tracing::warn!(%error, "kafka is not quite there");

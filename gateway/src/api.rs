@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
+use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use lemonair_schemas::{Actor, RoomId};
@@ -61,11 +62,20 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/api/wallet", get(wallet::show))
         .route("/api/wallet/entries", get(wallet::entries))
         .route("/api/wallet/top-ups", post(wallet::top_up))
+        .route("/api/openapi.json", get(describe))
         .route("/api/{*path}", axum::routing::any(nowhere))
 }
 
+/// The API in OpenAPI's words; a test holds it against the real thing.
+async fn describe() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        include_str!("api/openapi.json"),
+    )
+}
+
 async fn nowhere() -> Problem {
-    Problem::not_found("there is no such call; see the README for all of them")
+    Problem::not_found("there is no such call; see /api/openapi.json for all of them")
 }
 
 /// Who asks, by their access token.

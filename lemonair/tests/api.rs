@@ -646,3 +646,64 @@ async fn health_and_commands_say_what_is() {
     assert!(said.contains("127.0.0.1:1"), "{said}");
     assert_eq!(up.stop().await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_is_as_it_is_described() {
+    let deployment = Deployment::new("openapi");
+    let up = deployment.start("up").await;
+    let api = Api::sign_up(&up.http, "seed").await;
+    let described = api.get("/api/openapi.json").await;
+    let nothing = uuid::Uuid::nil().to_string();
+    let mut calls = 0;
+    for (path, methods) in described["paths"].as_object().expect("paths") {
+        let path = path
+            .replace("{room}", "seed")
+            .replace("{message}", &nothing)
+            .replace("{donation}", &nothing);
+        for (method, call) in methods.as_object().expect("methods") {
+            // Without a body or a header where one is needed: whatever is answered is described.
+            let (status, answer) = api.send(&method.to_uppercase(), &path, None, &[]).await;
+            let described = call["responses"].as_object().expect("responses");
+            let fault = [400, 401, 403, 404, 409, 415, 422].contains(&status);
+            assert!(
+                described.contains_key(&status.to_string())
+                    || (fault && answer["code"] != "not_found"),
+                "{method} {path}: {status} {answer}"
+            );
+            if answer.is_object() && status < 300 {
+                let schema =
+                    &described[&status.to_string()]["content"]["application/json"]["schema"];
+                let schema = match schema["$ref"].as_str() {
+                    Some(name) => &api_schema(&api, name).await,
+                    None => schema,
+                };
+                let known = schema["properties"].as_object().expect("properties");
+                for field in answer.as_object().expect("an object").keys() {
+                    assert!(
+                        known.contains_key(field),
+                        "{method} {path} answers {field}, which is not described"
+                    );
+                }
+                for field in schema["required"].as_array().into_iter().flatten() {
+                    let field = field.as_str().expect("a name");
+                    assert!(
+                        !answer[field].is_null() || answer.get(field).is_some(),
+                        "{method} {path} lacks {field}"
+                    );
+                }
+            }
+            calls += 1;
+        }
+    }
+    assert!(calls > 20);
+    assert_eq!(up.stop().await, Some(0));
+}
+
+/// A schema of the description, by its reference.
+async fn api_schema(api: &Api, reference: &str) -> Value {
+    let described = api.get("/api/openapi.json").await;
+    described
+        .pointer(reference.trim_start_matches('#'))
+        .expect("a schema")
+        .clone()
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 use dashmap::DashMap;
+use futures::future::try_join_all;
 use serde::de::DeserializeOwned;
 
 use crate::record::Schema;
@@ -93,7 +94,7 @@ impl Codec {
         registry: Registry,
         schemas: &[Schema],
     ) -> Result<Codec, registry::Error> {
-        let ids = futures_in_order(&registry, schemas).await?;
+        let ids = try_join_all(schemas.iter().map(|schema| registry.register(schema))).await?;
         let mut writers = HashMap::new();
         for (schema, id) in schemas.iter().zip(ids) {
             let parsed = parse_own(schema)?;
@@ -196,17 +197,6 @@ impl fmt::Debug for Codec {
             .field("registry", &self.registry)
             .finish_non_exhaustive()
     }
-}
-
-async fn futures_in_order(
-    registry: &Registry,
-    schemas: &[Schema],
-) -> Result<Vec<u32>, registry::Error> {
-    let mut ids = Vec::new();
-    for schema in schemas {
-        ids.push(registry.register(schema).await?);
-    }
-    Ok(ids)
 }
 
 fn parse_own(schema: &Schema) -> Result<&'static apache_avro::Schema, registry::Error> {
