@@ -1,11 +1,11 @@
 # Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check status stop reset
+.PHONY: help run test bench load check status stop reset
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-scripts := stack/stack stack/test .ci/run
+scripts := stack/stack stack/test k6/run .ci/run
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ bench: ## run the benchmarks
 	@stack/stack install
 	@stack/stack up
 	cargo bench --workspace
+
+load: ## the load scenarios of k6/, with the real k6, against a Lemonair of their own
+	@stack/stack install
+	@cargo build --release -p lemonair
+	@k6/run
 
 check: ## formatting, lints, documentation, licences, shell scripts
 	cargo fmt --all --check

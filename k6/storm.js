@@ -1,0 +1,64 @@
+// A gateway is killed while people talk; everybody comes back with a cursor and has missed nothing.
+// The run script kills the gateway 6 seconds in, and starts another one at the same address.
+
+import { Viewer, faultless, failed, lost, summary } from './lib.js';
+
+const users = Number(__ENV.USERS || 1000);
+const vus = 10;
+const all = 200;
+
+export const options = {
+  scenarios: { storm: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '120s' } },
+  thresholds: { ...faultless, joined: [`count>=${users * 2}`] },
+};
+
+export default function main() {
+  const viewers = [];
+  let complete = 0;
+  const finish = () => {
+    clearTimeout(deadline);
+    viewers.forEach((viewer) => viewer.leave());
+  };
+  const deadline = setTimeout(() => {
+    for (const viewer of viewers) lost.add(all - viewer.seen.size);
+    finish();
+  }, 100_000);
+  const heard = (viewer) => () => {
+    if (viewer().seen.size === all && (complete += 1) === viewers.length) finish();
+  };
+  for (let n = 0; n < users / vus; n += 1) {
+    const talks = __VU === 1 && n === 0;
+    const viewer = new Viewer('storm', {
+      name: talks ? 'stormy' : null,
+      heard: heard(() => viewer),
+      in: () => talks && !viewer.talking && talk(viewer),
+    });
+    viewer.dropped = () => setTimeout(() => viewer.connect(), 200 + Math.random() * 800);
+    viewers.push(viewer);
+  }
+}
+
+/** One message every 100 ms. What is not acked is sent again, with the same nonce, until it is. */
+function talk(viewer) {
+  viewer.talking = true;
+  const next = (number) => {
+    if (number === all) return;
+    let acked = false;
+    const again = () => {
+      if (acked) return;
+      if (viewer.open) {
+        viewer.say(number, (answer) => {
+          if (acked) return;
+          if (answer.type !== 'ack') return;
+          acked = true;
+          setTimeout(() => next(number + 1), 100);
+        });
+      }
+      setTimeout(again, 1000);
+    };
+    again();
+  };
+  setTimeout(() => next(0), 2000);
+}
+
+export const handleSummary = summary('storm');
