@@ -96,7 +96,8 @@ impl Drop for Scratch {
                     let kill = AssertSqlSafe(format!("KILL {id}"));
                     let _ = sqlx::raw_sql(kill).execute(&mut connection).await;
                 }
-                for name in [format!("{name}_shadow"), format!("{name}_old"), name] {
+                let suffixes = ["_shadow", "_verify", "_old", ""];
+                for name in suffixes.map(|suffix| format!("{name}{suffix}")) {
                     let sql = format!("DROP DATABASE IF EXISTS `{name}`");
                     sqlx::raw_sql(AssertSqlSafe(sql))
                         .execute(&mut connection)

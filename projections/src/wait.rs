@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{Projection, checkpoint, projection, row};
 
-/// One a process, shared by all who wait: while anybody does, the checkpoints are read every
-/// [`EVERY`], by one query for all. Cheap to clone.
+/// One a process, shared by all who wait: while anybody does, the checkpoints are read every few
+/// milliseconds, by one query for all. Cheap to clone.
 #[derive(Clone)]
 pub struct Checkpoints {
     waiters: Arc<Waiters>,
