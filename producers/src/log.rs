@@ -107,7 +107,7 @@ pub(crate) fn config(kafka: &Kafka) -> ClientConfig {
         .set("partitioner", "murmur2_random")
         .set("compression.type", "lz4")
         .set("linger.ms", "2")
-        .set("message.timeout.ms", "30000")
+        .set("message.timeout.ms", "10000")
         .set("queue.buffering.max.messages", "100000")
         .set("queue.buffering.max.kbytes", "65536");
     config
