@@ -1,9 +1,13 @@
 //! Frames of the WebSocket protocol, as JSON.
 
-use axum::extract::ws::Utf8Bytes;
+use std::fmt::Write;
+
+use bytes::Bytes;
 use lemonair_schemas::EventId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::websocket::TextFrame;
 
 /// What a client sends.
 #[derive(Debug, Deserialize)]
@@ -55,9 +59,11 @@ pub(crate) enum Tell<'a> {
 }
 
 impl Tell<'_> {
-    pub(crate) fn frame(&self) -> Utf8Bytes {
+    pub(crate) fn frame(&self) -> Bytes {
+        let mut frame = TextFrame::with_capacity(128);
         // Our own frames have string keys and finite numbers: they always serialise.
-        serde_json::to_string(self).unwrap_or_default().into()
+        serde_json::to_writer(&mut frame, self).ok();
+        frame.finish()
     }
 }
 
@@ -73,7 +79,8 @@ pub(crate) struct Joined<'a> {
 }
 
 impl Joined<'_> {
-    pub(crate) fn frame<'e>(&self, events: impl Iterator<Item = &'e str>) -> Utf8Bytes {
+    /// The frame up to its list of events, which [`list`] has made for all who join meanwhile.
+    pub(crate) fn frame(&self, events: &Bytes) -> Bytes {
         let Joined {
             id,
             room,
@@ -83,31 +90,45 @@ impl Joined<'_> {
             live,
         } = self;
         let id = serde_json::to_string(id).unwrap_or_default();
-        let mut frame = format!(
-            r#"{{"type":"joined","id":{id},"room":"{room}","cursor":"{cursor}","recovered":{recovered},"viewers":{viewers},"live":{live},"events":["#
-        );
-        join(&mut frame, events);
-        frame.into()
+        let mut frame = TextFrame::with_capacity(256);
+        // Writing to memory does not fail.
+        write!(
+            frame,
+            r#"{{"type":"joined","id":{id},"room":"{room}","cursor":"{cursor}","recovered":{recovered},"viewers":{viewers},"live":{live},"events":"#
+        )
+        .ok();
+        frame.finish_before(events.len())
     }
+}
+
+/// The end of a frame: its list of events.
+pub(crate) fn list<'e>(events: impl Iterator<Item = &'e str>) -> Bytes {
+    let mut list = String::from("[");
+    for (index, event) in events.enumerate() {
+        if index > 0 {
+            list.push(',');
+        }
+        list.push_str(event);
+    }
+    list.push_str("]}");
+    list.into()
 }
 
 /// Events of a room, encoded once for all its viewers. Room names and cursors need no escaping.
-pub(crate) fn events<'e>(
-    room: &str,
-    cursor: &str,
-    events: impl Iterator<Item = &'e str>,
-) -> Utf8Bytes {
-    let mut frame = format!(r#"{{"type":"events","room":"{room}","cursor":"{cursor}","events":["#);
-    join(&mut frame, events);
-    frame.into()
-}
-
-fn join<'e>(frame: &mut String, events: impl Iterator<Item = &'e str>) {
-    for (index, event) in events.enumerate() {
+pub(crate) fn events(room: &str, cursor: &str, events: &[impl AsRef<str>]) -> Bytes {
+    let length: usize = events.iter().map(|event| event.as_ref().len() + 1).sum();
+    let mut frame = TextFrame::with_capacity(length + 160);
+    write!(
+        frame,
+        r#"{{"type":"events","room":"{room}","cursor":"{cursor}","events":["#
+    )
+    .ok();
+    for (index, event) in events.iter().enumerate() {
         if index > 0 {
-            frame.push(',');
+            frame.push_str(",");
         }
-        frame.push_str(event);
+        frame.push_str(event.as_ref());
     }
     frame.push_str("]}");
+    frame.finish()
 }

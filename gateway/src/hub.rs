@@ -17,6 +17,7 @@ use lemonair_schemas::{
 use serde_json::Value;
 use sqlx::MySqlPool;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cursor::{Cursor, LANES, Place, lane, mark};
@@ -28,6 +29,11 @@ use crate::room::{self, Earlier, Resume, Room, SHOWN};
 const LINGER: Duration = Duration::from_secs(120);
 /// Viewer counts are told at most this often.
 const PRESENCE: Duration = Duration::from_secs(1);
+/// How long the feed rests for each frame that it has sent. Sending is a system call for each viewer,
+/// however much is in it: what comes meanwhile is sent together. A quiet chat is sent at once.
+const REST: Duration = Duration::from_micros(40);
+/// How long it rests at most: nobody notices so little.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Reads of the topics for cursors older than a room's tail, at once.
 const CATCH_UPS: usize = 8;
 /// Events that a cursor may be behind; further back, the client reloads.
@@ -116,22 +122,38 @@ impl Hub {
     }
 
     /// Hands what the topics hold to the rooms, until `shutdown`.
-    pub async fn run(
-        &self,
-        mut feed: Feed<Event>,
-        shutdown: CancellationToken,
-    ) -> Result<(), Error> {
-        let mut presence = tokio::time::interval(PRESENCE);
+    pub async fn run(&self, feed: Feed<Event>, shutdown: CancellationToken) -> Result<(), Error> {
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            result = self.follow(feed) => result,
+            () = self.tell_presence() => Ok(()),
+        }
+    }
+
+    async fn follow(&self, mut feed: Feed<Event>) -> Result<(), Error> {
         loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = presence.tick() => self.tell_viewers(Timestamp::now()),
-                batch = feed.next(2000) => self.deliver(&batch?),
+            let batch = feed.next(2000).await?;
+            let begin = Instant::now();
+            let frames = u32::try_from(self.deliver(&batch)).unwrap_or(u32::MAX);
+            let rest = REST.saturating_mul(frames).min(LONGEST_REST);
+            // The clock of the runtime has milliseconds.
+            if rest >= Duration::from_millis(1) {
+                tokio::time::sleep_until(begin + rest).await;
             }
         }
     }
 
-    fn deliver(&self, batch: &Batch<Event>) {
+    /// Tells viewers how many they are, for ever.
+    async fn tell_presence(&self) {
+        let mut presence = tokio::time::interval(PRESENCE);
+        loop {
+            presence.tick().await;
+            self.tell_viewers(Timestamp::now());
+        }
+    }
+
+    /// Returns how many frames it has given out.
+    fn deliver(&self, batch: &Batch<Event>) -> usize {
         let mut reached = lock(&self.reached);
         let mut shares: BTreeMap<RoomId, Vec<(Position, &Event)>> = BTreeMap::new();
         for record in &batch.records {
@@ -149,9 +171,10 @@ impl Hub {
                 }
             }
         }
+        let mut frames = 0;
         for (id, events) in shares {
             if let Some(entry) = self.entry(&id) {
-                lock(&entry.room).take(events.into_iter());
+                frames += lock(&entry.room).take(events.into_iter());
             }
         }
         for next in &batch.next {
@@ -159,6 +182,7 @@ impl Hub {
         }
         drop(reached);
         self.delivered.notify_waiters();
+        frames
     }
 
     fn tell_viewers(&self, now: Timestamp) {
@@ -265,9 +289,8 @@ impl Hub {
             viewers: room.viewers(),
             live: room.live,
         };
-        joining
-            .outbox
-            .push(joined.frame(events.iter().map(AsRef::as_ref)));
+        let head = joined.frame(&events);
+        joining.outbox.push_all([head, events]);
         None
     }
 

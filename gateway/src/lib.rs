@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`socket`] | one WebSocket connection; [`frame`] its JSON, [`outbox`] what waits to be sent |
+//! | [`handshake`], [`websocket`] | from HTTP to a bare connection; the protocol's frames, without I/O |
+//! | [`socket`] | one connection; [`frame`] its JSON, [`outbox`] what waits to be sent; [`connections`] all of them |
 //! | [`hub`], [`room`] | all rooms, fed by one consumer; one room, without I/O; [`cursor`] a place in it |
 //! | [`api`] | the HTTP API, one file a subject |
 //! | [`token`], [`password`], [`limit`] | who may do what, and how often |
@@ -10,9 +11,11 @@
 //! | [`health`] | liveness, readiness, metrics |
 
 mod api;
+mod connections;
 pub mod cursor;
 mod error;
 mod frame;
+mod handshake;
 mod health;
 pub mod hub;
 mod limit;
@@ -24,6 +27,7 @@ pub mod room;
 mod socket;
 pub mod token;
 mod watch;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -47,6 +51,7 @@ use tokio_util::task::TaskTracker;
 pub use api::{hash_stream_key, new_stream_key};
 pub use password::{Passwords, Weak};
 
+use crate::connections::Connections;
 use crate::hub::Hub;
 use crate::limit::Limits;
 use crate::nonces::Nonces;
@@ -119,6 +124,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) nonces: Nonces,
     pub(crate) hub: Hub,
+    pub(crate) connections: Connections,
     pub(crate) picture: Option<Router>,
     pub(crate) http: reqwest::Client,
     pub(crate) metrics: PrometheusHandle,
@@ -198,6 +204,7 @@ impl Config {
             passwords: Passwords::new(),
             nonces: Nonces::default(),
             hub,
+            connections: Connections::default(),
             picture,
             http: reqwest::Client::builder()
                 .connect_timeout(Duration::from_secs(3))
@@ -258,7 +265,7 @@ impl Gateway {
         let answers = tasks.spawn(answers.0);
         let sweep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn({
             let app = Arc::clone(&app);
-            async move { app.limits.sweep().await }
+            async move { tokio::join!(app.limits.sweep(), app.connections.keep_alive()) }
         }));
         let router = routes(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
         let draining = app.draining.clone();
@@ -269,8 +276,12 @@ impl Gateway {
                 draining.cancel();
             }
         });
+        let leave = async {
+            shutdown.cancelled().await;
+            app.connections.drain().await;
+        };
         let result = tokio::select! {
-            result = serve.into_future() => result.map_err(Error::from),
+            result = async { tokio::join!(serve.into_future(), leave).0 } => result.map_err(Error::from),
             () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
             ended = hub => flatten(ended).map_err(Error::from),
             ended = answers => flatten(ended).map_err(Error::from),
@@ -297,7 +308,7 @@ fn routes(app: Arc<App>) -> Router {
     let web = api::router().merge(pages::router()).merge(health::router());
     let web = web.layer(tower_http::compression::CompressionLayer::new());
     web.merge(watch::router())
-        .route("/ws", axum::routing::any(socket::upgrade))
+        .route("/ws", axum::routing::any(handshake::upgrade))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(axum::middleware::map_response(pages::protect))
         .with_state(app)

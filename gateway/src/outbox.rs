@@ -2,66 +2,123 @@
 //! frames is closed with 4508 and comes back with its cursor; nothing is skipped in between.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
-use axum::extract::ws::Utf8Bytes;
-use tokio::sync::Notify;
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+
+use crate::websocket;
 
 /// Bytes that may wait. A viewer of a busy room reads far more than this in a second.
 const LIMIT: usize = 256 * 1024;
+/// Pieces that an empty queue keeps room for.
+const ROOM: usize = 16;
+/// Pings that may go without anything heard.
+const SILENT_PINGS: u8 = 3;
+
+/// Why a connection is closed. Clients come back with `since` from 4500 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Close {
+    Token,
+    TooSlow,
+    Draining,
+    Idle,
+    /// The client broke the protocol.
+    Fault(websocket::Fault),
+    /// The client said goodbye, with this code.
+    Bye(Option<u16>),
+}
 
 #[derive(Debug, Default)]
 pub struct Outbox {
     waiting: Mutex<Waiting>,
-    /// Frames came, or the limit was passed.
-    stirred: Notify,
-    overflowed: Notify,
+    /// The connection's task.
+    task: AtomicWaker,
+    /// Pings since something was heard.
+    silent: AtomicU8,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    frames: VecDeque<Utf8Bytes>,
+    /// Whole frames, some of them in two pieces.
+    pieces: VecDeque<Bytes>,
+    /// Of `pieces`, and of what was taken and is not sent yet.
     bytes: usize,
-    overflowed: bool,
+    close: Option<Close>,
 }
 
 impl Outbox {
-    pub(crate) fn push(&self, frame: Utf8Bytes) {
+    pub(crate) fn push(&self, frame: Bytes) {
+        self.push_all([frame]);
+    }
+
+    /// Pieces of one frame.
+    pub(crate) fn push_all<const N: usize>(&self, pieces: [Bytes; N]) {
         let mut waiting = self.lock();
-        if waiting.overflowed {
+        if waiting.close.is_some() {
             return;
         }
-        waiting.bytes += frame.len();
+        let before = waiting.bytes;
+        waiting.bytes += pieces.iter().map(Bytes::len).sum::<usize>();
         // One frame may be larger than the limit: the history of a room, for instance.
-        if waiting.bytes > LIMIT && !waiting.frames.is_empty() {
-            waiting.overflowed = true;
-            waiting.frames.clear();
-            self.overflowed.notify_one();
+        if waiting.bytes > LIMIT && before > 0 {
+            waiting.pieces = VecDeque::new();
+            waiting.close = Some(Close::TooSlow);
         } else {
-            waiting.frames.push_back(frame);
+            waiting.pieces.extend(pieces);
         }
         drop(waiting);
-        self.stirred.notify_one();
+        self.task.wake();
     }
 
-    /// Waits until there is something to do.
-    pub(crate) async fn stirred(&self) {
-        self.stirred.notified().await;
+    /// Ends the connection behind what waits.
+    pub(crate) fn close(&self, close: Close) {
+        self.lock().close.get_or_insert(close);
+        self.task.wake();
     }
 
-    /// Waits until the connection has fallen too far behind.
-    pub(crate) async fn overflowed(&self) {
-        self.overflowed.notified().await;
-    }
-
-    /// All that waits, or `None` if it was too much.
-    pub(crate) fn take(&self) -> Option<VecDeque<Utf8Bytes>> {
-        let mut waiting = self.lock();
-        if waiting.overflowed {
-            return None;
+    /// Asks whether the client is still there, or gives it up.
+    pub(crate) fn ping(&self) {
+        if self.silent.fetch_add(1, Ordering::Relaxed) >= SILENT_PINGS {
+            self.close(Close::Idle);
+        } else {
+            self.push(websocket::ping());
         }
-        waiting.bytes = 0;
-        Some(std::mem::take(&mut waiting.frames))
+    }
+
+    /// Something came from the client.
+    pub(crate) fn heard(&self) {
+        self.silent.store(0, Ordering::Relaxed);
+    }
+
+    /// Waits until there is something to send, or the connection must end; puts what waits behind
+    /// `sending`. Once sent, it is [`Outbox::sent`].
+    pub(crate) fn poll_take(
+        &self,
+        task: &Context<'_>,
+        sending: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Close>> {
+        self.task.register(task.waker());
+        let mut waiting = self.lock();
+        let close = waiting.close;
+        if waiting.pieces.is_empty() && close.is_none() {
+            return Poll::Pending;
+        }
+        if sending.is_empty() {
+            // The two queues change places, so that neither is made anew for each frame.
+            std::mem::swap(sending, &mut waiting.pieces);
+            waiting.pieces.shrink_to(ROOM);
+        } else {
+            sending.append(&mut waiting.pieces);
+        }
+        Poll::Ready(close)
+    }
+
+    /// So many bytes of what was taken are on their way.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.lock().bytes -= bytes;
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp};
 
 use crate::cursor::{Cursor, LANES, Place, lane, mark};
@@ -34,6 +34,8 @@ pub struct Room {
     told: usize,
     /// Events older than the tail, for viewers who come without a cursor; read once.
     pub history: Option<Vec<Arc<str>>>,
+    /// What newcomers are shown, encoded; made anew when something has happened since.
+    shown: Option<Bytes>,
     /// When the last viewer left.
     empty_since: Option<Timestamp>,
     /// Dropped by the hub: whoever still holds it must look the room up again.
@@ -86,6 +88,7 @@ impl Room {
             live,
             told: 0,
             history: None,
+            shown: None,
             empty_since: Some(now),
             closed: false,
         }
@@ -103,8 +106,9 @@ impl Room {
         self.viewers.len()
     }
 
-    /// Takes in events in the order of the topics, and sends them to every viewer in one frame.
-    pub fn take<'e>(&mut self, events: impl Iterator<Item = (Position, &'e Event)>) {
+    /// Takes in events in the order of the topics, and sends them to every viewer in one frame. Returns
+    /// how many were sent a frame.
+    pub fn take<'e>(&mut self, events: impl Iterator<Item = (Position, &'e Event)>) -> usize {
         let mut fresh: Vec<Arc<str>> = Vec::new();
         for (position, event) in events {
             let Some(lane) = lane(position.topic) else {
@@ -114,6 +118,7 @@ impl Room {
                 continue;
             }
             self.cursor.0[lane] = Place::behind(position.offset, event.id());
+            self.shown = None;
             let nonce = nonce(event);
             // Sent twice because an ack was lost: viewers have it already.
             if nonce
@@ -133,14 +138,11 @@ impl Room {
             fresh.push(json);
         }
         if fresh.is_empty() || self.viewers.is_empty() {
-            return;
+            return 0;
         }
         let cursor = self.cursor.to_string();
-        self.send(&frame::events(
-            self.id.as_str(),
-            &cursor,
-            fresh.iter().map(AsRef::as_ref),
-        ));
+        self.send(&frame::events(self.id.as_str(), &cursor, &fresh));
+        self.viewers.len()
     }
 
     fn keep(
@@ -193,6 +195,7 @@ impl Room {
         if self.from != from {
             return;
         }
+        self.shown = None;
         for Earlier {
             position, event, ..
         } in earlier.into_iter().rev()
@@ -248,31 +251,27 @@ impl Room {
     }
 
     /// Events of the tail behind a cursor, in the room's order.
-    pub fn behind(&self, since: &Cursor) -> Vec<Arc<str>> {
+    pub fn behind(&self, since: &Cursor) -> Bytes {
         let missing = self
             .tail
             .iter()
             .filter(|kept| kept.offset >= since.0[kept.lane].next);
-        missing
-            .map(|kept| Arc::clone(&kept.json))
-            .filter(|json| !json.is_empty())
-            .collect()
+        let events = missing.map(|kept| kept.json.as_ref());
+        frame::list(events.filter(|json| !json.is_empty()))
     }
 
     /// What a viewer without a cursor is shown; `None` until the history is read.
-    pub fn newest(&self) -> Option<Vec<Arc<str>>> {
-        let tail = self
-            .tail
-            .iter()
-            .map(|kept| &kept.json)
-            .filter(|json| !json.is_empty());
-        let all: Vec<&Arc<str>> = self.history.as_ref()?.iter().chain(tail).collect();
-        Some(
-            all[all.len().saturating_sub(SHOWN)..]
-                .iter()
-                .map(|json| Arc::clone(json))
-                .collect(),
-        )
+    pub fn newest(&mut self) -> Option<Bytes> {
+        let history = self.history.as_ref()?;
+        let encode = || {
+            let tail = self.tail.iter().map(|kept| &kept.json);
+            let all = history.iter().chain(tail).filter(|json| !json.is_empty());
+            let all: Vec<&Arc<str>> = all.collect();
+            let newest = &all[all.len().saturating_sub(SHOWN)..];
+            frame::list(newest.iter().map(|json| json.as_ref()))
+        };
+        // A crowd comes in at once and is shown the same.
+        Some(self.shown.get_or_insert_with(encode).clone())
     }
 
     /// From now on this connection gets every event behind [`Room::cursor`].
@@ -305,14 +304,10 @@ impl Room {
         self.told = count;
         let event = format!(r#"{{"type":"viewers","at":"{now}","count":{count}}}"#);
         let cursor = self.cursor.to_string();
-        self.send(&frame::events(
-            self.id.as_str(),
-            &cursor,
-            std::iter::once(event.as_str()),
-        ));
+        self.send(&frame::events(self.id.as_str(), &cursor, &[event]));
     }
 
-    fn send(&self, frame: &Utf8Bytes) {
+    fn send(&self, frame: &Bytes) {
         for outbox in self.viewers.values() {
             outbox.push(frame.clone());
         }

@@ -1,29 +1,34 @@
 //! One WebSocket connection: reads requests, sends what its outbox holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, State};
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use futures::{SinkExt, StreamExt};
 use lemonair_producers::log::Pending;
 use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::{Actor, Event, EventId, RoomId, Timestamp};
 use serde_json::Value;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::App;
 use crate::cursor::Cursor;
-use crate::error::Problem;
 use crate::frame::{Ask, Tell};
 use crate::hub::Joining;
 use crate::limit::Limited;
-use crate::outbox::Outbox;
+use crate::outbox::{Close, Outbox};
 use crate::token::Claims;
+use crate::websocket::{self, Reader, Received};
 
 /// Bytes of a client's frame; a message of 500 characters with its frame is far below.
 const LARGEST_FRAME: usize = 8 * 1024;
@@ -35,19 +40,14 @@ const LONGEST_NONCE: usize = 64;
 const MOST_ROOMS: usize = 50;
 /// Messages of one connection that wait for Kafka.
 const MOST_PENDING: usize = 64;
-/// How often the server pings; a connection that sends nothing for three times as long is dead.
-const PING: Duration = Duration::from_secs(25);
-/// How long a client may take to accept what is sent to it.
-const SEND: Duration = Duration::from_secs(20);
-
-/// Why a connection is closed. Clients come back with `since` from 4500 on.
-#[derive(Debug, Clone, Copy)]
-enum Close {
-    Token,
-    TooSlow,
-    Draining,
-    Idle,
-}
+/// Bytes that are read at once. On the stack: a connection keeps no buffer.
+const READ: usize = 4 * 1024;
+/// Pieces that are written at once.
+const WRITE: usize = 32;
+/// Bytes that the kernel may hold for a slow client, who is then closed with little still to send.
+const KERNEL_BUFFER: usize = 128 * 1024;
+/// How long a client may take over a goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection's standing in a room.
 struct Member {
@@ -56,114 +56,152 @@ struct Member {
     unlimited: bool,
 }
 
-struct Connection {
+pub(crate) struct Connection {
     app: Arc<App>,
     number: u64,
     address: IpAddr,
+    stream: TcpStream,
+    reader: Reader,
     outbox: Arc<Outbox>,
+    /// Taken out of the outbox, and not yet taken by the kernel.
+    sending: VecDeque<Bytes>,
     rooms: BTreeMap<RoomId, Member>,
-    acks: FuturesUnordered<futures::future::BoxFuture<'static, Utf8Bytes>>,
+    acks: FuturesUnordered<futures::future::BoxFuture<'static, Bytes>>,
 }
 
-pub(crate) async fn upgrade(
-    State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<std::net::SocketAddr>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            return Problem::bad_request("not_a_websocket", rejection.body_text()).into_response();
-        }
-    };
-    if !app.config.allows_origin(&headers) {
-        return Problem::forbidden("origin", "this page is not allowed to connect here")
-            .into_response();
-    }
-    upgrade
-        .max_message_size(LARGEST_FRAME)
-        .max_frame_size(LARGEST_FRAME)
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(16 * 1024)
-        .on_upgrade(move |socket| Connection::new(app, address.ip()).run(socket))
+/// Why a connection's task goes on.
+enum Turn {
+    /// The reader was fed.
+    Heard,
+    /// It must end, after a goodbye unless the client is gone.
+    End(Option<Close>),
 }
 
 // === impl Connection ===
 
 impl Connection {
-    fn new(app: Arc<App>, address: IpAddr) -> Connection {
+    pub(crate) fn new(app: Arc<App>, address: IpAddr, stream: TcpStream) -> Connection {
         Connection {
             number: app.hub.connection(),
             app,
             address,
+            stream,
+            reader: Reader::new(LARGEST_FRAME),
             outbox: Arc::default(),
+            sending: VecDeque::new(),
             rooms: BTreeMap::new(),
             acks: FuturesUnordered::new(),
         }
     }
 
-    async fn run(mut self, mut socket: WebSocket) {
+    /// Serves the client, of whom `first` was read already, until either side has had enough.
+    pub(crate) async fn run(mut self, first: Bytes) {
         metrics::gauge!("lemonair_connections").increment(1.0);
-        let close = self.serve(&mut socket).await;
+        self.app.connections.add(self.number, &self.outbox);
+        // Frames are whole when they are written: nothing is won by waiting for more.
+        self.stream.set_nodelay(true).ok();
+        SockRef::from(&self.stream)
+            .set_send_buffer_size(KERNEL_BUFFER)
+            .ok();
+        self.reader.feed(&first);
+        let close = self.serve().await;
         let now = Timestamp::now();
         for room in self.rooms.keys() {
             self.app.hub.leave(room, self.number, now);
         }
         if let Some(close) = close {
             // The peer may be gone or deaf: saying why is a courtesy.
-            let farewell = socket.send(Message::Close(Some(close.frame())));
-            tokio::time::timeout(Duration::from_secs(1), farewell)
-                .await
-                .ok();
+            let farewell = Box::pin(self.farewell(close));
+            tokio::time::timeout(FAREWELL, farewell).await.ok();
         }
+        self.app.connections.remove(self.number);
         metrics::gauge!("lemonair_connections").decrement(1.0);
     }
 
     /// Runs until the client goes (`None`) or must go.
-    async fn serve(&mut self, socket: &mut WebSocket) -> Option<Close> {
-        let draining = self.app.draining.clone();
-        let outbox = Arc::clone(&self.outbox);
-        let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
-        let mut silent_pings = 0;
+    async fn serve(&mut self) -> Option<Close> {
         loop {
-            tokio::select! {
-                () = draining.cancelled() => return Some(Close::Draining),
-                received = socket.recv() => {
-                    silent_pings = 0;
-                    match received {
-                        Some(Ok(Message::Text(text))) => if let Err(close) = self.handle(text.as_str()).await {
-                            return Some(close);
-                        },
-                        Some(Ok(Message::Binary(_))) => self.refuse(&None, "bad_request", "send text frames with JSON"),
-                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+            match self.reader.next() {
+                Ok(Some(Received::Text(text))) => {
+                    if let Err(close) = self.handle(&text).await {
+                        return Some(close);
                     }
                 }
-                () = outbox.stirred() => {
-                    let Some(frames) = outbox.take() else { return Some(Close::TooSlow) };
-                    let sending = send_all(socket, frames.into_iter().map(Message::Text));
-                    tokio::select! {
-                        sent = tokio::time::timeout(SEND, sending) => match sent {
-                            Ok(Ok(())) => {}
-                            Ok(Err(_)) => return None,
-                            Err(_) => return Some(Close::TooSlow),
-                        },
-                        () = outbox.overflowed() => return Some(Close::TooSlow),
-                    }
+                Ok(Some(Received::Binary)) => {
+                    self.refuse(&None, "bad_request", "send text frames with JSON");
                 }
-                Some(ack) = self.acks.next() => self.outbox.push(ack),
-                _ = ping.tick() => {
-                    silent_pings += 1;
-                    if silent_pings > 3 {
-                        return Some(Close::Idle);
-                    }
-                    if socket.send(Message::Ping(axum::body::Bytes::new())).await.is_err() {
-                        return None;
-                    }
-                }
+                Ok(Some(Received::Ping(payload))) => self.outbox.push(websocket::pong(&payload)),
+                Ok(Some(Received::Pong)) => {}
+                Ok(Some(Received::Close(code))) => return Some(Close::Bye(code)),
+                Err(fault) => return Some(Close::Fault(fault)),
+                Ok(None) => match std::future::poll_fn(|task| self.poll_turn(task)).await {
+                    Turn::Heard => self.outbox.heard(),
+                    Turn::End(close) => return close,
+                },
             }
         }
+    }
+
+    /// Sends what can be sent and reads what is there. One look at each, without a timer or a lock
+    /// that is shared: this runs for every frame of every viewer.
+    fn poll_turn(&mut self, task: &mut Context<'_>) -> Poll<Turn> {
+        if !self.acks.is_empty() {
+            while let Poll::Ready(Some(ack)) = self.acks.poll_next_unpin(task) {
+                self.outbox.push(ack);
+            }
+        }
+        let close = match self.outbox.poll_take(task, &mut self.sending) {
+            Poll::Ready(close) => close,
+            Poll::Pending => None,
+        };
+        if self.poll_send(task).is_err() {
+            return Poll::Ready(Turn::End(None));
+        }
+        if close.is_some() {
+            return Poll::Ready(Turn::End(close));
+        }
+        let mut buffer = [const { MaybeUninit::uninit() }; READ];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
+        match Pin::new(&mut self.stream).poll_read(task, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                self.reader.feed(buffer.filled());
+                Poll::Ready(Turn::Heard)
+            }
+            Poll::Ready(_) => Poll::Ready(Turn::End(None)),
+        }
+    }
+
+    /// Gives the kernel as much as it takes. `Pending` while it takes no more.
+    fn poll_send(&mut self, task: &mut Context<'_>) -> io::Result<()> {
+        while !self.sending.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); WRITE];
+            let count = self.sending.len().min(WRITE);
+            for (slot, piece) in pieces.iter_mut().zip(&self.sending) {
+                *slot = IoSlice::new(piece);
+            }
+            let stream = Pin::new(&mut self.stream);
+            let written = match stream.poll_write_vectored(task, &pieces[..count]) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => break,
+            };
+            self.outbox.sent(written);
+            advance(&mut self.sending, written);
+        }
+        Ok(())
+    }
+
+    /// Sends the rest and a close frame, and listens until the client has closed too: what a kernel
+    /// holds unread when a socket is closed takes the goodbye with it.
+    async fn farewell(&mut self, close: Close) -> io::Result<()> {
+        while let Some(piece) = self.sending.pop_front() {
+            self.stream.write_all(&piece).await?;
+        }
+        self.stream.write_all(&close.frame()).await?;
+        self.stream.shutdown().await?;
+        let mut ignored = [0; READ];
+        while self.stream.read(&mut ignored).await? > 0 {}
+        Ok(())
     }
 
     async fn handle(&mut self, text: &str) -> Result<(), Close> {
@@ -176,8 +214,8 @@ impl Connection {
                 token,
                 since,
             }) => {
-                self.join(&id, &room, token.as_deref(), since.as_deref())
-                    .await?;
+                // Large while it lasts, and it lasts a moment of a connection's life.
+                Box::pin(self.join(&id, &room, token.as_deref(), since.as_deref())).await?;
             }
             Ok(Ask::Chat {
                 id,
@@ -389,16 +427,6 @@ impl Connection {
     }
 }
 
-async fn send_all(
-    socket: &mut WebSocket,
-    frames: impl Iterator<Item = Message>,
-) -> Result<(), axum::Error> {
-    for frame in frames {
-        socket.feed(frame).await?;
-    }
-    socket.flush().await
-}
-
 async fn confirm(pending: Pending, event: EventId) -> Option<EventId> {
     match pending.confirmed().await {
         Ok(_) => Some(event),
@@ -409,7 +437,7 @@ async fn confirm(pending: Pending, event: EventId) -> Option<EventId> {
     }
 }
 
-fn ack(id: &Option<Value>, event: Option<EventId>) -> Utf8Bytes {
+fn ack(id: &Option<Value>, event: Option<EventId>) -> Bytes {
     match event {
         Some(event) => Tell::Ack { id, event }.frame(),
         None => Tell::Error {
@@ -438,8 +466,19 @@ fn actor(claims: &Claims, room: &RoomId) -> Actor {
     }
 }
 
+/// Forgets what was written.
+fn advance(sending: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(piece) = sending.front_mut() {
+        if written < piece.len() {
+            return piece.advance(written);
+        }
+        written -= piece.len();
+        sending.pop_front();
+    }
+}
+
 impl Close {
-    fn frame(self) -> CloseFrame {
+    fn frame(self) -> Bytes {
         let (code, reason) = match self {
             Close::Token => (4401, "the token is not valid"),
             Close::TooSlow => (4508, "too slow; come back with your cursor"),
@@ -448,10 +487,9 @@ impl Close {
                 "this gateway is going away; come back with your cursor",
             ),
             Close::Idle => (4504, "nothing was heard for too long"),
+            Close::Fault(fault) => return websocket::close(fault.code(), &fault.to_string()),
+            Close::Bye(code) => (code.unwrap_or(1000), ""),
         };
-        CloseFrame {
-            code,
-            reason: reason.into(),
-        }
+        websocket::close(code, reason)
     }
 }

@@ -1,0 +1,293 @@
+//! Strangers' bytes on the WebSocket: whoever breaks the protocol is told how and loses the
+//! connection, and nobody else notices.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::viewer::Viewer;
+use support::{Api, Deployment, PATIENCE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
+
+/// A connection without any library that would keep us from misbehaving.
+struct Raw {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Raw {
+    async fn open(http: &str) -> Raw {
+        let address = http.strip_prefix("http://").expect("an address");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // So that whoever does not read is soon known for it.
+        socket
+            .set_recv_buffer_size(16 * 1024)
+            .expect("a small buffer");
+        let stream = socket.connect(address.parse().expect("an address")).await;
+        Raw {
+            stream: stream.expect("connect"),
+            read: Vec::new(),
+        }
+    }
+
+    async fn shake(http: &str) -> Raw {
+        let mut raw = Raw::open(http).await;
+        raw.send(request("GET", "13", "dGhlIHNhbXBsZSBub25jZQ==").as_bytes())
+            .await;
+        let head = raw.head().await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        raw
+    }
+
+    /// The peer may have closed already, and that is not what is tested.
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.ok();
+    }
+
+    async fn more(&mut self) -> bool {
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
+        matches!(read.expect("bytes in time"), Ok(count) if count > 0)
+    }
+
+    async fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
+                let head: Vec<u8> = self.read.drain(..end + 4).collect();
+                return String::from_utf8(head).expect("a head in ASCII");
+            }
+            assert!(self.more().await, "closed before an answer");
+        }
+    }
+
+    /// The next frame's kind and payload; `None` when the connection has ended.
+    async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let Some((opcode, start, end)) = self.whole() {
+                let payload = self.read[start..end].to_vec();
+                self.read.drain(..end);
+                return Some((opcode, payload));
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    fn whole(&self) -> Option<(u8, usize, usize)> {
+        let (&[first, second], rest) = self.read.split_first_chunk::<2>()?;
+        let (start, length) = match second {
+            126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+            127 => (10, u64::from_be_bytes(*rest.first_chunk()?) as usize),
+            short => (2, usize::from(short)),
+        };
+        (self.read.len() >= start + length).then_some((first & 15, start, start + length))
+    }
+
+    /// The code that the connection is closed with.
+    async fn closed(&mut self) -> Option<u16> {
+        while let Some((opcode, payload)) = self.frame().await {
+            if opcode == 8 {
+                return payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+            }
+        }
+        None
+    }
+}
+
+fn request(method: &str, version: &str, key: &str) -> String {
+    format!(
+        "{method} /ws HTTP/1.1\r\nHost: lemonair.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+         Sec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    )
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match u16::try_from(payload.len()).expect("short") {
+        short @ 0..126 => bytes.push(0x80 | short as u8),
+        length => {
+            bytes.push(0x80 | 126);
+            bytes.extend(length.to_be_bytes());
+        }
+    }
+    bytes.extend(MASK);
+    bytes.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn breaking_the_protocol_is_answered_with_a_code() {
+    let deployment = Deployment::new("hostile");
+    let up = deployment.start("up").await;
+    let sender = Api::sign_up(&up.http, "husk").await;
+    let mut honest = Viewer::join(&up.ws(), "husk", sender.token.as_deref(), None).await;
+    for (what, bytes, code) in [
+        ("an unmasked frame", vec![0x81, 2, b'{', b'}'], 1002),
+        ("a reserved bit", frame(0xc1, b"{}"), 1002),
+        ("an unknown kind", frame(0x83, b"{}"), 1002),
+        ("a long ping", frame(0x89, &[0; 126]), 1002),
+        ("a fragmented ping", frame(0x09, b"?"), 1002),
+        ("a stray continuation", frame(0x80, b"{}"), 1002),
+        (
+            "text in a text",
+            [frame(0x01, b"{"), frame(0x81, b"}")].concat(),
+            1002,
+        ),
+        ("a forbidden close code", frame(0x88, &[3, 237]), 1002),
+        ("half a close code", frame(0x88, &[3]), 1002),
+        ("not UTF-8", frame(0x81, &[b'"', 0xc0, 0xaf, b'"']), 1007),
+        (
+            "8 EiB",
+            [&[0x81, 0xff, 0x7f][..], &[0xff; 7], &MASK].concat(),
+            1009,
+        ),
+        (
+            "fragments without end",
+            [frame(0x01, b"{"), frame(0x00, b" ").repeat(100)].concat(),
+            1009,
+        ),
+        (
+            "fragments that grow too big",
+            [frame(0x01, &[b' '; 8000]), frame(0x00, &[b' '; 8000])].concat(),
+            1009,
+        ),
+        ("a goodbye", frame(0x88, &[3, 232]), 1000),
+        (
+            "a goodbye of the client's own",
+            frame(0x88, &[0x0f, 0xa0, b'!']),
+            4000,
+        ),
+    ] {
+        let mut raw = Raw::shake(&up.http).await;
+        raw.send(&bytes).await;
+        assert_eq!(raw.closed().await, Some(code), "{what}");
+    }
+    assert_eq!(honest.chat("husk", "unharmed").await["type"], "ack");
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_but_lawful_clients_are_served() {
+    let deployment = Deployment::new("odd");
+    let up = deployment.start("up").await;
+    let join = json!({ "type": "join", "id": "jö", "room": "odd" }).to_string();
+    let joined = |frame: Option<(u8, Vec<u8>)>| {
+        let (opcode, payload) = frame.expect("an answer");
+        assert_eq!(opcode, 1);
+        assert!(payload.starts_with(r#"{"type":"joined","id":"jö""#.as_bytes()));
+    };
+
+    // A byte at a time.
+    let mut slow = Raw::shake(&up.http).await;
+    for byte in frame(0x81, join.as_bytes()) {
+        slow.send(&[byte]).await;
+        tokio::task::yield_now().await;
+    }
+    joined(slow.frame().await);
+
+    // In fragments that cut a character, with a ping between them.
+    let mut cut = Raw::shake(&up.http).await;
+    let (first, second) = join.as_bytes().split_at(join.find('ö').expect("it") + 1);
+    cut.send(
+        &[
+            frame(0x01, first),
+            frame(0x89, b"beat"),
+            frame(0x80, second),
+        ]
+        .concat(),
+    )
+    .await;
+    assert_eq!(cut.frame().await, Some((10, b"beat".to_vec())));
+    joined(cut.frame().await);
+
+    // The first request together with the handshake.
+    let mut eager = Raw::open(&up.http).await;
+    let handshake = request("GET", "13", "dGhlIHNhbXBsZSBub25jZQ==");
+    eager
+        .send(&[handshake.as_bytes(), &frame(0x81, join.as_bytes())].concat())
+        .await;
+    assert!(eager.head().await.starts_with("HTTP/1.1 101"));
+    joined(eager.frame().await);
+
+    for (method, version, key, status) in [
+        ("GET", "12", "dGhlIHNhbXBsZSBub25jZQ==", "426"),
+        ("GET", "13", "short", "400"),
+        ("POST", "13", "dGhlIHNhbXBsZSBub25jZQ==", "400"),
+    ] {
+        let mut refused = Raw::open(&up.http).await;
+        refused.send(request(method, version, key).as_bytes()).await;
+        let head = refused.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+    }
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noise_ends_only_its_own_connection() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    let deployment = Deployment::new("noise");
+    let up = deployment.start("up").await;
+    let mut honest = Viewer::join(&up.ws(), "noise", None, None).await;
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..200 {
+        let mut raw = Raw::shake(&up.http).await;
+        for _ in 0..random.random_range(1..20) {
+            // Half of them lawful frames with noise inside, so that some get further.
+            let noise: Vec<u8> = (0..random.random_range(0..200))
+                .map(|_| random.random())
+                .collect();
+            let lawful = random.random_bool(0.5);
+            let bytes = if lawful {
+                frame([0x81, 0x01, 0x80, 0x89][random.random_range(0..4)], &noise)
+            } else {
+                noise
+            };
+            raw.send(&bytes).await;
+        }
+    }
+    let pong = honest.ask(json!({ "type": "ping", "id": 1 })).await;
+    assert_eq!(pong["type"], "pong");
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_is_closed_and_costs_the_others_nothing() {
+    let deployment = Deployment::new("deaf");
+    let up = deployment.start("up").await;
+    let token = deployment.run(&["token", "robot"]).await;
+    let mut talker = Viewer::join(&up.ws(), "deaf", Some(token.trim()), None).await;
+    let mut deaf = Raw::shake(&up.http).await;
+    deaf.send(&frame(0x81, br#"{"type":"join","room":"deaf"}"#))
+        .await;
+    assert!(deaf.frame().await.is_some(), "it is in");
+    let text = "🍋".repeat(500);
+    for batch in 0..25 {
+        for n in 0..40 {
+            talker
+                .send(json!({ "type": "chat", "id": [batch, n], "room": "deaf", "text": text }))
+                .await;
+        }
+        for n in 0..40 {
+            assert_eq!(talker.answer(&json!([batch, n])).await["type"], "ack");
+        }
+    }
+    assert_eq!(talker.closed, None);
+    // Long enough for a goodbye that nobody reads to be given up.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let code = deaf.closed().await;
+    assert!(matches!(code, None | Some(4508)), "{code:?}");
+    assert_eq!(up.stop().await, Some(0));
+}
