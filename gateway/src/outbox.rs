@@ -16,6 +16,7 @@ pub struct Outbox {
     /// Frames came, or the limit was passed.
     stirred: Notify,
     overflowed: Notify,
+    barred: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +53,16 @@ impl Outbox {
     /// Waits until the connection has fallen too far behind.
     pub(crate) async fn overflowed(&self) {
         self.overflowed.notified().await;
+    }
+
+    /// Whose it is was banned from a room.
+    pub(crate) fn bar(&self) {
+        self.barred.notify_one();
+    }
+
+    /// Waits until whose it is was banned.
+    pub(crate) async fn barred(&self) {
+        self.barred.notified().await;
     }
 
     /// All that waits, or `None` if it was too much.
