@@ -2,9 +2,11 @@
 
 mod account;
 mod channel;
+mod chat;
 mod donation;
 mod follow;
 mod history;
+mod moderation;
 mod wallet;
 
 pub use channel::{hash_stream_key, new_stream_key};
@@ -15,7 +17,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use lemonair_schemas::{Actor, RoomId};
 use serde::Deserialize;
@@ -46,10 +48,46 @@ pub(crate) fn router() -> Router<Arc<App>> {
             "/api/channels/{room}/follow",
             put(follow::follow).delete(follow::unfollow),
         )
-        .route("/api/channels/{room}/messages", get(history::messages))
+        .route(
+            "/api/channels/{room}/messages",
+            get(history::messages).delete(chat::delete_messages),
+        )
         .route(
             "/api/channels/{room}/messages/{message}",
-            axum::routing::delete(history::delete_message),
+            delete(chat::delete_message),
+        )
+        .route("/api/channels/{room}/clear", post(chat::clear))
+        .route(
+            "/api/channels/{room}/chat-settings",
+            get(chat::settings).patch(chat::change_settings),
+        )
+        .route("/api/channels/{room}/held", get(chat::held))
+        .route(
+            "/api/channels/{room}/held/{message}",
+            put(chat::approve).delete(chat::deny),
+        )
+        .route(
+            "/api/channels/{room}/pin",
+            get(chat::pinned).put(chat::pin).delete(chat::unpin),
+        )
+        .route("/api/channels/{room}/audit", get(chat::audit))
+        .route("/api/channels/{room}/bans", get(moderation::bans))
+        .route(
+            "/api/channels/{room}/bans/{account}",
+            put(moderation::ban).delete(moderation::unban),
+        )
+        .route("/api/channels/{room}/timeouts", get(moderation::timeouts))
+        .route(
+            "/api/channels/{room}/timeouts/{account}",
+            put(moderation::time_out).delete(moderation::lift_timeout),
+        )
+        .route(
+            "/api/channels/{room}/moderators",
+            get(moderation::moderators),
+        )
+        .route(
+            "/api/channels/{room}/moderators/{account}",
+            put(moderation::add_moderator).delete(moderation::remove_moderator),
         )
         .route("/api/channels/{room}/streams", get(history::streams))
         .route("/api/channels/{room}/stats", get(history::stats))

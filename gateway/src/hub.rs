@@ -20,10 +20,14 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::audience::Member;
 use crate::cursor::{Cursor, LANES, Place, lane, mark};
 use crate::frame::Joined;
 use crate::outbox::Outbox;
-use crate::room::{self, Earlier, Resume, Room, SHOWN};
+use crate::room::{Earlier, Resume, Room, SHOWN};
+use crate::view::View;
+
+mod moderate;
 
 /// How long a room without viewers keeps its tail for those who refresh.
 const LINGER: Duration = Duration::from_secs(120);
@@ -75,6 +79,8 @@ pub struct Joining<'a> {
     pub since: Option<Cursor>,
     pub connection: u64,
     pub outbox: &'a Arc<Outbox>,
+    /// Who they are, if they said so.
+    pub member: Option<Member>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +89,8 @@ pub enum Error {
     Consume(#[from] lemonair_consumers::Error),
     #[error(transparent)]
     Read(#[from] lemonair_projections::Error),
+    #[error("they are banned from the room")]
+    Banned,
 }
 
 // === impl Hub ===
@@ -226,8 +234,14 @@ impl Hub {
         let mut since = joining.since;
         loop {
             let entry = self.open_room(id).await?;
+            if joining.member.is_some() {
+                self.moderate(id, &entry).await?;
+            }
             let resume = self.enter(&entry, since, joining);
             let Some(resume) = resume else { return Ok(()) };
+            if resume == Resume::Barred {
+                return Err(Error::Banned);
+            }
             if resume == Resume::Ahead {
                 if !self.catch_up_with(id, since).await? {
                     since = None;
@@ -249,7 +263,7 @@ impl Hub {
                     since = None;
                     let from = lock(&entry.room).from();
                     let history = self.history(id, &from).await?;
-                    lock(&entry.room).history.get_or_insert(history);
+                    lock(&entry.room).remember(from, history);
                 }
                 (Some(_), _) => {}
             }
@@ -264,22 +278,33 @@ impl Hub {
             // Opened anew by the next look.
             return Some(Resume::Tail);
         }
+        let member = joining.member.as_ref();
+        if member.is_some() && room.moderated.known().is_none() {
+            return Some(Resume::Tail);
+        }
+        if room.bars(member) {
+            return Some(Resume::Barred);
+        }
         let events = match since {
             Some(since) => {
                 let partition = self.partition(&room.id);
                 let reached =
                     Topic::ROOM.map(|topic| reached.get(&(topic, partition)).copied().unwrap_or(0));
                 match room.resume(&since, &reached) {
-                    Resume::Tail => room.behind(&since),
+                    Resume::Tail => room.behind(&since, member),
                     obstacle => return Some(obstacle),
                 }
             }
-            None => match room.newest() {
+            None => match room.newest(member) {
                 Some(events) => events,
                 None => return Some(Resume::Changed),
             },
         };
-        room.enter(joining.connection, Arc::clone(joining.outbox));
+        room.enter(
+            joining.connection,
+            Arc::clone(joining.outbox),
+            joining.member,
+        );
         let joined = Joined {
             id: joining.ask,
             room: room.id.as_str(),
@@ -415,7 +440,7 @@ impl Hub {
 
     /// Recent events older than the tail: from the read models, and from the topics what those do
     /// not have yet.
-    async fn history(&self, id: &RoomId, from: &[i64; LANES]) -> Result<Vec<Arc<str>>, Error> {
+    async fn history(&self, id: &RoomId, from: &[i64; LANES]) -> Result<Vec<View>, Error> {
         let partition = self.partition(id);
         // Streams are left out: who was live when is not what a viewer comes for.
         let lanes = [
@@ -434,14 +459,14 @@ impl Hub {
             }
         }
         let limit = Slice::start(u32::try_from(SHOWN).unwrap_or(u32::MAX));
-        let mut found: Vec<(Timestamp, Arc<str>)> = Vec::new();
+        let mut found: Vec<(Timestamp, View)> = Vec::new();
         for message in messages::page(&self.pool, id, &limit).await?.items {
             reach.0[0].next = reach.0[0]
                 .next
                 .max(message.position.offset + 1)
                 .min(from[0]);
             if message.position.offset < from[0] && message.deleted_at.is_none() {
-                found.push((message.sent_at, room::json(&posted(message)).into()));
+                found.push((message.sent_at, View::of(&posted(message))));
             }
         }
         for donation in donations::page(&self.pool, id, &limit).await?.items {
@@ -450,7 +475,7 @@ impl Hub {
                 .max(donation.position.offset + 1)
                 .min(from[1]);
             if donation.position.offset < from[1] && donation.refunded_at.is_none() {
-                found.push((donation.donated_at, room::json(&accepted(donation)).into()));
+                found.push((donation.donated_at, View::of(&accepted(donation))));
             }
         }
         // A read model that is down must not make us read a topic from its beginning.
@@ -458,7 +483,7 @@ impl Hub {
             place.next = place.next.max(from - FURTHEST_BACK);
         }
         found.sort_by_key(|(at, _)| *at);
-        let mut events: Vec<Arc<str>> = found.into_iter().map(|(_, json)| json).collect();
+        let mut events: Vec<View> = found.into_iter().map(|(_, view)| view).collect();
         if reach
             .0
             .iter()
@@ -466,11 +491,13 @@ impl Hub {
             .any(|(place, from)| place.next < *from)
             && let Some((_, missing)) = self.read_gap(id, &reach, from).await?
         {
-            events.extend(
-                missing
-                    .iter()
-                    .map(|earlier| Arc::from(room::json(&earlier.event))),
-            );
+            for earlier in missing {
+                let view = View::of(&earlier.event);
+                if let Some(erased) = view.erases {
+                    events.iter_mut().for_each(|event| event.erase(erased));
+                }
+                events.push(view);
+            }
         }
         let skip = events.len().saturating_sub(SHOWN);
         Ok(events.split_off(skip))

@@ -5,12 +5,15 @@
 //! | [`handshake`], [`websocket`] | from HTTP to a bare connection; the protocol's frames, without I/O |
 //! | [`socket`] | one connection; [`frame`] its JSON, [`outbox`] what waits to be sent; [`connections`] all of them |
 //! | [`hub`], [`room`] | all rooms, fed by one consumer; one room, without I/O; [`cursor`] a place in it |
+//! | [`moderation`], [`moderated`] | what a room lets pass, a fold without I/O; the room's own, from its read model on |
+//! | [`view`], [`audience`] | what of an event who may see |
 //! | [`api`] | the HTTP API, one file a subject |
 //! | [`token`], [`password`], [`limit`] | who may do what, and how often |
 //! | [`pages`], [`watch`] | the embedded pages; the picture, from here or from another machine's ingest |
 //! | [`health`] | liveness, readiness, metrics |
 
 mod api;
+mod audience;
 mod connections;
 pub mod cursor;
 mod error;
@@ -19,6 +22,8 @@ mod handshake;
 mod health;
 pub mod hub;
 mod limit;
+mod moderated;
+pub mod moderation;
 mod nonces;
 mod outbox;
 mod pages;
@@ -26,6 +31,7 @@ mod password;
 pub mod room;
 mod socket;
 pub mod token;
+mod view;
 mod watch;
 mod websocket;
 

@@ -22,6 +22,7 @@ const SILENT_PINGS: u8 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Close {
     Token,
+    Banned,
     TooSlow,
     Draining,
     Idle,
@@ -114,6 +115,11 @@ impl Outbox {
             sending.append(&mut waiting.pieces);
         }
         Poll::Ready(close)
+    }
+
+    /// What still waits when the connection ends.
+    pub(crate) fn rest(&self) -> VecDeque<Bytes> {
+        std::mem::take(&mut self.lock().pieces)
     }
 
     /// So many bytes of what was taken are on their way.

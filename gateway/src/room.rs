@@ -7,9 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp};
 
+use crate::audience::{Audience, Member};
 use crate::cursor::{Cursor, LANES, Place, lane, mark};
 use crate::frame;
-use crate::outbox::Outbox;
+use crate::moderated::Moderated;
+use crate::outbox::{Close, Outbox};
+use crate::view::View;
 
 /// Events that a room keeps for viewers who come back, at most.
 const KEPT_EVENTS: usize = 500;
@@ -28,12 +31,15 @@ pub struct Room {
     /// Behind the newest event.
     cursor: Cursor,
     viewers: HashMap<u64, Arc<Outbox>>,
+    /// Those of them who stand for somebody.
+    audience: Audience,
+    pub moderated: Moderated,
     /// Messages of the tail that carry a nonce.
     nonces: HashMap<(AccountId, String), EventId>,
     pub live: bool,
     told: usize,
     /// Events older than the tail, for viewers who come without a cursor; read once.
-    pub history: Option<Vec<Arc<str>>>,
+    history: Option<Vec<View>>,
     /// What newcomers are shown, encoded; made anew when something has happened since.
     shown: Option<Bytes>,
     /// When the last viewer left.
@@ -48,8 +54,8 @@ struct Kept {
     lane: usize,
     offset: i64,
     id: EventId,
-    /// Empty where a moderator took the text away; its place stays.
-    json: Arc<str>,
+    /// Where a moderator took the text away, its place stays.
+    view: View,
     nonce: Option<(AccountId, String)>,
 }
 
@@ -72,6 +78,8 @@ pub enum Resume {
     Ahead,
     /// The cursor is not of this history.
     Changed,
+    /// They are banned.
+    Barred,
 }
 
 impl Room {
@@ -84,6 +92,8 @@ impl Room {
             from,
             cursor: Cursor(from.map(|next| Place { next, mark: 0 })),
             viewers: HashMap::new(),
+            audience: Audience::default(),
+            moderated: Moderated::default(),
             nonces: HashMap::new(),
             live,
             told: 0,
@@ -109,7 +119,8 @@ impl Room {
     /// Takes in events in the order of the topics, and sends them to every viewer in one frame. Returns
     /// how many were sent a frame.
     pub fn take<'e>(&mut self, events: impl Iterator<Item = (Position, &'e Event)>) -> usize {
-        let mut fresh: Vec<Arc<str>> = Vec::new();
+        let mut fresh: Vec<View> = Vec::new();
+        let mut banned = false;
         for (position, event) in events {
             let Some(lane) = lane(position.topic) else {
                 continue;
@@ -119,6 +130,7 @@ impl Room {
             }
             self.cursor.0[lane] = Place::behind(position.offset, event.id());
             self.shown = None;
+            self.moderated.take(position, event);
             let nonce = nonce(event);
             // Sent twice because an ack was lost: viewers have it already.
             if nonce
@@ -130,19 +142,52 @@ impl Room {
             match event {
                 Event::StreamStarted(_) | Event::StreamResumed(_) => self.live = true,
                 Event::StreamEnded(_) => self.live = false,
-                Event::MessageDeleted(deleted) => self.blank(deleted.message),
+                Event::MemberBanned(_) => banned = true,
                 _ => {}
             }
-            let json: Arc<str> = json(event).into();
-            self.keep(lane, position.offset, event.id(), Arc::clone(&json), nonce);
-            fresh.push(json);
+            let mut view = View::of(event);
+            self.erase(&view, &mut fresh);
+            if matches!(event, Event::HeldMessageApproved(_)) && self.shows_already(&view) {
+                // Let through twice at the same time: it is one message.
+                view.open = Arc::default();
+            }
+            self.keep(lane, position.offset, event.id(), view.clone(), nonce);
+            fresh.push(view);
         }
-        if fresh.is_empty() || self.viewers.is_empty() {
-            return 0;
+        let mut told = 0;
+        if !fresh.is_empty() && !self.viewers.is_empty() {
+            self.show(&fresh);
+            told = self.viewers.len();
         }
-        let cursor = self.cursor.to_string();
-        self.send(&frame::events(self.id.as_str(), &cursor, &fresh));
-        self.viewers.len()
+        if banned && let Some(moderation) = self.moderated.known() {
+            for connection in self.audience.barred(moderation) {
+                if let Some(outbox) = self.viewers.get(&connection) {
+                    outbox.close(Close::Banned);
+                }
+            }
+        }
+        told
+    }
+
+    /// One frame for all viewers, and for the few who see more their own in its place.
+    fn show(&self, fresh: &[View]) {
+        let (room, cursor) = (self.id.as_str(), self.cursor.to_string());
+        let few = match self.moderated.known() {
+            Some(moderation) => self.audience.frames(room, &cursor, fresh, moderation),
+            None => HashMap::new(),
+        };
+        let open: Vec<&Arc<str>> = fresh.iter().flat_map(|view| view.parts(false)).collect();
+        let frame = (!open.is_empty()).then(|| frame::events(room, &cursor, &open));
+        match (frame, few.is_empty()) {
+            (Some(frame), true) => self.send(&frame),
+            (frame, _) => {
+                for (connection, outbox) in &self.viewers {
+                    if let Some(frame) = few.get(connection).or(frame.as_ref()) {
+                        outbox.push(frame.clone());
+                    }
+                }
+            }
+        }
     }
 
     fn keep(
@@ -150,25 +195,25 @@ impl Room {
         lane: usize,
         offset: i64,
         id: EventId,
-        json: Arc<str>,
+        view: View,
         nonce: Option<(AccountId, String)>,
     ) {
         if let Some(nonce) = &nonce {
             self.nonces.insert(nonce.clone(), id);
         }
-        self.bytes += json.len();
+        self.bytes += view.len();
         self.tail.push_back(Kept {
             lane,
             offset,
             id,
-            json,
+            view,
             nonce,
         });
         while self.tail.len() > KEPT_EVENTS || self.bytes > KEPT_BYTES {
             let Some(old) = self.tail.pop_front() else {
                 break;
             };
-            self.bytes -= old.json.len();
+            self.bytes -= old.view.len();
             self.from[old.lane] = old.offset + 1;
             if let Some(nonce) = old.nonce {
                 self.nonces.remove(&nonce);
@@ -176,11 +221,41 @@ impl Room {
         }
     }
 
-    fn blank(&mut self, message: EventId) {
-        for kept in self.tail.iter_mut().filter(|kept| kept.id == message) {
-            self.bytes -= kept.json.len();
-            kept.json = "".into();
+    /// Takes away what an event took away, wherever it is remembered.
+    fn erase(&mut self, by: &View, fresh: &mut [View]) {
+        let Some(erased) = by.erases else { return };
+        let history = self.history.iter_mut().flatten();
+        for view in history.chain(fresh) {
+            view.erase(erased);
         }
+        for kept in &mut self.tail {
+            self.bytes -= kept.view.len();
+            kept.view.erase(erased);
+            self.bytes += kept.view.len();
+        }
+    }
+
+    fn shows_already(&self, view: &View) -> bool {
+        let mut tail = self.tail.iter().map(|kept| &kept.view);
+        tail.any(|kept| kept.shows == view.shows && !kept.open.is_empty())
+    }
+
+    /// Remembers what came before the tail, when that began at `from`. What was taken away since is
+    /// not in it any more.
+    pub fn remember(&mut self, from: [i64; LANES], mut history: Vec<View>) {
+        if self.history.is_some() {
+            return;
+        }
+        // The tail has grown to its limits meanwhile: nobody needs what came before it.
+        if self.from != from {
+            history.clear();
+        }
+        for erased in self.tail.iter().filter_map(|kept| kept.view.erases) {
+            for view in &mut history {
+                view.erase(erased);
+            }
+        }
+        self.history = Some(history);
     }
 
     /// The offsets from which on the tail is complete.
@@ -203,13 +278,16 @@ impl Room {
             let Some(lane) = lane(position.topic) else {
                 continue;
             };
-            let json: Arc<str> = json(&event).into();
-            self.bytes += json.len();
+            let mut view = View::of(&event);
+            for erased in self.tail.iter().filter_map(|later| later.view.erases) {
+                view.erase(erased);
+            }
+            self.bytes += view.len();
             let kept = Kept {
                 lane,
                 offset: position.offset,
                 id: event.id(),
-                json,
+                view,
                 nonce: nonce(&event),
             };
             self.tail.push_front(kept);
@@ -250,38 +328,58 @@ impl Room {
         }
     }
 
-    /// Events of the tail behind a cursor, in the room's order.
-    pub fn behind(&self, since: &Cursor) -> Bytes {
+    /// Events of the tail behind a cursor, in the room's order, as far as this viewer may see them.
+    pub fn behind(&self, since: &Cursor, member: Option<&Member>) -> Bytes {
         let missing = self
             .tail
             .iter()
             .filter(|kept| kept.offset >= since.0[kept.lane].next);
-        let events = missing.map(|kept| kept.json.as_ref());
-        frame::list(events.filter(|json| !json.is_empty()))
+        let events = missing.flat_map(|kept| kept.view.parts(self.is_close(member, &kept.view)));
+        frame::list(events.map(AsRef::as_ref))
     }
 
     /// What a viewer without a cursor is shown; `None` until the history is read.
-    pub fn newest(&mut self) -> Option<Bytes> {
-        let history = self.history.as_ref()?;
+    pub fn newest(&mut self, member: Option<&Member>) -> Option<Bytes> {
+        let tail = self.tail.iter().map(|kept| &kept.view);
+        let views: Vec<&View> = self.history.as_ref()?.iter().chain(tail).collect();
+        // A crowd comes in at once and is shown the same, but for those few who may see more.
+        let more = views.iter().any(|view| !view.aside.is_empty() && self.is_close(member, view));
         let encode = || {
-            let tail = self.tail.iter().map(|kept| &kept.json);
-            let all = history.iter().chain(tail).filter(|json| !json.is_empty());
+            let all = views.iter().flat_map(|view| view.parts(more && self.is_close(member, view)));
             let all: Vec<&Arc<str>> = all.collect();
             let newest = &all[all.len().saturating_sub(SHOWN)..];
             frame::list(newest.iter().map(|json| json.as_ref()))
         };
-        // A crowd comes in at once and is shown the same.
-        Some(self.shown.get_or_insert_with(encode).clone())
+        if more {
+            return Some(encode());
+        }
+        if self.shown.is_none() {
+            self.shown = Some(encode());
+        }
+        self.shown.clone()
+    }
+
+    fn is_close(&self, member: Option<&Member>, view: &View) -> bool {
+        let known = member.zip(self.moderated.known());
+        known.is_some_and(|(member, moderation)| member.sees_aside(view, moderation))
+    }
+
+    /// Whether they are banned.
+    pub fn bars(&self, member: Option<&Member>) -> bool {
+        let known = member.zip(self.moderated.known());
+        known.is_some_and(|(member, moderation)| moderation.bars(member.account, member.rank))
     }
 
     /// From now on this connection gets every event behind [`Room::cursor`].
-    pub fn enter(&mut self, connection: u64, outbox: Arc<Outbox>) {
+    pub fn enter(&mut self, connection: u64, outbox: Arc<Outbox>, member: Option<Member>) {
+        self.audience.enter(connection, member);
         self.viewers.insert(connection, outbox);
         self.empty_since = None;
     }
 
     pub fn leave(&mut self, connection: u64, now: Timestamp) {
         self.viewers.remove(&connection);
+        self.audience.leave(connection);
         if self.viewers.is_empty() {
             self.empty_since.get_or_insert(now);
         }
@@ -314,16 +412,12 @@ impl Room {
     }
 }
 
+/// Of what its author sent: an approval is somebody else's, and no resend.
 fn nonce(event: &Event) -> Option<(AccountId, String)> {
-    let Event::MessagePosted(message) = event else {
-        return None;
+    let nonce = match event {
+        Event::MessagePosted(message) => &message.nonce,
+        Event::MessageHeld(message) => &message.nonce,
+        _ => return None,
     };
-    Some((message.actor.as_ref()?.id, message.nonce.clone()?))
-}
-
-/// An event as viewers see it. The room is named by the frame around it.
-pub fn json(event: &Event) -> String {
-    let mut json = event.json();
-    json.remove("room");
-    serde_json::Value::Object(json).to_string()
+    Some((event.actor()?.id, nonce.clone()?))
 }

@@ -14,7 +14,8 @@ use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use lemonair_producers::log::Pending;
-use lemonair_schemas::chat::MessagePosted;
+use lemonair_projections::channels;
+use lemonair_schemas::chat::{MessageHeld, MessagePosted};
 use lemonair_schemas::{Actor, Event, EventId, RoomId, Timestamp};
 use serde_json::Value;
 use socket2::SockRef;
@@ -22,10 +23,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::App;
+use crate::audience::Member as Standing;
 use crate::cursor::Cursor;
 use crate::frame::{Ask, Tell};
-use crate::hub::Joining;
+use crate::hub::{self, Joining};
 use crate::limit::Limited;
+use crate::moderation::{Rank, Speaker, Verdict};
 use crate::outbox::{Close, Outbox};
 use crate::token::Claims;
 use crate::websocket::{self, Reader, Received};
@@ -51,7 +54,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection's standing in a room.
 struct Member {
-    actor: Option<Actor>,
+    actor: Option<(Actor, Rank)>,
     /// Tokens for scripts, made on the server's own shell, are not limited.
     unlimited: bool,
 }
@@ -194,6 +197,7 @@ impl Connection {
     /// Sends the rest and a close frame, and listens until the client has closed too: what a kernel
     /// holds unread when a socket is closed takes the goodbye with it.
     async fn farewell(&mut self, close: Close) -> io::Result<()> {
+        self.sending.append(&mut self.outbox.rest());
         while let Some(piece) = self.sending.pop_front() {
             self.stream.write_all(&piece).await?;
         }
@@ -222,7 +226,7 @@ impl Connection {
                 room,
                 text,
                 nonce,
-            }) => self.chat(id, &room, text, nonce),
+            }) => self.chat(id, &room, text, nonce).await,
             Err(error) => {
                 let id = serde_json::from_str::<Value>(text)
                     .ok()
@@ -263,7 +267,10 @@ impl Connection {
             },
             Some(token) => match self.app.claims(token).await {
                 Ok(claims) => Member {
-                    actor: Some(actor(&claims, &room)),
+                    actor: Some((
+                        actor(&claims, &room),
+                        Rank::of(&claims.name, &claims.role, &room),
+                    )),
                     unlimited: claims.unlimited,
                 },
                 Err(error) if error.is_fault() => {
@@ -299,10 +306,15 @@ impl Connection {
             since,
             connection: self.number,
             outbox: &self.outbox,
+            member: member.standing(),
         };
         match self.app.hub.join(&room, joining).await {
             Ok(()) => {
                 self.rooms.insert(room, member);
+            }
+            Err(hub::Error::Banned) => {
+                self.refuse(id, "banned", "you are banned from this room");
+                return Err(Close::Banned);
             }
             Err(error) => {
                 tracing::warn!(%room, %error, "join");
@@ -317,7 +329,7 @@ impl Connection {
     }
 
     /// Validates a message, appends it, and answers once Kafka has it.
-    fn chat(&mut self, id: Option<Value>, room: &str, text: String, nonce: Option<String>) {
+    async fn chat(&mut self, id: Option<Value>, room: &str, text: String, nonce: Option<String>) {
         let joined = room
             .parse::<RoomId>()
             .ok()
@@ -325,7 +337,8 @@ impl Connection {
         let Some((room, member)) = joined else {
             return self.refuse(&id, "not_joined", "join the room first");
         };
-        let Some(actor) = member.actor.clone() else {
+        let (Some((mut actor, rank)), Some(standing)) = (member.actor.clone(), member.standing())
+        else {
             return self.refuse(&id, "unauthorized", "log in to chat: join with a token");
         };
         let text = text.trim();
@@ -353,6 +366,18 @@ impl Connection {
             return self.busy(&id);
         }
         let room = room.clone();
+        let unlimited = member.unlimited;
+        // Asked before the nonce is looked for: from there on nothing waits.
+        let following_since = match self.app.hub.asks_to_follow(&room, &standing) {
+            true => match channels::following_since(&self.app.pool, &room, actor.id).await {
+                Ok(since) => since,
+                Err(error) => {
+                    tracing::warn!(%room, %error, "look up follower");
+                    return self.refuse(&id, "unavailable", "followers cannot be looked up now");
+                }
+            },
+            false => None,
+        };
         let sent = match &nonce {
             Some(nonce) => self.app.nonces.seen(&room, actor.id, nonce, &self.app.hub),
             None => None,
@@ -362,7 +387,7 @@ impl Connection {
                 .push(Box::pin(async move { ack(&id, first.await) }));
             return;
         }
-        if !member.unlimited
+        if !unlimited
             && let Err(Limited { retry_after }) = self.app.limits.chat(actor.id, self.address)
         {
             return self.tell(
@@ -372,29 +397,67 @@ impl Connection {
                 Some(retry_after),
             );
         }
-        let message = MessagePosted {
-            id: EventId::new(),
-            at: Timestamp::now(),
-            room: room.clone(),
-            actor: Some(actor.clone()),
-            text: text.to_owned(),
-            nonce: nonce.clone(),
+        let (event, at) = (EventId::new(), Timestamp::now());
+        let speaker = Speaker {
+            account: actor.id,
+            rank,
+            following_since,
         };
-        let event = message.id;
-        match self.app.log.enqueue(&Event::from(message)) {
+        let admitted = match self.app.hub.admit(&room, &speaker, event, text, at) {
+            Some(Ok(admitted)) => admitted,
+            Some(Err(refusal)) => {
+                let (code, why) = (refusal.code(), refusal.to_string());
+                return self.tell(&id, code, &why, refusal.retry_after());
+            }
+            None => return self.refuse(&id, "unavailable", "join the room again"),
+        };
+        if admitted.rank == Rank::Moderator && !actor.roles.iter().any(|role| role == "moderator") {
+            actor.roles.push("moderator".to_owned());
+        }
+        let account = actor.id;
+        let message: Event = match admitted.verdict {
+            Verdict::Post => MessagePosted {
+                id: event,
+                at,
+                room: room.clone(),
+                actor: Some(actor),
+                text: text.to_owned(),
+                nonce: nonce.clone(),
+            }
+            .into(),
+            Verdict::Hold => MessageHeld {
+                id: event,
+                at,
+                room: room.clone(),
+                actor: Some(actor),
+                text: text.to_owned(),
+                nonce: nonce.clone(),
+            }
+            .into(),
+        };
+        match self.app.log.enqueue(&message) {
             Ok(pending) => {
-                let done = confirm(pending, event);
+                let done = confirm(Arc::clone(&self.app), room.clone(), pending, event);
                 let done = match nonce {
-                    Some(nonce) => self.app.nonces.remember(room, actor.id, nonce, done),
+                    Some(nonce) => self.app.nonces.remember(room, account, nonce, done),
                     None => futures::FutureExt::boxed(done),
                 };
                 self.acks
                     .push(Box::pin(async move { ack(&id, done.await) }));
             }
-            Err(lemonair_producers::Error::Busy) => self.busy(&id),
             Err(error) => {
+                self.app.hub.take_back(&room, event);
+                self.not_stored(&id, &error);
+            }
+        }
+    }
+
+    fn not_stored(&self, id: &Option<Value>, error: &lemonair_producers::Error) {
+        match error {
+            lemonair_producers::Error::Busy => self.busy(id),
+            error => {
                 tracing::error!(%error, "append message");
-                self.refuse(&id, "unavailable", "the message could not be stored");
+                self.refuse(id, "unavailable", "the message could not be stored");
             }
         }
     }
@@ -427,11 +490,13 @@ impl Connection {
     }
 }
 
-async fn confirm(pending: Pending, event: EventId) -> Option<EventId> {
+async fn confirm(app: Arc<App>, room: RoomId, pending: Pending, event: EventId) -> Option<EventId> {
     match pending.confirmed().await {
         Ok(_) => Some(event),
         Err(error) => {
             tracing::warn!(%error, "message not confirmed");
+            // The next try is not to be taken for a repeat.
+            app.hub.take_back(&room, event);
             None
         }
     }
@@ -477,10 +542,20 @@ fn advance(sending: &mut VecDeque<Bytes>, mut written: usize) {
     }
 }
 
+impl Member {
+    fn standing(&self) -> Option<Standing> {
+        self.actor.as_ref().map(|(actor, rank)| Standing {
+            account: actor.id,
+            rank: *rank,
+        })
+    }
+}
+
 impl Close {
     fn frame(self) -> Bytes {
         let (code, reason) = match self {
             Close::Token => (4401, "the token is not valid"),
+            Close::Banned => (4403, "banned from the room"),
             Close::TooSlow => (4508, "too slow; come back with your cursor"),
             Close::Draining => (
                 4503,

@@ -203,13 +203,21 @@ pub async fn room_by_stream_key(pool: &MySqlPool, hash: &str) -> Result<Option<C
 }
 
 pub async fn is_following(pool: &MySqlPool, room: &RoomId, account: AccountId) -> Result<bool> {
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM followers WHERE room = ? AND account = ?")
+    Ok(following_since(pool, room, account).await?.is_some())
+}
+
+pub async fn following_since(
+    pool: &MySqlPool,
+    room: &RoomId,
+    account: AccountId,
+) -> Result<Option<Timestamp>> {
+    let since: Option<i64> =
+        sqlx::query_scalar("SELECT since FROM followers WHERE room = ? AND account = ?")
             .bind(room.as_str())
             .bind(account.0)
             .fetch_optional(pool)
             .await?;
-    Ok(found.is_some())
+    Ok(since.map(Timestamp))
 }
 
 /// The rooms that an account follows, by name.

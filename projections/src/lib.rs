@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`accounts`], [`channels`], [`broadcasts`], [`messages`], [`donations`], [`wallets`] | one read model each: its writes, its reads, its tests |
+//! | [`accounts`], [`channels`], [`broadcasts`], [`messages`], [`moderation`], [`donations`], [`wallets`] | one read model each: its writes, its reads, its tests |
 //! | [`stats`] | what a room amounts to, over several read models |
 //! | [`projection`] | what a read model is to the loop |
 //! | [`page`] | lists read in pages, both ways |
@@ -23,6 +23,7 @@ pub mod dead_letters;
 pub mod donations;
 pub mod lag;
 pub mod messages;
+pub mod moderation;
 pub mod page;
 pub mod projection;
 pub mod rebuild;

@@ -2,7 +2,7 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::chat::{MessageDeleted, MessagePosted};
+use lemonair_schemas::chat::{ChatCleared, HeldMessageApproved, MessageDeleted, MessagePosted};
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
@@ -62,17 +62,46 @@ impl Projection for Messages {
             for fact in facts {
                 match fact.event {
                     Event::MessagePosted(event) => posted.push((fact.position, event)),
+                    Event::HeldMessageApproved(event) => {
+                        post_all(tx, &mut posted).await?;
+                        post(tx, &[(fact.position, &approved(event))]).await?;
+                    }
                     Event::MessageDeleted(event) => {
-                        post(tx, &posted).await?;
-                        posted.clear();
+                        post_all(tx, &mut posted).await?;
                         delete(tx, event).await?;
+                    }
+                    Event::ChatCleared(event) => {
+                        post_all(tx, &mut posted).await?;
+                        clear(tx, event).await?;
                     }
                     _ => {}
                 }
             }
-            post(tx, &posted).await
+            post_all(tx, &mut posted).await
         }
         .boxed()
+    }
+}
+
+/// Before what comes behind them.
+async fn post_all(
+    tx: &mut MySqlConnection,
+    posted: &mut Vec<(Position, &MessagePosted)>,
+) -> Result<(), Fault> {
+    post(tx, posted).await?;
+    posted.clear();
+    Ok(())
+}
+
+/// A message that was held until now: it is said where it was let through.
+fn approved(event: &HeldMessageApproved) -> MessagePosted {
+    MessagePosted {
+        id: event.message,
+        at: event.at,
+        room: event.room.clone(),
+        actor: Some(event.author.clone()),
+        text: event.text.clone(),
+        nonce: event.nonce.clone(),
     }
 }
 
@@ -109,7 +138,8 @@ async fn post(
 /// A message that is not there was refused before it could be seen: nothing is left to delete.
 async fn delete(tx: &mut MySqlConnection, event: &MessageDeleted) -> Result<(), Fault> {
     sqlx::query(
-        "UPDATE messages SET deleted_at = COALESCE(deleted_at, ?) WHERE id = ? AND room = ?",
+        "UPDATE messages SET text = '', deleted_at = COALESCE(deleted_at, ?) \
+         WHERE id = ? AND room = ?",
     )
     .bind(event.at.millis())
     .bind(event.message.0)
@@ -119,7 +149,38 @@ async fn delete(tx: &mut MySqlConnection, event: &MessageDeleted) -> Result<(), 
     Ok(())
 }
 
+/// Takes away all that was said so far, by one account or by everybody.
+async fn clear(tx: &mut MySqlConnection, event: &ChatCleared) -> Result<(), Fault> {
+    const ALL: &str = "UPDATE messages SET text = '', deleted_at = ? \
+         WHERE room = ? AND deleted_at IS NULL";
+    const OF_ONE: &str = "UPDATE messages SET text = '', deleted_at = ? \
+         WHERE room = ? AND deleted_at IS NULL AND author = ?";
+    let query = sqlx::query(if event.account.is_none() { ALL } else { OF_ONE })
+        .bind(event.at.millis())
+        .bind(event.room.as_str());
+    let query = match event.account {
+        None => query,
+        Some(account) => query.bind(account.0),
+    };
+    query.execute(tx).await?;
+    Ok(())
+}
+
 // === Reads ===
+
+/// Whether anything is left of what was said in the room, by this account or by anybody.
+pub async fn any(pool: &MySqlPool, room: &RoomId, author: Option<AccountId>) -> Result<bool> {
+    const ALL: &str = "SELECT 1 FROM messages WHERE room = ? AND deleted_at IS NULL LIMIT 1";
+    const OF_ONE: &str =
+        "SELECT 1 FROM messages WHERE room = ? AND deleted_at IS NULL AND author = ? LIMIT 1";
+    let query = sqlx::query_scalar(if author.is_none() { ALL } else { OF_ONE }).bind(room.as_str());
+    let query = match author {
+        None => query,
+        Some(author) => query.bind(author.0),
+    };
+    let found: Option<i64> = query.fetch_optional(pool).await?;
+    Ok(found.is_some())
+}
 
 pub async fn by_id(pool: &MySqlPool, message: EventId) -> Result<Option<Message>> {
     let found = sqlx::query_as("SELECT * FROM messages WHERE id = ?")

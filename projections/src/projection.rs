@@ -12,15 +12,17 @@ use crate::broadcasts::Broadcasts;
 use crate::channels::Channels;
 use crate::donations::Donations;
 use crate::messages::Messages;
+use crate::moderation::Moderation;
 use crate::wallets::Wallets;
 use crate::{Error, Result};
 
 /// All read models.
-pub const ALL: [&dyn Projection; 6] = [
+pub const ALL: [&dyn Projection; 7] = [
     &Accounts,
     &Channels,
     &Broadcasts,
     &Messages,
+    &Moderation,
     &Donations,
     &Wallets,
 ];

@@ -6,7 +6,11 @@ use crate::account::{AccountRegistered, RoleGranted, SessionClosed, SessionOpene
 use crate::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
 };
-use crate::chat::{MessageDeleted, MessagePosted};
+use crate::chat::{
+    ChatCleared, ChatSettingsChanged, HeldMessageApproved, HeldMessageDenied, MemberBanned,
+    MemberTimedOut, MemberUnbanned, MessageDeleted, MessageHeld, MessagePinned, MessagePosted,
+    MessageUnpinned, ModeratorAdded, ModeratorRemoved, TimeoutLifted,
+};
 use crate::donation::{DonationAccepted, DonationRefunded};
 use crate::ledger::EntryPosted;
 use crate::record::records;
@@ -85,6 +89,19 @@ macro_rules! all_events {
 all_events! {
     MessagePosted("chat.message") of room,
     MessageDeleted("chat.deleted") of room,
+    MessageHeld("chat.held") of room,
+    HeldMessageApproved("chat.approved") of room,
+    HeldMessageDenied("chat.denied") of room,
+    MessagePinned("chat.pinned") of room,
+    MessageUnpinned("chat.unpinned") of room,
+    ChatCleared("chat.cleared") of room,
+    ChatSettingsChanged("chat.settings") of room,
+    MemberBanned("member.banned") of room,
+    MemberUnbanned("member.unbanned") of room,
+    MemberTimedOut("member.timed_out") of room,
+    TimeoutLifted("member.timeout_lifted") of room,
+    ModeratorAdded("moderator.added") of room,
+    ModeratorRemoved("moderator.removed") of room,
     DonationAccepted("donation.accepted") of room,
     DonationRefunded("donation.refunded") of room,
     StreamStarted("stream.started") of room,

@@ -20,6 +20,7 @@ use super::history::{Paging, page};
 use super::{Body, InRoom, Params, User, Visitor};
 use crate::App;
 use crate::error::Problem;
+use crate::moderation::Rank;
 
 /// Characters, at most.
 const TITLE: usize = 140;
@@ -52,6 +53,8 @@ pub(crate) struct Shown {
 struct You {
     following: bool,
     owner: bool,
+    /// May do what moderators may.
+    moderator: bool,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +97,7 @@ pub(crate) async fn show(
         Some(user) => Some(You {
             following: channels::is_following(&app.pool, &room, user.0.sub).await?,
             owner: user.owns(&room),
+            moderator: user.rank(&app, &room).await? > Rank::Viewer,
         }),
         None => None,
     };

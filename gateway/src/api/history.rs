@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use lemonair_projections::messages::Message;
 use lemonair_projections::{Cursor, Slice, broadcasts, messages as chat, stats as figures};
-use lemonair_schemas::chat::MessageDeleted;
-use lemonair_schemas::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::channel::find;
-use super::{InRoom, Params, User};
+use super::{InRoom, Params};
 use crate::App;
 use crate::error::Problem;
 
@@ -86,41 +83,6 @@ fn shown(message: Message) -> Value {
         }
         Some(_) => json!({ "type": "chat.deleted", "id": id, "at": sent_at, "message": id }),
     }
-}
-
-/// By the author, the streamer or an operator.
-pub(crate) async fn delete_message(
-    State(app): State<Arc<App>>,
-    InRoom(room): InRoom,
-    Path((_, message)): Path<(String, String)>,
-    user: User,
-) -> Result<StatusCode, Problem> {
-    let gone = || Problem::not_found("there is no such message");
-    let id: EventId = message.parse().map_err(|_| gone())?;
-    let message = chat::by_id(&app.pool, id)
-        .await?
-        .filter(|message| message.room == room)
-        .ok_or_else(gone)?;
-    let own = message
-        .author
-        .as_ref()
-        .is_some_and(|author| author.id == user.0.sub);
-    if !own {
-        user.must_run(&room)?;
-    }
-    if message.deleted_at.is_none() {
-        let actor = Some(user.actor(Some(&room)));
-        let deleted = MessageDeleted {
-            id: EventId::new(),
-            at: Timestamp::now(),
-            room,
-            actor,
-            message: id,
-        };
-        let position = app.log.append(deleted).await?;
-        app.settle(&[position]).await;
-    }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn streams(

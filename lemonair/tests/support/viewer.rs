@@ -107,6 +107,24 @@ impl Viewer {
         }
     }
 
+    /// Waits until as many events of a type were seen.
+    pub(crate) async fn until_count(&mut self, what: &str, kind: &str, count: usize) {
+        while self
+            .seen
+            .iter()
+            .filter(|event| event["type"] == kind)
+            .count()
+            < count
+        {
+            assert!(
+                self.closed.is_none(),
+                "closed with {:?} before {what}",
+                self.closed
+            );
+            self.receive().await;
+        }
+    }
+
     /// Waits until the server closes the connection; its code.
     pub(crate) async fn until_closed(&mut self) -> Option<u16> {
         while self.closed.is_none() {

@@ -18,7 +18,7 @@ async fn many_processes_may_start_at_once_on_nothing() {
                 .fetch_one(&pool.unwrap())
                 .await
                 .unwrap();
-        assert_eq!(applied, 7);
+        assert_eq!(applied, 8);
     }
 }
 

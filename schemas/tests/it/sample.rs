@@ -6,7 +6,11 @@ use lemonair_schemas::account::{AccountRegistered, RoleGranted, SessionClosed, S
 use lemonair_schemas::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
 };
-use lemonair_schemas::chat::{MessageDeleted, MessagePosted};
+use lemonair_schemas::chat::{
+    ChatCleared, ChatSettingsChanged, HeldMessageApproved, HeldMessageDenied, MemberBanned,
+    MemberTimedOut, MemberUnbanned, MessageDeleted, MessageHeld, MessagePinned, MessagePosted,
+    MessageUnpinned, ModeratorAdded, ModeratorRemoved, TimeoutLifted,
+};
 use lemonair_schemas::codec::Datum;
 use lemonair_schemas::command::{Answered, Donate, Refund, Register, TopUp};
 use lemonair_schemas::decider::{Decision, Donation, NameTaken, Progress, Wallet};
@@ -218,6 +222,52 @@ macro_rules! samples {
 samples! { seed:
     room MessagePosted { text: seed.text(1), nonce: seed.option(seed.text(2)) }
     room MessageDeleted { message: seed.other_event() }
+    room MessageHeld { text: seed.text(1), nonce: seed.option(seed.text(2)) }
+    room HeldMessageApproved {
+        message: seed.other_event(),
+        author: seed.actor(),
+        text: seed.text(1),
+        nonce: seed.option(seed.text(2)),
+    }
+    room HeldMessageDenied {
+        message: seed.other_event(),
+        account: seed.account(),
+        name: seed.text(0),
+    }
+    room MessagePinned {
+        message: seed.other_event(),
+        author: seed.option(seed.actor()),
+        text: seed.text(1),
+    }
+    room MessageUnpinned { message: seed.other_event() }
+    room ChatCleared {
+        account: seed.option(seed.account()),
+        name: seed.option(seed.text(0)),
+    }
+    room ChatSettingsChanged {
+        slow_mode_ms: seed.number,
+        followers_only_ms: seed.option(seed.number),
+        unique_messages: seed.full,
+        emote_only: !seed.full,
+        blocked_words: seed.list(vec![seed.text(1), seed.text(2)]),
+        links_allowed: seed.full,
+        hold_for_review: seed.full,
+    }
+    room MemberBanned {
+        account: seed.account(),
+        name: seed.text(0),
+        reason: seed.option(seed.text(2)),
+    }
+    room MemberUnbanned { account: seed.account(), name: seed.text(0) }
+    room MemberTimedOut {
+        account: seed.account(),
+        name: seed.text(0),
+        until: seed.at(),
+        reason: seed.option(seed.text(2)),
+    }
+    room TimeoutLifted { account: seed.account(), name: seed.text(0) }
+    room ModeratorAdded { account: seed.account(), name: seed.text(0) }
+    room ModeratorRemoved { account: seed.account(), name: seed.text(0) }
     room DonationAccepted {
         streamer: seed.streamer(),
         amount: seed.number,

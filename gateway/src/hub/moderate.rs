@@ -1,0 +1,151 @@
+//! The hub's part in moderation: loading a room's state, and asking it.
+
+use std::sync::Arc;
+
+use lemonair_consumers::{Feed, watermarks};
+use lemonair_projections::{Slice, messages, moderation as rows};
+use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp, Topic};
+
+use super::{Entry, Error, Hub, READ_MODEL, lock};
+use crate::audience::Member;
+use crate::moderation::{Moderation, Rank, Refusal, Speaker, Verdict};
+
+/// Messages that slow mode and the check for repeats look back on when a room opens.
+const LOOK_BACK: u32 = 200;
+
+/// A message that was let pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted {
+    pub verdict: Verdict,
+    /// What its author may do in the room.
+    pub rank: Rank,
+}
+
+impl Hub {
+    /// Makes sure that the room knows what to enforce.
+    pub(super) async fn moderate(&self, id: &RoomId, entry: &Entry) -> Result<(), Error> {
+        if lock(&entry.room).moderated.known().is_some() {
+            return Ok(());
+        }
+        let _reading = entry.reading.lock().await;
+        loop {
+            let from = {
+                let mut room = lock(&entry.room);
+                let next = room.cursor().0[0].next;
+                room.moderated.begin(next)
+            };
+            let Some(from) = from else { return Ok(()) };
+            let (next, moderation) = self.load(id, from).await?;
+            let mut room = lock(&entry.room);
+            if room.moderated.finish(from, next, moderation) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The room's moderation up to `to` at least: from the read model, and from the topic what that
+    /// does not have yet.
+    async fn load(&self, id: &RoomId, to: i64) -> Result<(i64, Moderation), Error> {
+        let partition = self.partition(id);
+        let at = |offset| Position {
+            topic: Topic::Chat,
+            partition,
+            offset,
+        };
+        if to > 0 {
+            self.checkpoints
+                .wait("moderation", at(to - 1), READ_MODEL)
+                .await;
+        }
+        let snapshot = rows::snapshot(&self.pool, id, partition).await?;
+        let next = snapshot.next;
+        let mut moderation = Moderation::restore(snapshot);
+        let recent = messages::page(&self.pool, id, &Slice::start(LOOK_BACK)).await?;
+        for message in recent.items.into_iter().rev() {
+            if let Some(author) = message.author {
+                moderation.note(message.id, author.id, &message.text, message.sent_at);
+            }
+        }
+        if next >= to {
+            return Ok((next, moderation));
+        }
+        // Never fails: the semaphore is never closed.
+        let _permit = self.catch_ups.acquire().await;
+        let marks = watermarks(&self.kafka, &[Topic::Chat]).await?;
+        let low = marks
+            .iter()
+            .find(|mark| mark.partition == partition)
+            .map_or(0, |mark| mark.low);
+        let start = [at(next.max(low))];
+        let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &start)?;
+        loop {
+            let batch = feed.next(5000).await?;
+            for record in batch.records {
+                if let Ok(event) = record.content
+                    && record.position.offset < to
+                    && event.room().as_ref() == Some(id)
+                {
+                    moderation.apply(&event);
+                }
+            }
+            if batch.next.iter().all(|next| next.offset >= to) {
+                return Ok((to, moderation));
+            }
+        }
+    }
+
+    /// Whether the room wants to know since when somebody follows.
+    pub fn asks_to_follow(&self, id: &RoomId, member: &Member) -> bool {
+        self.entry(id).is_some_and(|entry| {
+            let room = lock(&entry.room);
+            let asks = |moderation: &Moderation| {
+                moderation.asks_to_follow()
+                    && moderation.rank(member.account, member.rank) == Rank::Viewer
+            };
+            room.moderated.known().is_some_and(asks)
+        })
+    }
+
+    /// Lets a message pass or refuses it. What passes counts from now on, before it is on the topic:
+    /// two at once through this gateway do not both slip through. `None` if the room is not open.
+    pub fn admit(
+        &self,
+        id: &RoomId,
+        speaker: &Speaker,
+        message: EventId,
+        text: &str,
+        now: Timestamp,
+    ) -> Option<Result<Admitted, Refusal>> {
+        let entry = self.entry(id)?;
+        let mut room = lock(&entry.room);
+        let moderation = room.moderated.known_mut()?;
+        let verdict = match moderation.check(speaker, text, now) {
+            Ok(verdict) => verdict,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        moderation.note(message, speaker.account, text, now);
+        let rank = moderation.rank(speaker.account, speaker.rank);
+        Some(Ok(Admitted { verdict, rank }))
+    }
+
+    /// A message that was let pass did not get to the topic, as far as anybody knows.
+    pub fn take_back(&self, id: &RoomId, message: EventId) {
+        if let Some(entry) = self.entry(id)
+            && let Some(moderation) = lock(&entry.room).moderated.known_mut()
+        {
+            moderation.take_back(message);
+        }
+    }
+
+    /// What somebody may do in the room, as far as this gateway knows without asking anybody.
+    pub fn rank(&self, id: &RoomId, account: AccountId, rank: Rank) -> Rank {
+        let entry = self.entry(id);
+        let known = entry.and_then(|entry| {
+            let room = lock(&entry.room);
+            room.moderated
+                .known()
+                .map(|moderation| moderation.rank(account, rank))
+        });
+        known.unwrap_or(rank)
+    }
+}
