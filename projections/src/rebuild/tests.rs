@@ -56,18 +56,18 @@ fn moderated() -> Vec<Event> {
             Event::from($name {
                 id: EventId::new(),
                 at: at(3),
-                room: room("mint"),
-                actor: Some(actor("mint")),
+                room: room("peach"),
+                actor: Some(actor("peach")),
                 $($field: $value),*
             })
         };
     }
     let (account, name) = (actor("lime").id, "lime".to_owned());
-    let said = said("mint", "kiwi", "keep this");
+    let said = said("peach", "kiwi", "keep this");
     let hold = |text: &str| MessageHeld {
         id: EventId::new(),
         at: at(3),
-        room: room("mint"),
+        room: room("peach"),
         actor: Some(actor("lime")),
         text: text.to_owned(),
         nonce: None,
@@ -79,7 +79,7 @@ fn moderated() -> Vec<Event> {
             name: "kiwi".to_owned()
         }),
         event!(MemberTimedOut {
-            account,
+            account: account,
             name: name.clone(),
             until: at(9),
             reason: None
@@ -94,20 +94,23 @@ fn moderated() -> Vec<Event> {
             text: said.text.clone(),
         }),
         said.into(),
+        approved.clone().into(),
         event!(HeldMessageApproved {
             message: approved.id,
             author: actor("lime"),
             text: approved.text.clone(),
             nonce: None,
         }),
-        approved.into(),
         waiting.into(),
         event!(MemberBanned {
-            account,
+            account: account,
             name: name.clone(),
             reason: Some("spam".to_owned())
         }),
-        event!(MemberUnbanned { account, name }),
+        event!(MemberUnbanned {
+            account: account,
+            name: name
+        }),
     ]
 }
 
