@@ -99,3 +99,6 @@ fn encode(room: &str, cursor: &str, fresh: &[View], close: impl Fn(&View) -> boo
         .collect();
     frame::events(room, cursor, &parts)
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,7 +237,7 @@ impl Room {
 
     fn shows_already(&self, view: &View) -> bool {
         let mut tail = self.tail.iter().map(|kept| &kept.view);
-        tail.any(|kept| kept.shows == view.shows && !kept.open.is_empty())
+        tail.any(|kept| kept.says && kept.shows == view.shows)
     }
 
     /// Remembers what came before the tail, when that began at `from`. What was taken away since is

@@ -12,6 +12,8 @@ pub struct View {
     pub open: Arc<str>,
     /// What the author and moderators see before it; empty if there is nothing.
     pub aside: Arc<str>,
+    /// Whether it says a message to everybody.
+    pub says: bool,
     /// The message that it shows, and whose that is.
     pub shows: Option<(EventId, Option<AccountId>)>,
     /// What it takes away of all that came before.
@@ -48,8 +50,12 @@ impl View {
             _ => (json(event, &[]), String::new()),
         };
         View {
-            open: open.into(),
-            aside: aside.into(),
+            open: shared(open),
+            aside: shared(aside),
+            says: matches!(
+                event,
+                Event::MessagePosted(_) | Event::HeldMessageApproved(_)
+            ),
             shows: shows(event),
             erases,
         }
@@ -94,6 +100,14 @@ fn approved(event: &HeldMessageApproved) -> MessagePosted {
         actor: Some(event.author.clone()),
         text: event.text.clone(),
         nonce: event.nonce.clone(),
+    }
+}
+
+/// Nothing takes no memory.
+fn shared(json: String) -> Arc<str> {
+    match json.is_empty() {
+        true => Arc::default(),
+        false => json.into(),
     }
 }
 

@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::browser::Browser;
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, eventually};
 
@@ -23,7 +24,7 @@ impl Person {
     /// The code of the answer, `ack` if it was accepted.
     async fn says(&mut self, room: &str, text: &str) -> String {
         let answer = self.viewer.chat(room, text).await;
-        let code = answer["code"].as_str().or(answer["type"].as_str());
+        let code = answer["code"].as_str().or_else(|| answer["type"].as_str());
         code.expect("an answer").to_owned()
     }
 }
@@ -391,7 +392,7 @@ async fn a_held_message_is_seen_by_its_author_and_moderators_only() {
         .await;
     assert!(!shows(&reader.seen, "secret two") && !shows(&reader.seen, "chat.denied"));
     let listed = viewer.api.get("/api/channels/mint/messages").await;
-    assert!(shows(&[listed.clone()], "secret one") && !shows(&[listed], "secret two"));
+    assert!(shows(std::slice::from_ref(&listed), "secret one") && !shows(&[listed], "secret two"));
     let newcomer = Viewer::join(&up.ws(), "mint", None, None).await;
     assert_eq!(newcomer.texts(), ["in between", "secret one", "last"]);
     assert_eq!(up.stop().await, Some(0));
@@ -674,5 +675,81 @@ async fn who_may_do_what_and_all_of_it_is_logged() {
     let next = first["next"].as_str().expect("more");
     let path = format!("/api/channels/mint/audit?limit=5&before={next}");
     assert_eq!(streamer.get(&path).await["audit"][0], log[5]);
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moderators_have_their_tools_on_the_page() {
+    let deployment = Deployment::new("page");
+    let up = deployment.start("up").await;
+    let mut lime = Person::new(&up, "mint", "lime").await;
+    Api::sign_up(&up.http, "mint").await;
+    let browser = Browser::open(1280, 900).await;
+    browser.goto(&format!("{}/mint", up.http)).await;
+    browser.click("[data-testid=login-open]").await;
+    browser.fill("#login-name", "mint").await;
+    browser
+        .fill("#login-password", "correct horse battery")
+        .await;
+    browser.click("#login-submit").await;
+    browser.see(".chat[data-moderates=on]").await;
+
+    // A message's menu: pin, then delete, and it is gone from both places.
+    let said = lime.viewer.chat("mint", "hello page").await;
+    let row = format!("[data-id='{}']", said["event"].as_str().expect("an id"));
+    browser.see(&row).await;
+    browser
+        .click(&format!("{row} [data-testid=mod-menu]"))
+        .await;
+    browser.click(&format!("{row} [data-testid=mod-pin]")).await;
+    lime.viewer.until("the pin", kind("chat.pinned")).await;
+    assert!(
+        browser
+            .text("[data-testid=pinned]")
+            .await
+            .contains("hello page")
+    );
+    browser
+        .click(&format!("{row} [data-testid=mod-menu]"))
+        .await;
+    browser
+        .click(&format!("{row} [data-testid=mod-delete]"))
+        .await;
+    lime.viewer.until("it", kind("chat.deleted")).await;
+    browser
+        .until(
+            "its words are gone",
+            "return !document.body.textContent.includes('hello page');",
+        )
+        .await;
+
+    // The studio's form sets the rules; what is held then is let through in the chat.
+    browser.goto(&format!("{}/studio", up.http)).await;
+    browser.click("#rules-hold_for_review").await;
+    browser.click("[data-testid=rules-save]").await;
+    lime.viewer.until("it", kind("chat.settings")).await;
+    let said = lime.viewer.chat("mint", "may I").await;
+    let row = format!("[data-id='{}']", said["event"].as_str().expect("an id"));
+    browser.see(&format!("{row}[data-state=held]")).await;
+    browser
+        .click(&format!("{row} [data-testid=mod-approve]"))
+        .await;
+    browser.see(&format!("{row}[data-state=sent]")).await;
+    lime.viewer
+        .until("it", |event| {
+            event["type"] == "chat.message" && event["text"] == "may I"
+        })
+        .await;
+
+    // Time out: refused with words on the page of who is.
+    browser
+        .click(&format!("{row} [data-testid=mod-menu]"))
+        .await;
+    browser
+        .click(&format!("{row} [data-testid=mod-timeout]"))
+        .await;
+    lime.viewer.until("it", kind("member.timed_out")).await;
+    assert_eq!(lime.says("mint", "but").await, "timed_out");
+    browser.close().await;
     assert_eq!(up.stop().await, Some(0));
 }

@@ -36,6 +36,18 @@ export const api = {
   streams: (room, page) => send('GET', `${channel(room)}/streams${query(page)}`),
   stats: (room) => send('GET', `${channel(room)}/stats`),
 
+  chatSettings: (room) => call('GET', `${channel(room)}/chat-settings`),
+  setChatSettings: (room, changes) => call('PATCH', `${channel(room)}/chat-settings`, { body: changes }),
+  deleteMessage: (room, id) => call('DELETE', `${channel(room)}/messages/${encodeURIComponent(id)}`),
+  timeOut: (room, account, seconds) => call('PUT', `${channel(room)}/timeouts/${encodeURIComponent(account)}`, { body: { seconds } }),
+  ban: (room, account) => call('PUT', `${channel(room)}/bans/${encodeURIComponent(account)}`),
+  held: (room) => call('GET', `${channel(room)}/held`),
+  approve: (room, id) => call('PUT', `${channel(room)}/held/${encodeURIComponent(id)}`),
+  deny: (room, id) => call('DELETE', `${channel(room)}/held/${encodeURIComponent(id)}`),
+  pinned: (room) => send('GET', `${channel(room)}/pin`),
+  pin: (room, message) => call('PUT', `${channel(room)}/pin`, { body: { message } }),
+  unpin: (room) => call('DELETE', `${channel(room)}/pin`),
+
   wallet: () => call('GET', '/api/wallet'),
   topUp: (amount, key) => call('POST', '/api/wallet/top-ups', { body: { amount }, key }),
   donate: (room, donation, key) => call('POST', `${channel(room)}/donations`, { body: donation, key }),

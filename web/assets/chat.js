@@ -10,6 +10,7 @@ import { RoomLog } from './roomlog.js';
 import { session } from './session.js';
 import { join } from './socket.js';
 import { Timeline } from './timeline.js';
+import { onTools, Pin } from './tools.js';
 
 const ACK_MS = 15_000;
 const QUIET_MS = 1_500;
@@ -27,13 +28,16 @@ export class Chat {
   /** nonce → { entry, row, timer }: own messages whose event has not come yet. */
   #outbox = new Map();
   #heard;
+  #pin;
 
   /** `heard` gets the room's events, each once, in order and as they came together; after a join also `viewers` and `joined`. */
   constructor(room, heard) {
     this.#room = room;
     this.#heard = heard;
     this.#log = new RoomLog(room);
-    this.element = h('section', { class: 'chat', 'aria-label': t('chat.title') }, this.#banner, this.#timeline.element, this.#composer.element);
+    this.#pin = new Pin(room);
+    this.element = h('section', { class: 'chat', 'aria-label': t('chat.title') }, this.#banner, this.#pin.element, this.#timeline.element, this.#composer.element);
+    this.#timeline.element.addEventListener('click', (event) => onTools(room, event));
     for (const event of this.#log.events) this.#timeline.add(event);
     for (const entry of this.#log.outbox) this.#show(entry);
     this.#line = join(room, {
@@ -51,6 +55,14 @@ export class Chat {
     return this.element.dataset.line === 'open';
   }
 
+  /** Whether who looks at it may do what moderators do. */
+  set moderates(yes) {
+    if (yes === (this.element.dataset.moderates === 'on')) return;
+    this.element.dataset.moderates = yes ? 'on' : 'off';
+    // What began to wait before this tab was there.
+    if (yes) api.held(this.#room).then(({ held }) => this.#take({ events: held.map((message) => ({ type: 'chat.held', ...message })) }), () => null);
+  }
+
   #joined(frame) {
     if (frame.recovered === false && this.#log.cursor) this.#reload();
     // In one batch with the history, so that a broadcast which that began and ended is never acted upon.
@@ -65,17 +77,23 @@ export class Chat {
 
   #take({ events, cursor }, more = []) {
     const fresh = this.#log.take(events, cursor);
-    for (const event of fresh) this.#timeline.add(event, this.#own(event));
+    for (const event of fresh) {
+      this.#timeline.add(event, this.#own(event));
+      this.#pin.heard(event);
+      if (event.type === 'member.timeout_lifted' && event.account === session.account?.id) this.#composer.holdFor(0);
+    }
     this.#heard([...fresh, ...more]);
   }
 
   /** The row that already shows `event` because it was written here. Others can copy a nonce, but not be its author. */
   #own(event) {
-    const waiting = event.type === 'chat.message' && event.nonce ? this.#outbox.get(event.nonce) : null;
+    const said = event.type === 'chat.message' || event.type === 'chat.held';
+    const waiting = said && event.nonce ? this.#outbox.get(event.nonce) : null;
     if (!waiting || event.from?.id !== waiting.entry.from.id) return null;
     this.#settle(waiting, event.id);
     this.#forget(event.nonce);
-    const row = messageRow(event, 'sent');
+    const row = messageRow(event, event.type === 'chat.held' ? 'held' : 'sent');
+    Object.assign(waiting.row.dataset, row.dataset);
     waiting.row.replaceChildren(...row.childNodes);
     return waiting.row;
   }

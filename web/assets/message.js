@@ -1,24 +1,31 @@
 // One event of a room as one row of the chat. Events that have no row (viewer counts, settings) answer null.
 
 import { hue } from './avatar.js';
-import { h, icon } from './dom.js';
+import { h, icon, iconButton } from './dom.js';
 import { clock, knows, points, t } from './i18n.js';
 import { linkify } from './linkify.js';
+import { tool } from './tools.js';
 
 const BADGES = ['streamer', 'moderator', 'operator'];
 
 export function rowOf(event) {
   if (event.type === 'chat.message') return messageRow(event, 'sent');
+  if (event.type === 'chat.held') return messageRow(event, 'held');
+  if (event.type === 'chat.cleared' && event.account) return null;
+  if (event.type === 'chat.settings' || event.type === 'chat.cleared') return systemRow(t(`event.${event.type}`), event);
   if (event.type === 'donation.accepted') return donationRow(event);
   if (event.type.startsWith('stream.') && knows(`event.${event.type}`)) return systemRow(t(`event.${event.type}`), event);
   return null;
 }
 
-/** `state`: pending, sent or failed. */
+/** `state`: pending, sent, failed or held. */
 export function messageRow({ id, at, from, text, removed }, state) {
   const row = h('div', { class: 'message', 'data-testid': 'message', 'data-state': state }, time(at), author(from), body(text, 'text'));
   if (id) row.dataset.id = id;
+  if (id && from) row.dataset.author = from.id;
   if (removed) strike(row);
+  else if (state === 'held') row.append(h('span', { class: 'held' }, t('mod.held'), h('span', { class: 'for-moderators' }, tool('approve'), tool('deny'))));
+  else if (state === 'sent') row.append(iconButton('gear', t('mod.menu'), { class: 'row-menu for-moderators', 'data-do': 'menu', 'data-testid': 'mod-menu', 'aria-expanded': 'false' }));
   return row;
 }
 
@@ -26,6 +33,7 @@ export function messageRow({ id, at, from, text, removed }, state) {
 export function strike(row) {
   row.classList.add('removed');
   row.querySelector('.text').replaceChildren(t('chat.removed'));
+  for (const extra of row.querySelectorAll('.held, .row-menu, .row-tools')) extra.remove();
 }
 
 /** Says on a donation's card that it was given back. */

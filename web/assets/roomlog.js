@@ -6,6 +6,9 @@ import { tab } from './storage.js';
 const KEPT = 200;
 const SAVE_EVERY_MS = 1_000;
 
+/** A held message and the one it becomes when it is let through have the same id. */
+const key = ({ type, id }) => (type === 'chat.held' ? `held.${id}` : id);
+
 export class RoomLog {
   cursor = null;
   events = [];
@@ -28,7 +31,7 @@ export class RoomLog {
 
   /** Takes events in the room's order and answers those not seen before. */
   take(events, cursor) {
-    const fresh = events.filter((event) => !event.id || !this.#seen.has(event.id));
+    const fresh = events.filter((event) => !event.id || !this.#seen.has(key(event)));
     this.#keep(fresh.filter((event) => event.id));
     for (const event of fresh) this.#amend(event);
     this.cursor = cursor ?? this.cursor;
@@ -51,21 +54,26 @@ export class RoomLog {
 
   #keep(events) {
     this.events.push(...events);
-    for (const event of events) this.#seen.add(event.id);
+    for (const event of events) this.#seen.add(key(event));
     // Trimmed by halves, so that a busy room does not rebuild the set for every message.
     if (this.events.length > KEPT * 2) {
       this.events = this.events.slice(-KEPT);
-      this.#seen = new Set(this.events.map((event) => event.id));
+      this.#seen = new Set(this.events.map(key));
     }
   }
 
   /** A removed message must not come back from storage. */
   #amend(event) {
-    if (event.type !== 'chat.deleted') return;
-    const target = this.events.find((kept) => kept.id === event.message);
-    if (target) {
-      target.text = '';
-      target.removed = true;
+    if (event.type === 'chat.deleted') this.#remove((kept) => (kept.message ?? kept.id) === event.message);
+    else if (event.type === 'chat.cleared') this.#remove((kept) => !event.account || (kept.author ?? kept.from)?.id === event.account);
+    else if (event.type === 'chat.approved' || event.type === 'chat.denied') this.events = this.events.filter((kept) => kept.type !== 'chat.held' || kept.id !== event.message);
+  }
+
+  #remove(gone) {
+    for (const kept of this.events) {
+      if (!['chat.message', 'chat.held', 'chat.pinned'].includes(kept.type) || !gone(kept)) continue;
+      kept.text = '';
+      kept.removed = true;
     }
   }
 

@@ -11,6 +11,7 @@ import { showHeader } from './header.js';
 import { clock, compact, date, duration, number, points, t } from './i18n.js';
 import { keyCard } from './key.js';
 import { Player } from './player.js';
+import { rulesForm } from './rules.js';
 import { session } from './session.js';
 import { tabs } from './tabs.js';
 import { copy, toast } from './toast.js';
@@ -65,6 +66,7 @@ function desk(room, first) {
   const streams = h('section', { class: 'surface', 'aria-labelledby': 'past-title' });
   const connection = h('div', null);
   const chat = new Chat(room, heard);
+  chat.moderates = true;
 
   main.replaceChildren(
     h(
@@ -81,7 +83,7 @@ function desk(room, first) {
         h('button', { type: 'button', class: 'button', onclick: () => copy(address, t('watch.shared')) }, icon('link'), t('watch.share')),
         h('a', { class: 'button', href: address }, t('studio.view')),
       ),
-      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), tiles, infoForm(), streams),
+      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), tiles, infoForm(), rulesForm(room), streams),
       h(
         'aside',
         { class: 'panel surface', 'aria-label': t('watch.panel') },

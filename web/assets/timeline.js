@@ -40,7 +40,12 @@ export class Timeline {
     // Only the newest can still be shown; this also bounds a tab that nobody looks at, where no frame comes.
     if (this.#queue.length > CAP * 2) this.#skip(this.#queue.length - CAP);
     // What was taken away goes at once, also while everything else waits.
-    if (event.type === 'chat.deleted') this.#amend(event, this.element);
+    if (event.type === 'chat.deleted' || event.type === 'chat.cleared') {
+      this.#amend(event, this.element);
+      // Nor is it read out any more.
+      this.#unheard = [];
+      this.#announcer.textContent = '';
+    }
     if (!this.#following && (event.type === 'chat.message' || event.type === 'donation.accepted')) this.#unread += 1;
     this.#frame ||= requestAnimationFrame(() => this.#flush());
   }
@@ -101,6 +106,11 @@ export class Timeline {
     if (event.type === 'chat.deleted') {
       const row = find(`.message[data-id="${CSS.escape(event.message)}"]`);
       if (row) strike(row);
+    } else if (event.type === 'chat.cleared') {
+      const rows = event.account ? `.message[data-author="${CSS.escape(event.account)}"]` : '.message[data-id]';
+      for (const place of new Set([fragment, this.element])) for (const row of place.querySelectorAll(`${rows}:not(.removed)`)) strike(row);
+    } else if (event.type === 'chat.approved' || event.type === 'chat.denied') {
+      find(`.message[data-state="held"][data-id="${CSS.escape(event.message)}"]`)?.remove();
     } else if (event.type === 'donation.refunded') {
       const card = find(`.donation[data-donation="${CSS.escape(event.donation)}"]:not(.refunded)`);
       if (card) markRefunded(card);
@@ -131,12 +141,13 @@ export class Timeline {
     if (event.type !== 'chat.message' && event.type !== 'donation.accepted') return;
     this.#unheard.push(event);
     this.#announcing ||= setTimeout(() => {
+      this.#announcing = 0;
       const last = this.#unheard.at(-1);
+      if (!last) return;
       const name = last.from?.name ?? t('nobody');
       const said = last.type === 'chat.message' ? `${name}: ${last.text}` : t('chat.donated', { name, amount: last.amount });
       this.#announcer.textContent = this.#unheard.length > 1 ? `${t('chat.unread', { n: this.#unheard.length })}. ${said}` : said;
       this.#unheard = [];
-      this.#announcing = 0;
     }, ANNOUNCE_MS);
   }
 }

@@ -92,6 +92,7 @@ function draw() {
 }
 
 function drawActions() {
+  chat.moderates = channel.you?.moderator ?? false;
   const mine = channel.you?.owner ?? session.account?.name.toLowerCase() === room;
   const following = channel.you?.following ?? false;
   const share = iconButton('link', t('watch.share'), { class: 'icon-button share', onclick: () => copy(location.href, t('watch.shared')) });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lemonair_consumers::{Feed, watermarks};
 use lemonair_projections::{Slice, messages, moderation as rows};
-use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp, Topic};
+use lemonair_schemas::{Event, EventId, Position, RoomId, Timestamp, Topic};
 
 use super::{Entry, Error, Hub, READ_MODEL, lock};
 use crate::audience::Member;
@@ -135,17 +135,5 @@ impl Hub {
         {
             moderation.take_back(message);
         }
-    }
-
-    /// What somebody may do in the room, as far as this gateway knows without asking anybody.
-    pub fn rank(&self, id: &RoomId, account: AccountId, rank: Rank) -> Rank {
-        let entry = self.entry(id);
-        let known = entry.and_then(|entry| {
-            let room = lock(&entry.room);
-            room.moderated
-                .known()
-                .map(|moderation| moderation.rank(account, rank))
-        });
-        known.unwrap_or(rank)
     }
 }

@@ -345,7 +345,7 @@ fn expected(events: &[Event], speaker: &Speaker, text: &str, now: Timestamp) -> 
     if settings.unique_messages && messages().any(repeat) {
         return "duplicate";
     }
-    let spoke = messages().filter(|(by, _, _)| *by == who).next_back();
+    let spoke = messages().rfind(|(by, _, _)| *by == who);
     if spoke.is_some_and(|(_, _, at)| now.since(at) < millis(settings.slow_mode_ms)) {
         return "slow_mode";
     }
@@ -368,7 +368,7 @@ proptest! {
         let mut seen = HashSet::new();
         let events: Vec<Event> = events.into_iter().filter(|event| seen.insert(event.id())
             || !matches!(event, Event::MessageHeld(_))).collect();
-        let now = events.iter().map(Event::at).max().unwrap_or(at(0)).0 + later;
+        let now = events.iter().map(Event::at).max().unwrap_or_else(|| at(0)).0 + later;
         let text = format!("text {what}");
         let found = given(&events).check(&viewer(who), &text, Timestamp(now));
         prop_assert_eq!(code(found), expected(&events, &viewer(who), &text, Timestamp(now)));

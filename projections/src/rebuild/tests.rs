@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use lemonair_schemas::EventId;
 use lemonair_schemas::channel::ChannelFollowed;
-use lemonair_schemas::chat::MessageDeleted;
+use lemonair_schemas::chat::{
+    ChatCleared, HeldMessageApproved, MemberBanned, MemberTimedOut, MemberUnbanned, MessageDeleted,
+    MessageHeld, MessagePinned, ModeratorAdded,
+};
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_testkit::within;
@@ -46,6 +49,71 @@ async fn dump(pool: &MySqlPool) -> BTreeMap<String, Vec<String>> {
     tables
 }
 
+/// What moderators do: some of it changed back, some of it standing at the end.
+fn moderated() -> Vec<Event> {
+    macro_rules! event {
+        ($name:ident { $($field:ident: $value:expr),* $(,)? }) => {
+            Event::from($name {
+                id: EventId::new(),
+                at: at(3),
+                room: room("peach"),
+                actor: Some(actor("peach")),
+                $($field: $value),*
+            })
+        };
+    }
+    let (account, name) = (actor("lime").id, "lime".to_owned());
+    let said = said("peach", "kiwi", "keep this");
+    let hold = |text: &str| MessageHeld {
+        id: EventId::new(),
+        at: at(3),
+        room: room("peach"),
+        actor: Some(actor("lime")),
+        text: text.to_owned(),
+        nonce: None,
+    };
+    let (approved, waiting) = (hold("approved"), hold("waiting"));
+    vec![
+        event!(ModeratorAdded {
+            account: actor("kiwi").id,
+            name: "kiwi".to_owned()
+        }),
+        event!(MemberTimedOut {
+            account: account,
+            name: name.clone(),
+            until: at(9),
+            reason: None
+        }),
+        event!(ChatCleared {
+            account: Some(account),
+            name: Some(name.clone())
+        }),
+        event!(MessagePinned {
+            message: said.id,
+            author: said.actor.clone(),
+            text: said.text.clone(),
+        }),
+        said.into(),
+        approved.clone().into(),
+        event!(HeldMessageApproved {
+            message: approved.id,
+            author: actor("lime"),
+            text: approved.text.clone(),
+            nonce: None,
+        }),
+        waiting.into(),
+        event!(MemberBanned {
+            account: account,
+            name: name.clone(),
+            reason: Some("spam".to_owned())
+        }),
+        event!(MemberUnbanned {
+            account: account,
+            name: name
+        }),
+    ]
+}
+
 /// Something of everything, with some that cannot be applied.
 fn history() -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
@@ -63,6 +131,7 @@ fn history() -> Vec<Event> {
         message: oops.id,
     };
     events.extend([oops.into(), deleted.into()]);
+    events.extend(moderated());
     for name in ["lime", "kiwi", "kiwi"] {
         let followed = ChannelFollowed {
             id: EventId::new(),
