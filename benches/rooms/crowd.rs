@@ -51,7 +51,7 @@ pub(crate) struct Member {
     unsent: Vec<u8>,
     /// How much of the room's order it has seen.
     seen: usize,
-    pub(crate) deaf: bool,
+    deaf: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,6 +399,15 @@ impl Crowd {
 }
 
 impl Member {
+    /// Reads no more. Little of what comes is kept for it.
+    pub(crate) fn turn_deaf(&mut self) -> anyhow::Result<()> {
+        self.deaf = true;
+        Ok(rustix::net::sockopt::set_socket_recv_buffer_size(
+            &self.stream,
+            16 * 1024,
+        )?)
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state
     }

@@ -14,13 +14,14 @@ use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::net::TcpStream;
 
 use crate::App;
+use crate::door::Peer;
 use crate::error::Problem;
 use crate::socket::Connection;
 use crate::websocket;
 
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<std::net::SocketAddr>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     mut request: Request,
 ) -> Response {
     let accept = match check(&request) {

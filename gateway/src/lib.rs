@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`door`] | where connections come in |
 //! | [`handshake`], [`websocket`] | from HTTP to a bare connection; the protocol's frames, without I/O |
 //! | [`socket`] | one connection; [`frame`] its JSON, [`outbox`] what waits to be sent; [`connections`] all of them |
 //! | [`hub`], [`room`] | all rooms, fed by one consumer; one room, without I/O; [`cursor`] a place in it |
@@ -16,6 +17,7 @@ mod api;
 mod audience;
 mod connections;
 pub mod cursor;
+mod door;
 mod error;
 mod frame;
 mod handshake;
@@ -35,7 +37,6 @@ mod view;
 mod watch;
 mod websocket;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub use api::{hash_stream_key, new_stream_key};
 pub use password::{Passwords, Weak};
 
 use crate::connections::Connections;
+use crate::door::{Door, Peer};
 use crate::hub::Hub;
 use crate::limit::Limits;
 use crate::nonces::Nonces;
@@ -273,9 +275,9 @@ impl Gateway {
             let app = Arc::clone(&app);
             async move { tokio::join!(app.limits.sweep(), app.connections.keep_alive()) }
         }));
-        let router = routes(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+        let router = routes(Arc::clone(&app)).into_make_service_with_connect_info::<Peer>();
         let draining = app.draining.clone();
-        let serve = axum::serve(listener, router).with_graceful_shutdown({
+        let serve = axum::serve(Door::new(listener), router).with_graceful_shutdown({
             let (shutdown, draining) = (shutdown.clone(), draining.clone());
             async move {
                 shutdown.cancelled().await;

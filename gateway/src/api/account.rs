@@ -1,6 +1,5 @@
 //! Signing up, logging in and out.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,6 +14,7 @@ use lemonair_schemas::{AccountId, Actor, EventId, RoomId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Body;
+use crate::door::Peer;
 use crate::error::Problem;
 use crate::password::Passwords;
 use crate::token::{ACCESS, Audience, Claims, REFRESH};
@@ -88,7 +88,7 @@ type Answer = Result<(StatusCode, CookieJar, Json<Session>), Problem>;
 
 pub(crate) async fn sign_up(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     jar: CookieJar,
     Body(SignUp {
         name,
@@ -141,7 +141,7 @@ pub(crate) async fn sign_up(
 
 pub(crate) async fn log_in(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     jar: CookieJar,
     Body(LogIn { name, password }): Body<LogIn>,
 ) -> Answer {
