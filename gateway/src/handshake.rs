@@ -57,6 +57,10 @@ pub(crate) async fn upgrade(
 }
 
 /// The value of `Sec-WebSocket-Accept`, if this is a WebSocket handshake.
+#[expect(
+    clippy::result_large_err,
+    reason = "once a connection, and passed on at once"
+)]
 fn check(request: &Request) -> Result<String, Response> {
     let headers = request.headers();
     if request.method() != Method::GET {

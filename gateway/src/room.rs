@@ -343,9 +343,13 @@ impl Room {
         let tail = self.tail.iter().map(|kept| &kept.view);
         let views: Vec<&View> = self.history.as_ref()?.iter().chain(tail).collect();
         // A crowd comes in at once and is shown the same, but for those few who may see more.
-        let more = views.iter().any(|view| !view.aside.is_empty() && self.is_close(member, view));
+        let more = views
+            .iter()
+            .any(|view| !view.aside.is_empty() && self.is_close(member, view));
         let encode = || {
-            let all = views.iter().flat_map(|view| view.parts(more && self.is_close(member, view)));
+            let all = views
+                .iter()
+                .flat_map(|view| view.parts(more && self.is_close(member, view)));
             let all: Vec<&Arc<str>> = all.collect();
             let newest = &all[all.len().saturating_sub(SHOWN)..];
             frame::list(newest.iter().map(|json| json.as_ref()))
