@@ -122,7 +122,7 @@ impl Server {
             let word = line
                 .split_whitespace()
                 .find_map(|word| word.strip_prefix("http://"));
-            address = address.or_else(|| word.and_then(|word| word.parse().ok()));
+            address = address.or_else(|| word?.parse().ok());
             if line.contains("Ctrl-C") {
                 break;
             }

@@ -26,14 +26,15 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let accept = match check(&request) {
         Ok(accept) => accept,
-        Err(problem) => return problem,
+        Err(fault) => return not_a_websocket(fault),
     };
     if !app.config.allows_origin(request.headers()) {
         return Problem::forbidden("origin", "this page is not allowed to connect here")
             .into_response();
     }
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return not_a_websocket("this connection cannot be upgraded");
+        let why = "this connection cannot be upgraded";
+        return not_a_websocket((StatusCode::BAD_REQUEST, why));
     };
     tokio::spawn(async move {
         let upgraded = match upgrade.await {
@@ -56,30 +57,27 @@ pub(crate) async fn upgrade(
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
-/// The value of `Sec-WebSocket-Accept`, if this is a WebSocket handshake.
-#[expect(
-    clippy::result_large_err,
-    reason = "once a connection, and passed on at once"
-)]
-fn check(request: &Request) -> Result<String, Response> {
+/// The value of `Sec-WebSocket-Accept`; or else what is wrong with this handshake.
+fn check(request: &Request) -> Result<String, (StatusCode, &'static str)> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(not_a_websocket("the method is not GET"));
+        return Err((StatusCode::BAD_REQUEST, "the method is not GET"));
     }
     if !has_token(headers, &header::CONNECTION, "upgrade")
         || !has_token(headers, &header::UPGRADE, "websocket")
     {
-        return Err(not_a_websocket("this is a WebSocket: ask for an upgrade"));
+        let why = "this is a WebSocket: ask for an upgrade";
+        return Err((StatusCode::BAD_REQUEST, why));
     }
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version.as_bytes() != b"13") {
         let why = "Sec-WebSocket-Version must be 13";
-        let refused = Problem::new(StatusCode::UPGRADE_REQUIRED, "not_a_websocket", why);
-        return Err(([(header::SEC_WEBSOCKET_VERSION, "13")], refused).into_response());
+        return Err((StatusCode::UPGRADE_REQUIRED, why));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
-    key.and_then(|key| websocket::accept(key.as_bytes()))
-        .ok_or_else(|| not_a_websocket("Sec-WebSocket-Key must be 16 bytes in base64"))
+    let accept = key.and_then(|key| websocket::accept(key.as_bytes()));
+    let why = "Sec-WebSocket-Key must be 16 bytes in base64";
+    accept.ok_or((StatusCode::BAD_REQUEST, why))
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -94,8 +92,9 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     })
 }
 
-fn not_a_websocket(why: &str) -> Response {
-    Problem::bad_request("not_a_websocket", why).into_response()
+fn not_a_websocket((status, why): (StatusCode, &'static str)) -> Response {
+    let supported = [(header::SEC_WEBSOCKET_VERSION, "13")];
+    (supported, Problem::new(status, "not_a_websocket", why)).into_response()
 }
 
 /// The TCP connection, and what the HTTP server has read of it already.
