@@ -695,7 +695,7 @@ async fn the_api_is_as_it_is_described() {
             calls += 1;
         }
     }
-    assert!(calls > 20);
+    assert!(calls > 40);
     assert_eq!(up.stop().await, Some(0));
 }
 
