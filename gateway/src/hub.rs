@@ -8,12 +8,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use lemonair_consumers::kafka::partition_of;
 use lemonair_consumers::{Batch, Feed, Kafka, Watermark, watermarks};
-use lemonair_projections::{Checkpoints, Slice, broadcasts, donations, messages};
-use lemonair_schemas::chat::MessagePosted;
-use lemonair_schemas::donation::DonationAccepted;
-use lemonair_schemas::{
-    AccountId, Actor, Codec, Event, EventId, Position, RoomId, Timestamp, Topic,
-};
+use lemonair_projections::{Checkpoints, broadcasts};
+use lemonair_schemas::{AccountId, Codec, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde_json::Value;
 use sqlx::MySqlPool;
 use tokio::sync::{Notify, Semaphore};
@@ -21,13 +17,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::audience::Member;
-use crate::cursor::{Cursor, LANES, Place, lane, mark};
+use crate::cursor::{Cursor, lane};
 use crate::frame::Joined;
 use crate::outbox::Outbox;
-use crate::room::{Earlier, Resume, Room, SHOWN};
-use crate::view::View;
+use crate::room::{Resume, Room};
 
 mod moderate;
+mod past;
 
 /// How long a room without viewers keeps its tail for those who refresh.
 const LINGER: Duration = Duration::from_secs(120);
@@ -40,12 +36,8 @@ const REST: Duration = Duration::from_micros(40);
 const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Reads of the topics for cursors older than a room's tail, at once.
 const CATCH_UPS: usize = 8;
-/// Events that a cursor may be behind; further back, the client reloads.
-const LONGEST_GAP: usize = 10_000;
 /// How long a room that opens waits for the read models before it reads the topics instead.
 const READ_MODEL: Duration = Duration::from_millis(500);
-/// Offsets that are read for a history which the read models do not have.
-const FURTHEST_BACK: i64 = 5_000;
 
 #[derive(Debug)]
 pub struct Hub {
@@ -362,198 +354,6 @@ impl Hub {
     fn partition(&self, id: &RoomId) -> i32 {
         partition_of(id.as_str(), self.partitions)
     }
-
-    /// Reads the topics from a cursor up to `to`: where that begins, and the room's events in it.
-    /// `None` if that history is gone, is another one, or is too long to send.
-    async fn read_gap(
-        &self,
-        id: &RoomId,
-        since: &Cursor,
-        to: &[i64; LANES],
-    ) -> Result<Option<([i64; LANES], Vec<Earlier>)>, Error> {
-        // Never fails: the semaphore is never closed.
-        let _permit = self.catch_ups.acquire().await;
-        let partition = self.partition(id);
-        let marks = watermarks(&self.kafka, &Topic::ROOM).await?;
-        let mut from = *to;
-        let mut starts = Vec::new();
-        for (lane, topic) in Topic::ROOM.into_iter().enumerate() {
-            let mark = marks
-                .iter()
-                .find(|mark| (mark.topic, mark.partition) == (topic, partition));
-            let Some(mark) = mark else { return Ok(None) };
-            let Place { next, mark: seen } = since.0[lane];
-            // One earlier than needed, to see whether the event before is the one that was seen.
-            let start = if seen == 0 { next } else { next - 1 };
-            if start >= to[lane] {
-                continue;
-            }
-            if start < mark.low {
-                return Ok(None);
-            }
-            from[lane] = start;
-            starts.push(Position {
-                topic,
-                partition,
-                offset: start,
-            });
-        }
-        let mut found: Vec<Earlier> = Vec::new();
-        if starts.is_empty() {
-            return Ok(Some((from, found)));
-        }
-        let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &starts)?;
-        let mut latest = [Timestamp::default(); LANES];
-        loop {
-            let batch = feed.next(5000).await?;
-            for record in batch.records {
-                let Some(lane) = lane(record.position.topic) else {
-                    continue;
-                };
-                let Ok(event) = record.content else { continue };
-                let Place { next, mark: seen } = since.0[lane];
-                if record.position.offset + 1 == next && seen != 0 && mark(event.id()) != seen {
-                    return Ok(None);
-                }
-                if record.position.offset < to[lane] && event.room().as_ref() == Some(id) {
-                    // Clocks of gateways differ a little; a topic's own order stands all the same.
-                    latest[lane] = latest[lane].max(record.at);
-                    found.push(Earlier {
-                        at: latest[lane],
-                        position: record.position,
-                        event,
-                    });
-                }
-            }
-            if found.len() > LONGEST_GAP {
-                return Ok(None);
-            }
-            let done =
-                |next: &Position| lane(next.topic).is_none_or(|lane| next.offset >= to[lane]);
-            if batch.next.iter().all(done) {
-                break;
-            }
-        }
-        found.sort_by_key(|earlier| (earlier.at, earlier.position));
-        Ok(Some((from, found)))
-    }
-
-    /// Recent events older than the tail: from the read models, and from the topics what those do
-    /// not have yet.
-    async fn history(&self, id: &RoomId, from: &[i64; LANES]) -> Result<Vec<View>, Error> {
-        let partition = self.partition(id);
-        // Streams are left out: who was live when is not what a viewer comes for.
-        let lanes = [
-            ("messages", Topic::Chat, 0),
-            ("donations", Topic::Donations, 1),
-        ];
-        let mut reach = Cursor(from.map(|next| Place { next, mark: 0 }));
-        for (projection, topic, lane) in lanes {
-            let last = Position {
-                topic,
-                partition,
-                offset: from[lane] - 1,
-            };
-            if from[lane] > 0 && !self.checkpoints.wait(projection, last, READ_MODEL).await {
-                reach.0[lane].next = 0;
-            }
-        }
-        let limit = Slice::start(u32::try_from(SHOWN).unwrap_or(u32::MAX));
-        let mut found: Vec<(Timestamp, View)> = Vec::new();
-        for message in messages::page(&self.pool, id, &limit).await?.items {
-            reach.0[0].next = reach.0[0]
-                .next
-                .max(message.position.offset + 1)
-                .min(from[0]);
-            if message.position.offset < from[0] && message.deleted_at.is_none() {
-                found.push((message.sent_at, View::of(&posted(message))));
-            }
-        }
-        for donation in donations::page(&self.pool, id, &limit).await?.items {
-            reach.0[1].next = reach.0[1]
-                .next
-                .max(donation.position.offset + 1)
-                .min(from[1]);
-            if donation.position.offset < from[1] && donation.refunded_at.is_none() {
-                found.push((donation.donated_at, View::of(&accepted(donation))));
-            }
-        }
-        // A read model that is down must not make us read a topic from its beginning.
-        for (place, from) in reach.0.iter_mut().zip(from) {
-            place.next = place.next.max(from - FURTHEST_BACK);
-        }
-        found.sort_by_key(|(at, _)| *at);
-        let mut events: Vec<View> = found.into_iter().map(|(_, view)| view).collect();
-        if reach
-            .0
-            .iter()
-            .zip(from)
-            .any(|(place, from)| place.next < *from)
-            && let Some((_, missing)) = self.read_gap(id, &reach, from).await?
-        {
-            for earlier in missing {
-                let view = View::of(&earlier.event);
-                if let Some(erased) = view.erases {
-                    events.iter_mut().for_each(|event| event.erase(erased));
-                }
-                events.push(view);
-            }
-        }
-        let skip = events.len().saturating_sub(SHOWN);
-        Ok(events.split_off(skip))
-    }
-}
-
-/// A row as the event that it was made of.
-fn posted(message: messages::Message) -> Event {
-    let messages::Message {
-        id,
-        room,
-        author,
-        text,
-        nonce,
-        sent_at,
-        ..
-    } = message;
-    MessagePosted {
-        id,
-        at: sent_at,
-        room,
-        actor: author,
-        text,
-        nonce,
-    }
-    .into()
-}
-
-fn accepted(donation: donations::Donation) -> Event {
-    let donations::Donation {
-        id,
-        room,
-        donor,
-        donor_name,
-        streamer,
-        amount,
-        message,
-        donated_at,
-        ..
-    } = donation;
-    let actor = Some(Actor {
-        id: donor,
-        name: donor_name,
-        roles: Vec::new(),
-    });
-    DonationAccepted {
-        id,
-        at: donated_at,
-        room,
-        actor,
-        streamer,
-        amount,
-        message,
-        key: String::new(),
-    }
-    .into()
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
