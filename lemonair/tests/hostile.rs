@@ -3,11 +3,9 @@
 
 mod support;
 
-use std::time::Duration;
-
 use serde_json::json;
 use support::viewer::Viewer;
-use support::{Api, Deployment, PATIENCE};
+use support::{Api, Deployment, PATIENCE, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -285,8 +283,17 @@ async fn who_does_not_read_is_closed_and_costs_the_others_nothing() {
         }
     }
     assert_eq!(talker.closed, None);
-    // Long enough for a goodbye that nobody reads to be given up.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // The talker alone is left: a goodbye that nobody reads is given up too.
+    let api = Api::new(&up.http);
+    eventually("the deaf one is given up", async || {
+        let metrics = api.get("/metrics").await;
+        let left = metrics
+            .as_str()?
+            .lines()
+            .any(|line| line == "lemonair_connections 1");
+        left.then_some(())
+    })
+    .await;
     let code = deaf.closed().await;
     assert!(matches!(code, None | Some(4508)), "{code:?}");
     assert_eq!(up.stop().await, Some(0));
