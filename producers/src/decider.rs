@@ -18,12 +18,13 @@ use lemonair_schemas::command::{Answer, Answered, Command};
 use lemonair_schemas::decider::{Memory, Progress};
 use lemonair_schemas::{Codec, EventId, Position, Records, Timestamp, Topic};
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::Error;
 use crate::decide::{Decided, State, decide};
 use crate::log::{self, Pending};
-use crate::{Error, refused};
+use crate::producer::Producer;
 
 /// Commands decided in one transaction, at most.
 const BATCH: usize = 500;
@@ -43,7 +44,7 @@ pub struct Decider {
 /// One partition that is ours.
 struct Partition {
     number: i32,
-    producer: FutureProducer,
+    producer: Producer,
     codec: Arc<Codec>,
     prefix: String,
     state: State,
@@ -120,7 +121,8 @@ impl Decider {
 
     /// Fences the former owner, then reads what the partition remembers.
     async fn take_over(&self, number: i32) -> Result<Partition, Error> {
-        let producer: FutureProducer = log::config(&self.kafka)
+        let mut config = log::config(&self.kafka);
+        config
             .set(
                 "transactional.id",
                 format!("{}decider-{number}", self.kafka.prefix),
@@ -129,9 +131,11 @@ impl Decider {
             // A transaction is the batch; lingering would only add to its latency.
             .set("linger.ms", "0")
             // Must not outlive the transaction.
-            .set("message.timeout.ms", "10000")
-            .create()?;
-        blocking(&producer, |producer| producer.init_transactions(TIMEOUT)).await?;
+            .set("message.timeout.ms", "10000");
+        let producer = Producer::open(&config)?;
+        producer
+            .blocking(|producer| producer.init_transactions(TIMEOUT))
+            .await?;
         let mut partition = Partition {
             number,
             producer,
@@ -270,20 +274,14 @@ impl Partition {
             .map(|memory| memory.encode(&self.codec))
             .transpose()?;
         let topic = Topic::Decider.in_kafka(&self.prefix);
-        let mut record = FutureRecord::<str, [u8]>::to(&topic)
+        let mut record = BaseRecord::<str, [u8]>::to(&topic)
             .key(key)
             .partition(self.number);
         if let Some(bytes) = &bytes {
             record = record.payload(bytes);
         }
-        let delivery = self
-            .producer
-            .send_result(record)
-            .map_err(|(error, _)| refused(error))?;
-        self.unconfirmed.push(Pending {
-            topic: Topic::Decider,
-            delivery,
-        });
+        let pending = self.producer.send(Topic::Decider, record)?;
+        self.unconfirmed.push(pending);
         self.state.remember(key, memory);
         Ok(())
     }
@@ -323,7 +321,7 @@ impl Partition {
         future::try_join_all(sent.into_iter().map(Pending::confirmed)).await?;
         let deadline = tokio::time::Instant::now() + TIMEOUT;
         loop {
-            match blocking(&self.producer, |producer| {
+            let commit = |producer: &BaseProducer<_>| {
                 // What is confirmed leaves the queue a moment later.
                 for _ in 0..10_000 {
                     if producer.in_flight_count() == 0 {
@@ -332,9 +330,8 @@ impl Partition {
                     std::thread::yield_now();
                 }
                 producer.commit_transaction(TIMEOUT)
-            })
-            .await
-            {
+            };
+            match self.producer.blocking(commit).await {
                 Err(KafkaError::Transaction(error))
                     if error.is_retriable() && tokio::time::Instant::now() < deadline => {}
                 result => return Ok(result?),
@@ -350,17 +347,5 @@ impl fmt::Debug for Partition {
         f.debug_struct("Partition")
             .field("number", &self.number)
             .finish_non_exhaustive()
-    }
-}
-
-/// librdkafka's transaction calls block.
-async fn blocking(
-    producer: &FutureProducer,
-    call: impl FnOnce(&FutureProducer) -> Result<(), KafkaError> + Send + 'static,
-) -> Result<(), KafkaError> {
-    let producer = producer.clone();
-    match tokio::task::spawn_blocking(move || call(&producer)).await {
-        Ok(result) => result,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }

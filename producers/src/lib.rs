@@ -6,11 +6,13 @@
 //! | [`ask`] | sends a command and waits for its answer |
 //! | [`decide`] | the rules: `decide(state, command) → events and answer`, one file a command |
 //! | [`decider`] | the loop around them: a Kafka transaction for every batch of commands |
+//! | [`producer`] | librdkafka's producer, and the thread that tells what became of each record |
 
 pub mod ask;
 pub mod decide;
 pub mod decider;
 pub mod log;
+mod producer;
 
 pub use ask::Desk;
 pub use decider::Decider;
@@ -46,6 +48,8 @@ pub enum Error {
     },
     #[error("shutting down")]
     Stopped,
+    #[error("the system has no thread left for a producer: {0}")]
+    Thread(std::io::Error),
 }
 
 fn refused(error: KafkaError) -> Error {

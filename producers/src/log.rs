@@ -8,15 +8,16 @@ use lemonair_consumers::Kafka;
 use lemonair_schemas::command::Command;
 use lemonair_schemas::{Codec, Event, Position, Records, Timestamp, Topic};
 use rdkafka::config::ClientConfig;
-use rdkafka::producer::future_producer::DeliveryFuture;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer as _};
+use tokio::sync::oneshot;
 
-use crate::{Error, refused};
+use crate::Error;
+use crate::producer::{Delivered, Producer};
 
 /// An idempotent producer. Cheap to clone.
 #[derive(Clone)]
 pub struct Log {
-    producer: FutureProducer,
+    producer: Producer,
     codec: Arc<Codec>,
     prefix: Arc<str>,
 }
@@ -25,7 +26,7 @@ pub struct Log {
 #[must_use = "nothing is known until Kafka confirms"]
 pub struct Pending {
     pub(crate) topic: Topic,
-    pub(crate) delivery: DeliveryFuture,
+    pub(crate) delivery: oneshot::Receiver<Delivered>,
 }
 
 // === impl Log ===
@@ -43,7 +44,7 @@ impl Log {
 
     fn with(kafka: &Kafka, codec: Arc<Codec>, config: &ClientConfig) -> Result<Log, Error> {
         Ok(Log {
-            producer: config.create()?,
+            producer: Producer::open(config)?,
             codec,
             prefix: kafka.prefix.as_str().into(),
         })
@@ -81,11 +82,10 @@ impl Log {
 
     /// Waits until the queue is empty, for a clean end.
     pub async fn flush(&self, deadline: Duration) -> Result<(), Error> {
-        let producer = self.producer.clone();
-        match tokio::task::spawn_blocking(move || producer.flush(deadline)).await {
-            Ok(flushed) => Ok(flushed?),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        Ok(self
+            .producer
+            .blocking(move |producer| producer.flush(deadline))
+            .await?)
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn config(kafka: &Kafka) -> ClientConfig {
 }
 
 pub(crate) fn send(
-    producer: &FutureProducer,
+    producer: &Producer,
     prefix: &str,
     topic: Topic,
     key: &str,
@@ -122,14 +122,11 @@ pub(crate) fn send(
     at: Timestamp,
 ) -> Result<Pending, Error> {
     let name = topic.in_kafka(prefix);
-    let record = FutureRecord::to(&name)
+    let record = BaseRecord::to(&name)
         .key(key)
         .payload(bytes)
         .timestamp(at.millis());
-    match producer.send_result(record) {
-        Ok(delivery) => Ok(Pending { topic, delivery }),
-        Err((error, _)) => Err(refused(error)),
-    }
+    producer.send(topic, record)
 }
 
 // === impl Pending ===
@@ -138,12 +135,12 @@ impl Pending {
     /// Resolves when all in-sync replicas have the record.
     pub async fn confirmed(self) -> Result<Position, Error> {
         match self.delivery.await {
-            Ok(Ok(delivered)) => Ok(Position {
+            Ok(Ok((partition, offset))) => Ok(Position {
                 topic: self.topic,
-                partition: delivered.partition,
-                offset: delivered.offset,
+                partition,
+                offset,
             }),
-            Ok(Err((error, _))) => Err(Error::Unconfirmed(error)),
+            Ok(Err(error)) => Err(Error::Unconfirmed(error)),
             Err(_) => Err(Error::Stopped),
         }
     }
