@@ -11,11 +11,11 @@ use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
-use tokio::net::TcpStream;
 
 use crate::App;
 use crate::door::Peer;
 use crate::error::Problem;
+use crate::line::Line;
 use crate::socket::Connection;
 use crate::websocket;
 
@@ -43,10 +43,10 @@ pub(crate) async fn upgrade(
         };
         match bare(upgraded) {
             // A task of its own, as small as a connection can be.
-            Some((stream, first)) => {
-                tokio::spawn(Connection::new(app, address.ip(), stream).run(first));
+            Some((line, first)) => {
+                tokio::spawn(Connection::new(app, address.ip(), line).run(first));
             }
-            None => tracing::error!("the HTTP server runs on something that is not TCP"),
+            None => tracing::error!("the HTTP server runs on something else"),
         }
     });
     let headers = [
@@ -98,7 +98,7 @@ fn not_a_websocket((status, why): (StatusCode, &'static str)) -> Response {
 }
 
 /// The TCP connection, and what the HTTP server has read of it already.
-fn bare(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
+fn bare(upgraded: Upgraded) -> Option<(Line, Bytes)> {
+    let parts = downcast::<TokioIo<Line>>(upgraded).ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`door`] | where connections come in |
+//! | [`door`], [`line`], [`places`] | where connections come in; one of them; how many an address has |
 //! | [`handshake`], [`websocket`] | from HTTP to a bare connection; the protocol's frames, without I/O |
 //! | [`socket`] | one connection; [`frame`] its JSON, [`outbox`] what waits to be sent; [`connections`] all of them |
 //! | [`hub`], [`room`] | all rooms, fed by one consumer; one room, without I/O; [`cursor`] a place in it |
@@ -24,12 +24,14 @@ mod handshake;
 mod health;
 pub mod hub;
 mod limit;
+mod line;
 mod moderated;
 pub mod moderation;
 mod nonces;
 mod outbox;
 mod pages;
 mod password;
+mod places;
 pub mod room;
 mod socket;
 pub mod token;
@@ -37,6 +39,7 @@ mod view;
 mod watch;
 mod websocket;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,10 +62,11 @@ pub use api::{hash_stream_key, new_stream_key};
 pub use password::{Passwords, Weak};
 
 use crate::connections::Connections;
-use crate::door::{Door, Peer};
+use crate::door::Door;
 use crate::hub::Hub;
 use crate::limit::Limits;
 use crate::nonces::Nonces;
+use crate::places::Places;
 use crate::token::{Audience, BadToken, Claims, Tokens};
 
 /// Settings of the gateway.
@@ -75,6 +79,10 @@ pub struct Config {
     pub rtmp_url: String,
     /// Other sites whose pages may open a WebSocket here, such as `https://example.org`.
     pub origins: Vec<String>,
+    /// Connections that one address may have, or one IPv6 network of 64 bits; zero for any number.
+    pub connections_per_address: u32,
+    /// Addresses that speak for many people, such as proxies; their connections are not counted.
+    pub balancers: Vec<IpAddr>,
     /// Messages a second that an account may send.
     pub chat_per_second: NonZeroU32,
     /// Messages that an account may send at once.
@@ -87,6 +95,8 @@ impl Default for Config {
             public_url: "http://127.0.0.1:8080".to_owned(),
             rtmp_url: "rtmp://127.0.0.1:1935/live".to_owned(),
             origins: Vec::new(),
+            connections_per_address: 1000,
+            balancers: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             chat_per_second: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
             chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
         }
@@ -146,8 +156,6 @@ pub enum Error {
     Hub(#[from] hub::Error),
     #[error(transparent)]
     Produce(#[from] lemonair_producers::Error),
-    #[error("http: {0}")]
-    Http(#[from] std::io::Error),
     #[error("http client: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -275,21 +283,17 @@ impl Gateway {
             let app = Arc::clone(&app);
             async move { tokio::join!(app.limits.sweep(), app.connections.keep_alive()) }
         }));
-        let router = routes(Arc::clone(&app)).into_make_service_with_connect_info::<Peer>();
-        let draining = app.draining.clone();
-        let serve = axum::serve(Door::new(listener), router).with_graceful_shutdown({
-            let (shutdown, draining) = (shutdown.clone(), draining.clone());
-            async move {
-                shutdown.cancelled().await;
-                draining.cancel();
-            }
+        let places = Places::new(app.config.connections_per_address, &app.config.balancers);
+        let serve = Door::new(listener, places).serve(routes(Arc::clone(&app)), async {
+            shutdown.cancelled().await;
+            app.draining.cancel();
         });
         let leave = async {
             shutdown.cancelled().await;
             app.connections.drain().await;
         };
         let result = tokio::select! {
-            result = async { tokio::join!(serve.into_future(), leave).0 } => result.map_err(Error::from),
+            _ = async { tokio::join!(serve, leave) } => Ok(()),
             () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
             ended = hub => flatten(ended).map_err(Error::from),
             ended = answers => flatten(ended).map_err(Error::from),

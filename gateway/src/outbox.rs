@@ -131,3 +131,23 @@ impl Outbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+// === impl Close ===
+
+impl Close {
+    pub(crate) fn frame(self) -> Bytes {
+        let (code, reason) = match self {
+            Close::Token => (4401, "the token is not valid"),
+            Close::Banned => (4403, "banned from the room"),
+            Close::TooSlow => (4508, "too slow; come back with your cursor"),
+            Close::Draining => (
+                4503,
+                "this gateway is going away; come back with your cursor",
+            ),
+            Close::Idle => (4504, "nothing was heard for too long"),
+            Close::Fault(fault) => return websocket::close(fault.code(), &fault.to_string()),
+            Close::Bye(code) => (code.unwrap_or(1000), ""),
+        };
+        websocket::close(code, reason)
+    }
+}

@@ -178,6 +178,8 @@ async fn build_gateway(
         public_url: settings.public_url(),
         rtmp_url: settings.rtmp_url(),
         origins: settings.origins.clone(),
+        connections_per_address: settings.connections_per_address,
+        balancers: settings.balancers.clone(),
         chat_per_second: settings.chat_per_second,
         chat_burst: settings.chat_burst,
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,6 +50,10 @@ pub(crate) struct Settings {
     pub(crate) secret: Option<String>,
     /// Other sites whose pages may open a WebSocket here.
     pub(crate) origins: Vec<String>,
+    /// Connections that one address may have, or one IPv6 network of 64 bits; zero for any number.
+    pub(crate) connections_per_address: u32,
+    /// Addresses that speak for many people, such as proxies; their connections are not counted.
+    pub(crate) balancers: Vec<IpAddr>,
     /// Messages a second that an account may send.
     pub(crate) chat_per_second: NonZeroU32,
     /// Messages that an account may send at once.
@@ -67,6 +71,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let kafka = Kafka::default();
+        let gateway = lemonair_gateway::Config::default();
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Settings {
             http: local(8080),
@@ -84,7 +89,9 @@ impl Default for Settings {
             database_url: None,
             data_dir: ".lemonair/data".into(),
             secret: None,
-            origins: Vec::new(),
+            origins: gateway.origins,
+            connections_per_address: gateway.connections_per_address,
+            balancers: gateway.balancers,
             chat_per_second: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
             chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
             grace: 60.0,

@@ -298,3 +298,61 @@ async fn who_does_not_read_is_closed_and_costs_the_others_nothing() {
     assert!(matches!(code, None | Some(4508)), "{code:?}");
     assert_eq!(up.stop().await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_takes_no_more_than_its_places() {
+    let deployment = Deployment::new("places")
+        .with("LEMONAIR_CONNECTIONS_PER_ADDRESS", "3")
+        .with("LEMONAIR_BALANCERS", "[]");
+    let up = deployment.start("up").await;
+    let first = Raw::shake(&up.http).await;
+    let mut second = Raw::shake(&up.http).await;
+    let idle = Raw::open(&up.http).await;
+    // Whatever the fourth wants: a socket, or a page.
+    for ask in [
+        request("GET", "13", "dGhlIHNhbXBsZSBub25jZQ=="),
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+    ] {
+        let mut refused = Raw::open(&up.http).await;
+        refused.send(ask.as_bytes()).await;
+        let head = refused.head().await;
+        assert!(head.starts_with("HTTP/1.1 429"), "{head}");
+        while refused.more().await {}
+        assert!(String::from_utf8_lossy(&refused.read).contains("too_many_connections"));
+    }
+    // Those who are in are served, and who leaves makes room: without a goodbye, and with one.
+    second.send(&frame(0x89, b"?")).await;
+    assert_eq!(second.frame().await, Some((10, b"?".to_vec())));
+    drop((first, idle));
+    let api = Api::new(&up.http);
+    let metrics = eventually("there is a place again", async || {
+        let (status, metrics) = api.send("GET", "/metrics", None, &[]).await;
+        (status == 200).then(|| metrics.as_str().unwrap_or_default().to_owned())
+    })
+    .await;
+    let refused = metrics
+        .lines()
+        .find(|line| line.starts_with("lemonair_connections_refused_total "));
+    let count = refused.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    assert!(count.is_some_and(|count| count >= 2), "{refused:?}");
+    drop(second);
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_has_its_limit() {
+    let deployment = Deployment::new("head");
+    let up = deployment.start("up").await;
+    let handshake = |cookie: usize| {
+        let ask = request("GET", "13", "dGhlIHNhbXBsZSBub25jZQ==");
+        let cookie = format!("Cookie: {}\r\n\r\n", "c".repeat(cookie));
+        ask.strip_suffix("\r\n").expect("an end").to_owned() + &cookie
+    };
+    for (cookie, status) in [(7_000, "101"), (20_000, "431")] {
+        let mut raw = Raw::open(&up.http).await;
+        raw.send(handshake(cookie).as_bytes()).await;
+        let head = raw.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+    }
+    assert_eq!(up.stop().await, Some(0));
+}

@@ -1,0 +1,124 @@
+//! Into a room and out of it.
+
+use lemonair_schemas::{Actor, RoomId, Timestamp};
+use serde_json::Value;
+
+use super::{Connection, Member};
+use crate::cursor::Cursor;
+use crate::frame::Tell;
+use crate::hub::{self, Joining};
+use crate::moderation::Rank;
+use crate::outbox::Close;
+use crate::token::Claims;
+
+/// Rooms that one connection may be in.
+const MOST_ROOMS: usize = 50;
+
+impl Connection {
+    pub(super) fn leave(&mut self, id: &Option<Value>, room: &str) {
+        if let Ok(room) = room.parse::<RoomId>()
+            && self.rooms.remove(&room).is_some()
+        {
+            self.app.hub.leave(&room, self.number, Timestamp::now());
+        }
+        self.outbox.push(Tell::Left { id, room }.frame());
+    }
+
+    pub(super) async fn join(
+        &mut self,
+        id: &Option<Value>,
+        room: &str,
+        token: Option<&str>,
+        since: Option<&str>,
+    ) -> Result<(), Close> {
+        let room: RoomId = match room.parse() {
+            Ok(room) => room,
+            Err(error) => {
+                self.refuse(id, "no_such_room", &format!("{error}"));
+                return Ok(());
+            }
+        };
+        let member = match token {
+            None => Member {
+                actor: None,
+                unlimited: false,
+            },
+            Some(token) => match self.app.claims(token).await {
+                Ok(claims) => Member {
+                    actor: Some((
+                        actor(&claims, &room),
+                        Rank::of(&claims.name, &claims.role, &room),
+                    )),
+                    unlimited: claims.unlimited,
+                },
+                Err(error) if error.is_fault() => {
+                    self.refuse(
+                        id,
+                        "unavailable",
+                        "log-in cannot be checked right now; try again",
+                    );
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.refuse(id, "unauthorized", &error.to_string());
+                    return Err(Close::Token);
+                }
+            },
+        };
+        if !self.rooms.contains_key(&room) && self.rooms.len() >= MOST_ROOMS {
+            self.refuse(
+                id,
+                "too_many_rooms",
+                &format!("a connection can be in {MOST_ROOMS} rooms"),
+            );
+            return Ok(());
+        }
+        // A cursor that is not ours is as good as one whose history is gone: the client reloads.
+        let since = since.map(|since| since.parse().unwrap_or_else(|_| Cursor::nowhere()));
+        // In again: from the new cursor on, never two copies.
+        if self.rooms.remove(&room).is_some() {
+            self.app.hub.leave(&room, self.number, Timestamp::now());
+        }
+        let joining = Joining {
+            ask: id,
+            since,
+            connection: self.number,
+            outbox: &self.outbox,
+            member: member.standing(),
+        };
+        match self.app.hub.join(&room, joining).await {
+            Ok(()) => {
+                self.rooms.insert(room, member);
+            }
+            Err(hub::Error::Banned) => {
+                self.refuse(id, "banned", "you are banned from this room");
+                return Err(Close::Banned);
+            }
+            Err(error) => {
+                tracing::warn!(%room, %error, "join");
+                self.refuse(
+                    id,
+                    "unavailable",
+                    "the room's history cannot be read right now; try again",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A channel has the name of its owner.
+fn actor(claims: &Claims, room: &RoomId) -> Actor {
+    let mut roles = Vec::new();
+    if claims.name.eq_ignore_ascii_case(room.as_str()) {
+        roles.push("streamer".to_owned());
+    }
+    if claims.role != "viewer" {
+        roles.push(claims.role.clone());
+    }
+    Actor {
+        id: claims.sub,
+        name: claims.name.clone(),
+        roles,
+    }
+}
