@@ -6,9 +6,11 @@
 //! | [`batch`] | what every loop gets: decoded records and how far they reach |
 //! | [`feed`] | given partitions from given positions: gateway rooms, rebuilds, deciders' memory |
 //! | [`group`] | partitions shared with other processes, positions from elsewhere: projections, deciders |
+//! | [`erasures`] | of whom nothing is read any more, known before anything else is read |
 //! | [`replay`] | a slice of history, merged into one deterministic order |
 
 pub mod batch;
+pub mod erasures;
 pub mod feed;
 pub mod group;
 pub mod kafka;

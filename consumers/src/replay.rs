@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::batch::{self, Consumed};
 use crate::kafka::{Watermark, offsets_at, partition_of, watermarks};
-use crate::{Error, Kafka};
+use crate::{Error, Kafka, erasures};
 
 /// What to replay.
 #[derive(Debug, Clone)]
@@ -69,6 +69,7 @@ impl Replay {
         codec: Arc<Codec>,
         mut selection: Selection,
     ) -> Result<Replay, Error> {
+        erasures::load(kafka, &codec).await?;
         // Two lanes of one partition would share its records between them.
         selection.topics.sort_unstable();
         selection.topics.dedup();

@@ -50,6 +50,14 @@ impl Audience {
         self.0.remove(&connection);
     }
 
+    pub(crate) fn of(&self, account: AccountId) -> impl Iterator<Item = u64> {
+        let theirs = move |(_, member): &(&u64, &Member)| member.account == account;
+        self.0
+            .iter()
+            .filter(theirs)
+            .map(|(connection, _)| *connection)
+    }
+
     /// Connections of an account that may not be in the room.
     pub(crate) fn barred<'a>(
         &'a self,

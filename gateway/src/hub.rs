@@ -216,6 +216,13 @@ impl Hub {
         }
     }
 
+    /// Forgets what is remembered of an account that was erased, and sends it away.
+    pub fn forget(&self, account: AccountId) {
+        for entry in &self.rooms {
+            lock(&entry.room).forget(account);
+        }
+    }
+
     fn entry(&self, id: &RoomId) -> Option<Arc<Entry>> {
         self.rooms.get(id).map(|entry| Arc::clone(&entry))
     }

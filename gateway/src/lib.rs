@@ -281,7 +281,13 @@ impl Gateway {
         let answers = tasks.spawn(answers.0);
         let sweep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn({
             let app = Arc::clone(&app);
-            async move { tokio::join!(app.limits.sweep(), app.connections.keep_alive()) }
+            async move {
+                tokio::join!(
+                    app.limits.sweep(),
+                    app.connections.keep_alive(),
+                    app.heed_erasures()
+                )
+            }
         }));
         let places = Places::new(app.config.connections_per_address, &app.config.balancers);
         let serve = Door::new(listener, places).serve(routes(Arc::clone(&app)), async {
@@ -337,6 +343,9 @@ impl App {
     }
 
     pub(crate) async fn check_session(&self, claims: &Claims) -> Result<(), Denied> {
+        if self.codec.erased().contains(claims.sub) {
+            return Err(Denied::LoggedOut);
+        }
         match claims.sid {
             Some(session)
                 if !accounts::session_is_open(&self.pool, session, Timestamp::now()).await? =>
@@ -344,6 +353,17 @@ impl App {
                 Err(Denied::LoggedOut)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Nobody is shown any more of those who are erased, from the moment that this process knows.
+    async fn heed_erasures(&self) {
+        let mut news = self.codec.erased().news();
+        while news.changed().await.is_ok() {
+            let gone = news.borrow_and_update().clone();
+            for account in gone {
+                self.hub.forget(account);
+            }
         }
     }
 

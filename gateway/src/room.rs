@@ -235,6 +235,25 @@ impl Room {
         }
     }
 
+    /// Takes away every event that names somebody who was erased.
+    pub fn forget(&mut self, account: AccountId) {
+        let id = account.to_string();
+        self.shown = None;
+        for view in self.history.iter_mut().flatten() {
+            view.forget(&id);
+        }
+        for kept in &mut self.tail {
+            self.bytes -= kept.view.len();
+            kept.view.forget(&id);
+            self.bytes += kept.view.len();
+        }
+        for connection in self.audience.of(account) {
+            if let Some(outbox) = self.viewers.get(&connection) {
+                outbox.close(Close::Token);
+            }
+        }
+    }
+
     fn shows_already(&self, view: &View) -> bool {
         let mut tail = self.tail.iter().map(|kept| &kept.view);
         tail.any(|kept| kept.says && kept.shows == view.shows)

@@ -41,12 +41,15 @@ impl View {
             Event::MessageHeld(_) | Event::HeldMessageDenied(_) => {
                 (String::new(), json(event, &[]))
             }
+            Event::HeldMessageApproved(e) if e.text.is_empty() => Default::default(),
             Event::HeldMessageApproved(e) => (
                 json(&approved(e).into(), &[]),
                 json(event, &["author", "text", "nonce"]),
             ),
             // What is blocked is nothing to read out to everybody.
             Event::ChatSettingsChanged(_) => (json(event, &["blocked_words"]), String::new()),
+            // Its author was erased; nobody says nothing otherwise.
+            Event::MessagePosted(e) if e.text.is_empty() => Default::default(),
             _ => (json(event, &[]), String::new()),
         };
         View {
@@ -69,6 +72,14 @@ impl View {
             Erased::All => true,
         });
         if gone {
+            self.open = Arc::default();
+            self.aside = Arc::default();
+        }
+    }
+
+    /// Forgets it all, if it names this id.
+    pub fn forget(&mut self, id: &str) {
+        if self.open.contains(id) || self.aside.contains(id) {
             self.open = Arc::default();
             self.aside = Arc::default();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use lemonair_consumers::Kafka;
+use lemonair_consumers::{Kafka, erasures};
 use lemonair_gateway::Gateway;
 use lemonair_ingest::Ingest;
 use lemonair_producers::{Decider, Log};
@@ -14,7 +14,7 @@ use lemonair_projections::{Checkpoints, Projector};
 use lemonair_schemas::command::{Answer, Command};
 use lemonair_schemas::decider::Memory;
 use lemonair_schemas::record::Schema;
-use lemonair_schemas::{Codec, Event, Records, Registry};
+use lemonair_schemas::{Codec, Event, Position, Records, Registry};
 use sqlx::MySqlPool;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +37,8 @@ pub(crate) struct Ground {
     pub(crate) pool: MySqlPool,
     pub(crate) log: Log,
     pub(crate) checkpoints: Checkpoints,
+    /// Where the next erasures will be.
+    erasures: Vec<Position>,
 }
 
 /// What runs in this process.
@@ -136,6 +138,7 @@ impl Ground {
             Ok(lemonair_projections::connect(settings.database_url()?, CONNECTIONS).await?)
         };
         let ((), codec, pool) = tokio::try_join!(topics, codec, pool)?;
+        let erasures = erasures::load(&kafka, &codec).await?;
         let log = Log::open(&kafka, Arc::clone(&codec))?;
         let checkpoints = Checkpoints::start(pool.clone());
         Ok(Ground {
@@ -144,6 +147,7 @@ impl Ground {
             pool,
             log,
             checkpoints,
+            erasures,
         })
     }
 }
@@ -275,6 +279,16 @@ impl Services {
 
     /// Waits for a signal, or for a service to end by itself, which is a fault; then stops the rest.
     async fn run(mut self, ground: &Ground) -> anyhow::Result<()> {
+        let erasures = erasures::follow(
+            ground.kafka.clone(),
+            Arc::clone(&ground.codec),
+            ground.erasures.clone(),
+            self.stop.clone(),
+        );
+        self.spawn("erasures", async move {
+            erasures.await;
+            Ok(())
+        });
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut result = tokio::select! {

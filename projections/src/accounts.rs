@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
 
+use crate::erasure::{Personal, Whose};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, row};
 
@@ -51,6 +52,17 @@ impl Projection for Accounts {
             },
         ];
         TABLES
+    }
+
+    fn personal(&self) -> &'static [Personal] {
+        const PERSONAL: &[Personal] = &[Personal {
+            table: "accounts",
+            whose: Whose::Account("id"),
+            names: &["name", "lower_name"],
+            texts: &[],
+            secrets: &["password_hash", "email"],
+        }];
+        PERSONAL
     }
 
     fn apply<'a>(

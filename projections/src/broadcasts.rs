@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
 
+use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, row};
@@ -53,6 +54,17 @@ impl Projection for Broadcasts {
             by: "room",
         }];
         TABLES
+    }
+
+    fn personal(&self) -> &'static [Personal] {
+        const PERSONAL: &[Personal] = &[Personal {
+            table: "broadcasts",
+            whose: Whose::Room("room"),
+            names: &[],
+            texts: &["title"],
+            secrets: &[],
+        }];
+        PERSONAL
     }
 
     fn apply<'a>(

@@ -13,6 +13,7 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
 
 use crate::broadcasts::Broadcast;
+use crate::erasure::{Personal, Whose};
 use crate::page::{Cursor, Edge, Page, Slice};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, row};
@@ -75,6 +76,26 @@ impl Projection for Channels {
         TABLES
     }
 
+    fn personal(&self) -> &'static [Personal] {
+        const PERSONAL: &[Personal] = &[
+            Personal {
+                table: "channels",
+                whose: Whose::Room("room"),
+                names: &["name"],
+                texts: &["title", "category", "description"],
+                secrets: &["key_hash", "key_prefix"],
+            },
+            Personal {
+                table: "followers",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+        ];
+        PERSONAL
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut MySqlConnection,
@@ -124,7 +145,7 @@ async fn update(tx: &mut MySqlConnection, event: &ChannelUpdated) -> Result<(), 
 
 async fn issue_key(tx: &mut MySqlConnection, event: &StreamKeyIssued) -> Result<(), Fault> {
     let changed = sqlx::query(
-        "UPDATE channels SET key_hash = ?, key_prefix = ?, key_issued_at = ? WHERE room = ?",
+        "UPDATE channels SET key_hash = NULLIF(?, ''), key_prefix = NULLIF(?, ''), key_issued_at = ? WHERE room = ?",
     )
     .bind(&event.hash)
     .bind(&event.prefix)

@@ -10,7 +10,7 @@ use sqlx::{Connection, MySqlConnection};
 
 use crate::checkpoint::{Claims, Move, step};
 use crate::projection::Fault;
-use crate::{Error, Fact, Projection, Result, dead_letters};
+use crate::{Error, Fact, Projection, Result, dead_letters, erasure};
 
 /// Records of partitions that are ours, and how far they bring us.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl<'a> Batch<'a> {
             }
         }
         if !facts.is_empty() {
-            projection.apply(tx, &facts).await?;
+            apply(tx, projection, &facts).await?;
         }
         Ok(committed)
     }
@@ -159,7 +159,7 @@ impl<'a> Batch<'a> {
                 event,
             };
             let mut savepoint = tx.begin().await?;
-            match projection.apply(&mut savepoint, &[fact]).await {
+            match apply(&mut savepoint, projection, &[fact]).await {
                 Ok(()) => savepoint.commit().await?,
                 Err(fault) if fault.is_records() => {
                     savepoint.rollback().await?;
@@ -179,6 +179,21 @@ impl<'a> Batch<'a> {
             dead_letters: 0,
         }
     }
+}
+
+/// Facts, and behind them the erasures among them: what was decoded after an erasure knows of it.
+async fn apply(
+    tx: &mut MySqlConnection,
+    projection: &dyn Projection,
+    facts: &[Fact<'_>],
+) -> Result<(), Fault> {
+    projection.apply(tx, facts).await?;
+    for fact in facts {
+        if let Event::AccountErased(event) = fact.event {
+            erasure::apply(tx, projection, event).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn keep(

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
 
+use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, row};
@@ -67,6 +68,40 @@ impl Projection for Donations {
             },
         ];
         TABLES
+    }
+
+    fn personal(&self) -> &'static [Personal] {
+        const PERSONAL: &[Personal] = &[
+            Personal {
+                table: "donations",
+                whose: Whose::Account("donor"),
+                names: &["donor_name"],
+                texts: &["message"],
+                secrets: &[],
+            },
+            Personal {
+                table: "donations",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "donors",
+                whose: Whose::Account("donor"),
+                names: &["name"],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "donors",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+        ];
+        PERSONAL
     }
 
     fn apply<'a>(

@@ -47,7 +47,7 @@ pub async fn lag(pool: &MySqlPool, kafka: &Kafka) -> Result<Vec<Lag>> {
     for projection in projection::ALL {
         let checkpoints = checkpoint::read(&mut connection, projection).await?;
         for end in &ends {
-            if !projection.topics().contains(&end.topic) {
+            if !projection.reads().contains(&end.topic) {
                 continue;
             }
             let checkpoint = checkpoints.iter().find(|checkpoint| {

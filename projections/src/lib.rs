@@ -10,6 +10,7 @@
 //! | `checkpoint` | how far a read model has come, and who may move it on |
 //! | `commit` | one batch, one transaction |
 //! | [`dead_letters`] | records that could not be decoded or applied |
+//! | [`erasure`] | a person's erasure, taken into the rows that were there before |
 //! | [`run`] | the loops, one a read model |
 //! | [`wait`] | waiting until a write can be read |
 //! | [`lag`] | how far the read models are behind the topics |
@@ -21,6 +22,7 @@ pub mod channels;
 pub mod database;
 pub mod dead_letters;
 pub mod donations;
+pub mod erasure;
 pub mod lag;
 pub mod messages;
 pub mod moderation;

@@ -3,12 +3,14 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::chat::{ChatCleared, HeldMessageApproved, MessageDeleted, MessagePosted};
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
+use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, insert, row};
@@ -50,6 +52,42 @@ impl Projection for Messages {
             by: "room",
         }];
         TABLES
+    }
+
+    fn personal(&self) -> &'static [Personal] {
+        const PERSONAL: &[Personal] = &[
+            Personal {
+                table: "messages",
+                whose: Whose::Account("author"),
+                names: &["author_name"],
+                texts: &["text"],
+                secrets: &[],
+            },
+            Personal {
+                table: "messages",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+        ];
+        PERSONAL
+    }
+
+    /// What has no text any more counts as deleted, as what is read anew without one does.
+    fn erase<'a>(
+        &'a self,
+        tx: &'a mut MySqlConnection,
+        event: &'a AccountErased,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        async move {
+            sqlx::query("UPDATE messages SET deleted_at = sent_at WHERE author = ?")
+                .bind(event.account.0)
+                .execute(tx)
+                .await?;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn apply<'a>(
@@ -110,11 +148,16 @@ async fn post(
     posted: &[(Position, &MessagePosted)],
 ) -> Result<(), Fault> {
     const INSERT: &str = "INSERT INTO messages (room, part, record_offset, id, author, author_name, \
-         author_roles, text, nonce, sent_at)";
+         author_roles, text, nonce, sent_at, deleted_at)";
     // An event that an unsure producer wrote twice is one message, where it first stood.
     const TAIL: &str = "ON DUPLICATE KEY UPDATE room = room";
     for chunk in insert::chunks(posted) {
-        let sql = insert::statement(INSERT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", chunk.len(), TAIL);
+        let sql = insert::statement(
+            INSERT,
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            chunk.len(),
+            TAIL,
+        );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (position, event) in chunk {
             let author = event.actor.as_ref();
@@ -128,7 +171,8 @@ async fn post(
                 .bind(author.map_or_else(String::new, |author| author.roles.join(",")))
                 .bind(&event.text)
                 .bind(&event.nonce)
-                .bind(event.at.millis());
+                .bind(event.at.millis())
+                .bind(event.text.is_empty().then_some(event.at.millis()));
         }
         query.execute(&mut *tx).await?;
     }

@@ -7,12 +7,14 @@ use futures::future::BoxFuture;
 use lemonair_schemas::chat::{
     ChatCleared, ChatSettings, ChatSettingsChanged, MessageHeld, MessagePinned,
 };
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, Executor, FromRow, MySql, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
+use crate::erasure::{Personal, Whose};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, row};
 
@@ -97,6 +99,90 @@ impl Projection for Moderation {
             by_room("moderation_log"),
         ];
         TABLES
+    }
+
+    fn personal(&self) -> &'static [Personal] {
+        const PERSONAL: &[Personal] = &[
+            Personal {
+                table: "chat_settings",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "standings",
+                whose: Whose::Account("account"),
+                names: &["name"],
+                texts: &[],
+                secrets: &["reason"],
+            },
+            Personal {
+                table: "standings",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "held_messages",
+                whose: Whose::Account("author"),
+                names: &["author_name"],
+                texts: &["text"],
+                secrets: &[],
+            },
+            Personal {
+                table: "held_messages",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "pins",
+                whose: Whose::Account("author"),
+                names: &["author_name"],
+                texts: &["text"],
+                secrets: &[],
+            },
+            Personal {
+                table: "pins",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "moderation_log",
+                whose: Whose::Account("actor"),
+                names: &["actor_name"],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "moderation_log",
+                whose: Whose::Account("target"),
+                names: &["target_name"],
+                texts: &[],
+                secrets: &[],
+            },
+            Personal {
+                table: "moderation_log",
+                whose: Whose::Room("room"),
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
+        ];
+        PERSONAL
+    }
+
+    fn erase<'a>(
+        &'a self,
+        tx: &'a mut MySqlConnection,
+        event: &'a AccountErased,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        log::erase(tx, event).boxed()
     }
 
     fn apply<'a>(

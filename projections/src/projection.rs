@@ -3,7 +3,9 @@
 
 use std::fmt;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{Event, Position, Topic};
 use sqlx::MySqlConnection;
 
@@ -11,6 +13,7 @@ use crate::accounts::Accounts;
 use crate::broadcasts::Broadcasts;
 use crate::channels::Channels;
 use crate::donations::Donations;
+use crate::erasure::Personal;
 use crate::messages::Messages;
 use crate::moderation::Moderation;
 use crate::wallets::Wallets;
@@ -35,6 +38,13 @@ pub trait Projection: fmt::Debug + Sync {
 
     fn topics(&self) -> &'static [Topic];
 
+    /// What the loop reads: those, and of whom nothing is kept any more.
+    fn reads(&self) -> Vec<Topic> {
+        let mut topics = self.topics().to_vec();
+        topics.push(Topic::Erasures);
+        topics
+    }
+
     /// Every table that [`Projection::apply`] touches; no other read model touches them.
     fn tables(&self) -> &'static [Table];
 
@@ -45,6 +55,20 @@ pub trait Projection: fmt::Debug + Sync {
         tx: &'a mut MySqlConnection,
         facts: &'a [Fact<'a>],
     ) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// What of the tables says something of a person.
+    fn personal(&self) -> &'static [Personal] {
+        &[]
+    }
+
+    /// Erases what [`Projection::personal`] has no words for, before that is erased.
+    fn erase<'a>(
+        &'a self,
+        _: &'a mut MySqlConnection,
+        _: &'a AccountErased,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        futures::future::ready(Ok(())).boxed()
+    }
 }
 
 /// A table, and what its rows are compared by.

@@ -105,7 +105,7 @@ pub async fn rebuild(
     let shadow = Shadow::prepare(&projector.pool, projection, options.verify_only, fresh).await?;
     // In this order: what the live model has, the topics had before.
     let reached = checkpoint::read(&mut live, projection).await?;
-    let marks = watermarks(&projector.kafka, projection.topics()).await?;
+    let marks = watermarks(&projector.kafka, &projection.reads()).await?;
     let ends: Ends = marks
         .iter()
         .map(|mark| ((mark.topic, mark.partition), mark.high))

@@ -85,8 +85,8 @@ impl Follower<'_> {
     async fn join_in(&self, pause: &mut Duration) -> Result<()> {
         let Projector { kafka, codec, .. } = self.projector;
         let name = format!("projection.{}", self.projection.name());
-        let topics = self.projection.topics();
-        let mut group: Group<Event> = Group::join(kafka, Arc::clone(codec), &name, topics)?;
+        let topics = self.projection.reads();
+        let mut group: Group<Event> = Group::join(kafka, Arc::clone(codec), &name, &topics)?;
         let mut claims = Claims::new();
         let mut checked = Instant::now();
         loop {

@@ -73,7 +73,7 @@ impl Checkpoints {
         let mut waits = Vec::new();
         for position in positions {
             for projection in projection::ALL {
-                if projection.topics().contains(&position.topic) {
+                if projection.reads().contains(&position.topic) {
                     waits.push(self.wait(projection.name(), *position, patience));
                 }
             }

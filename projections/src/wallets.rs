@@ -14,6 +14,7 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
+use crate::erasure::{Personal, Whose};
 use crate::page::{Cursor, Edge, Page, Slice};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, insert, row};
@@ -75,6 +76,17 @@ impl Projection for Wallets {
             },
         ];
         TABLES
+    }
+
+    fn personal(&self) -> &'static [Personal] {
+        const PERSONAL: &[Personal] = &[Personal {
+            table: "entries",
+            whose: Whose::Room("room"),
+            names: &[],
+            texts: &[],
+            secrets: &[],
+        }];
+        PERSONAL
     }
 
     fn apply<'a>(

@@ -12,13 +12,14 @@ use serde::de::DeserializeOwned;
 
 use crate::record::Schema;
 use crate::registry::{self, Registry};
-use crate::{Record, Records};
+use crate::{Erased, Record, Records};
 
 /// Encodes with our newest schemas, decodes whatever the registry knows.
 pub struct Codec {
     registry: Registry,
     writers: HashMap<&'static str, Writer>,
     readers: DashMap<u32, Arc<Reader>>,
+    erased: Erased,
 }
 
 struct Writer {
@@ -118,6 +119,7 @@ impl Codec {
             registry,
             writers,
             readers: DashMap::new(),
+            erased: Erased::default(),
         })
     }
 
@@ -152,12 +154,19 @@ impl Codec {
             reader: &reader,
             bytes: datum,
         };
-        R::read(&reader.name, datum).unwrap_or_else(|| {
+        let mut record = R::read(&reader.name, datum).unwrap_or_else(|| {
             Err(DecodeError::Foreign {
                 id,
                 name: reader.name.clone(),
             })
-        })
+        })?;
+        record.erase(&self.erased);
+        Ok(record)
+    }
+
+    /// Of whom nothing is decoded any more. Decoding an erasure adds to it.
+    pub fn erased(&self) -> &Erased {
+        &self.erased
     }
 
     async fn reader(&self, id: u32) -> Result<Arc<Reader>, DecodeError> {

@@ -12,6 +12,7 @@ use crate::chat::{
     MessageUnpinned, ModeratorAdded, ModeratorRemoved, TimeoutLifted,
 };
 use crate::donation::{DonationAccepted, DonationRefunded};
+use crate::erasure::{self, AccountErased};
 use crate::ledger::EntryPosted;
 use crate::record::records;
 use crate::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
@@ -53,6 +54,7 @@ macro_rules! all_events {
         records! {
             /// Any event.
             pub enum Event { $($name($name)),+ }
+            erased by erasure::erase
         }
 
         impl Event {
@@ -73,6 +75,14 @@ macro_rules! all_events {
                 match self { $(Event::$name(event) => event.actor.as_ref()),+ }
             }
 
+            pub(crate) fn actor_mut(&mut self) -> Option<&mut Actor> {
+                match self { $(Event::$name(event) => event.actor.as_mut()),+ }
+            }
+
+            pub(crate) fn room_mut(&mut self) -> Option<&mut RoomId> {
+                match self { $(Event::$name(event) => all_events!(@room_mut $subject event)),+ }
+            }
+
             pub fn subject(&self) -> Subject {
                 match self { $(Event::$name(event) => all_events!(@subject $subject event)),+ }
             }
@@ -84,6 +94,8 @@ macro_rules! all_events {
     };
     (@subject room $event:ident) => { Subject::Room($event.room.clone()) };
     (@subject account $event:ident) => { Subject::Account($event.account) };
+    (@room_mut room $event:ident) => { Some(&mut $event.room) };
+    (@room_mut account $event:ident) => {{ let _ = $event; None }};
 }
 
 all_events! {
@@ -118,6 +130,7 @@ all_events! {
     SessionOpened("session.opened") of account,
     SessionClosed("session.closed") of account,
     EntryPosted("ledger.posted") of account,
+    AccountErased("account.erased") of account,
 }
 
 /// Fields that no reader outside has a use for.

@@ -94,6 +94,13 @@ impl RoomId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What stands for the name of an account that was erased, and for its room: the same wherever
+    /// it is worked out, and different for any two accounts.
+    pub fn of_erased(account: AccountId) -> RoomId {
+        let text = account.0.simple().to_string();
+        RoomId(format!("erased-{}", &text[text.len() - 16..]))
+    }
 }
 
 impl fmt::Display for RoomId {

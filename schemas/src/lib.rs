@@ -7,6 +7,7 @@
 //! | [`chat`], [`donation`], [`stream`], [`channel`], [`account`], [`ledger`] | the events of one topic each |
 //! | [`command`], [`decider`] | what deciders read, answer and remember |
 //! | [`event`] | one enum over all events, and their JSON form |
+//! | [`erasure`] | who was erased, and what that leaves of an event |
 //! | [`record`] | how a Rust type is tied to its `.avsc` file |
 //! | [`registry`], [`codec`] | the schema registry, and Confluent's wire format |
 
@@ -17,6 +18,7 @@ pub mod codec;
 pub mod command;
 pub mod decider;
 pub mod donation;
+pub mod erasure;
 pub mod event;
 pub mod id;
 pub mod ledger;
@@ -27,6 +29,7 @@ pub mod time;
 pub mod topic;
 
 pub use codec::{Codec, DecodeError, EncodeError};
+pub use erasure::Erased;
 pub use event::Event;
 pub use id::{AccountId, EventId, RoomId, SessionId};
 pub use record::{Actor, Position, Record, Records};

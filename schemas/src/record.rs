@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Codec, Datum, DecodeError, EncodeError};
-use crate::{AccountId, Topic};
+use crate::{AccountId, Erased, Topic};
 
 /// A type with a schema, on one topic.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -23,6 +23,9 @@ pub trait Records: Sized + Send + 'static {
     fn read(name: &str, datum: Datum<'_>) -> Option<Result<Self, DecodeError>>;
 
     fn topic(&self) -> Topic;
+
+    /// Takes away what is known of those who were erased; every reader gets records after this.
+    fn erase(&mut self, _: &Erased) {}
 
     /// The record's bytes in Kafka: Confluent's header, then the datum.
     fn encode(&self, codec: &Codec) -> Result<Vec<u8>, EncodeError>;
@@ -67,7 +70,10 @@ macro_rules! record {
 
 /// Makes an enum of records: `records! { pub enum Command { Donate(Donate), … } }`
 macro_rules! records {
-    ($(#[$doc:meta])* pub enum $enum:ident { $($name:ident($type:ty)),+ $(,)? }) => {
+    (
+        $(#[$doc:meta])* pub enum $enum:ident { $($name:ident($type:ty)),+ $(,)? }
+        $(erased by $erase:path)?
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub enum $enum {
@@ -96,6 +102,10 @@ macro_rules! records {
             fn topic(&self) -> $crate::Topic {
                 match self { $($enum::$name(_) => <$type as $crate::Record>::TOPIC),+ }
             }
+
+            $(fn erase(&mut self, erased: &$crate::Erased) {
+                $erase(self, erased);
+            })?
 
             fn encode(&self, codec: &$crate::Codec) -> Result<Vec<u8>, $crate::EncodeError> {
                 match self { $($enum::$name(record) => codec.encode(record)),+ }

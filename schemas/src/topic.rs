@@ -23,6 +23,8 @@ pub enum Topic {
     Accounts,
     /// Every movement of points, as double entry. Keyed by the account whose wallet moves.
     Ledger,
+    /// Who must no longer be read of. Keyed by account; few, and read before anything else.
+    Erasures,
     /// What deciders are asked. Keyed by the account whose state decides.
     Commands,
     /// What deciders answered. Keyed by command; kept for a day.
@@ -32,26 +34,28 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub const ALL: [Topic; 9] = [
+    pub const ALL: [Topic; 10] = [
         Topic::Chat,
         Topic::Donations,
         Topic::Streams,
         Topic::Channels,
         Topic::Accounts,
         Topic::Ledger,
+        Topic::Erasures,
         Topic::Commands,
         Topic::Answers,
         Topic::Decider,
     ];
 
     /// Topics that hold the system of record: facts, in the past tense, never changed.
-    pub const FACTS: [Topic; 6] = [
+    pub const FACTS: [Topic; 7] = [
         Topic::Chat,
         Topic::Donations,
         Topic::Streams,
         Topic::Channels,
         Topic::Accounts,
         Topic::Ledger,
+        Topic::Erasures,
     ];
 
     /// What happens in a room, as its viewers see it.
@@ -65,6 +69,7 @@ impl Topic {
             Topic::Channels => "channels",
             Topic::Accounts => "accounts",
             Topic::Ledger => "ledger",
+            Topic::Erasures => "erasures",
             Topic::Commands => "commands",
             Topic::Answers => "answers",
             Topic::Decider => "decider",
@@ -90,7 +95,7 @@ impl fmt::Display for Topic {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no topic {0:?}; there are lemonair.chat, .donations, .streams, .channels, .accounts, .ledger, .commands, .answers and .decider"
+    "no topic {0:?}; there are lemonair.chat, .donations, .streams, .channels, .accounts, .ledger, .erasures, .commands, .answers and .decider"
 )]
 pub struct UnknownTopic(String);
 

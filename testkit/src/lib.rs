@@ -109,25 +109,27 @@ pub fn all_schemas() -> Vec<Schema> {
 /// checkout has left in the registry does not matter.
 pub async fn codec() -> Arc<Codec> {
     static CODEC: OnceCell<Arc<Codec>> = OnceCell::const_new();
-    let register = || async {
-        let schemas = all_schemas();
-        let mut hash = Sha256::new();
-        for schema in &schemas {
-            hash.update(schema.avsc);
-        }
-        let mut prefix = "t".to_owned();
-        for byte in &hash.finalize()[..6] {
-            write!(prefix, "{byte:02x}").expect("a String takes everything");
-        }
-        let registry =
-            Registry::open(&registry_url(), &format!("{prefix}."), None).expect("open registry");
-        Arc::new(
-            Codec::register(registry, &schemas)
-                .await
-                .expect("register schemas"),
-        )
-    };
-    Arc::clone(CODEC.get_or_init(register).await)
+    Arc::clone(CODEC.get_or_init(fresh_codec).await)
+}
+
+/// One that nobody else reads erasures with.
+pub async fn fresh_codec() -> Arc<Codec> {
+    let schemas = all_schemas();
+    let mut hash = Sha256::new();
+    for schema in &schemas {
+        hash.update(schema.avsc);
+    }
+    let mut prefix = "t".to_owned();
+    for byte in &hash.finalize()[..6] {
+        write!(prefix, "{byte:02x}").expect("a String takes everything");
+    }
+    let registry =
+        Registry::open(&registry_url(), &format!("{prefix}."), None).expect("open registry");
+    Arc::new(
+        Codec::register(registry, &schemas)
+            .await
+            .expect("register schemas"),
+    )
 }
 
 /// Waits for `future`, and fails with what it was waiting for if that does not come.

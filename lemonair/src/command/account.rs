@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use lemonair_consumers::replay::{Replay, Selection};
 use lemonair_gateway::Passwords;
 use lemonair_producers::Desk;
 use lemonair_projections::accounts;
+use lemonair_projections::erasure::{self, Trace};
 use lemonair_schemas::account::RoleGranted;
 use lemonair_schemas::command::Register;
-use lemonair_schemas::{AccountId, EventId, RoomId, Timestamp};
+use lemonair_schemas::erasure::{AccountErased, room_hash};
+use lemonair_schemas::{AccountId, EventId, RoomId, Timestamp, Topic};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,6 +29,13 @@ pub(crate) enum Account {
     Show { name: String },
     /// Give an account a role for the whole site
     Role { name: String, role: Role },
+    /// Erase a person: their name and all that they wrote, everywhere, for ever
+    Erase {
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// How long a read model may take to show what was just written.
@@ -66,9 +76,108 @@ impl Account {
                     role.name()
                 );
             }
+            Account::Erase { name, yes } => {
+                let account = find(&ground, &name).await?;
+                if !yes && !confirmed(&account.name)? {
+                    bail!("nothing was erased");
+                }
+                erase(&ground, &account).await?;
+            }
         }
         Ok(())
     }
+}
+
+fn confirmed(name: &str) -> anyhow::Result<bool> {
+    eprintln!(
+        "This takes away the name and every word of {name}, everywhere. It cannot be undone."
+    );
+    eprintln!("Points and totals stay as they are, under a pseudonym. The name stays taken.");
+    eprintln!("Type the name to go on:");
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("read the answer")?;
+    Ok(answer.trim() == name)
+}
+
+/// Erases, and looks whether anything can still be read.
+async fn erase(ground: &Ground, account: &accounts::Account) -> anyhow::Result<()> {
+    let room: RoomId = account.name.parse().context("read the name")?;
+    let erased = AccountErased {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        account: account.id,
+        actor: None,
+        room_hash: room_hash(&room),
+    };
+    let position = ground.log.append(erased).await?;
+    // Rows are looked for in whole tables.
+    if !ground
+        .checkpoints
+        .wait_all(&[position], 12 * PATIENCE)
+        .await
+    {
+        bail!("it is written down, but the read models lag; does `lemonair project` run?");
+    }
+    let traces = erasure::traces(&ground.pool, &account.name, account.id).await?;
+    for Trace {
+        database,
+        table,
+        column,
+        rows,
+    } in &traces
+    {
+        eprintln!("  {rows} rows of {database}.{table} still say it in {column}");
+    }
+    let (theirs, named) = reread(ground, account).await?;
+    println!(
+        "{} is erased; {} stands in its place",
+        account.name,
+        RoomId::of_erased(account.id)
+    );
+    println!(
+        "MySQL    {} columns still hold the name or a text",
+        traces.len()
+    );
+    println!(
+        "topics   {theirs} records by the account or in its room, {named} of them still name it"
+    );
+    if !traces.is_empty() || named > 0 {
+        bail!("something is left: run it again, and `lemonair rebuild all` if that does not help");
+    }
+    Ok(())
+}
+
+/// Reads all topics once more, as every reader does: records that have to do with the account, and
+/// those among them that still say its name.
+async fn reread(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(u64, u64)> {
+    let everything = Selection {
+        topics: Topic::FACTS.to_vec(),
+        room: None,
+        kinds: Vec::new(),
+        from: None,
+        to: None,
+    };
+    let mut replay = Replay::open(&ground.kafka, Arc::clone(&ground.codec), everything).await?;
+    let pseudonym = RoomId::of_erased(account.id);
+    let (mut theirs, mut named) = (0, 0);
+    while let Some(record) = replay.next().await? {
+        let Ok(event) = record.content else { continue };
+        let name = event.actor().map(|actor| actor.name.to_ascii_lowercase());
+        let room = event.room();
+        let says = |text: &str| text == account.name.to_ascii_lowercase();
+        if name.as_deref().is_some_and(says)
+            || room.as_ref().is_some_and(|room| says(room.as_str()))
+        {
+            named += 1;
+        }
+        let is_theirs = event.actor().is_some_and(|actor| actor.id == account.id);
+        if is_theirs || room.as_ref() == Some(&pseudonym) {
+            theirs += 1;
+        }
+    }
+    Ok((theirs, named))
 }
 
 pub(super) async fn find(ground: &Ground, name: &str) -> anyhow::Result<accounts::Account> {

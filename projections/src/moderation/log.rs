@@ -1,5 +1,6 @@
 //! Who did what to whom in a room: the audit trail of its moderation.
 
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -119,6 +120,50 @@ pub(super) async fn write(tx: &mut MySqlConnection, fact: &Fact<'_>) -> Result<(
     .bind(fact.event.at().millis())
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// The reasons that somebody gave, or that were given for them, and their name where only the log
+/// knows that it is theirs.
+pub(super) async fn erase(tx: &mut MySqlConnection, event: &AccountErased) -> Result<(), Fault> {
+    let account = event.account.0;
+    sqlx::query(
+        "UPDATE pins p JOIN moderation_log l ON l.room = p.room AND l.message = p.message \
+         AND l.done_at = p.pinned_at SET p.pinned_by = ? WHERE l.kind = 'chat.pinned' AND l.actor = ?",
+    )
+    .bind(RoomId::of_erased(event.account).as_str())
+    .bind(account)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE standings s JOIN moderation_log l ON l.room = s.room AND l.target = s.account \
+         AND l.done_at = s.since SET s.reason = NULL WHERE l.actor = ?",
+    )
+    .bind(account)
+    .execute(&mut *tx)
+    .await?;
+    let rows: Vec<(String, i32, i64, String)> = sqlx::query_as(
+        "SELECT room, part, record_offset, detail FROM moderation_log \
+         WHERE (actor = ? OR target = ?) AND detail LIKE '%\"reason\"%'",
+    )
+    .bind(account)
+    .bind(account)
+    .fetch_all(&mut *tx)
+    .await?;
+    for (room, part, offset, detail) in rows {
+        // Written by us as an object.
+        let mut detail: Map<String, Value> = serde_json::from_str(&detail).unwrap_or_default();
+        detail.remove("reason");
+        sqlx::query(
+            "UPDATE moderation_log SET detail = ? WHERE room = ? AND part = ? AND record_offset = ?",
+        )
+        .bind(Value::Object(detail).to_string())
+        .bind(room)
+        .bind(part)
+        .bind(offset)
+        .execute(&mut *tx)
+        .await?;
+    }
     Ok(())
 }
 

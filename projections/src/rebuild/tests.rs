@@ -7,8 +7,9 @@ use lemonair_schemas::chat::{
     MessageHeld, MessagePinned, ModeratorAdded,
 };
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
+use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
-use lemonair_testkit::within;
+use lemonair_testkit::{fresh_codec, within};
 use sqlx::{AssertSqlSafe, MySqlPool, Row};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use super::*;
 use crate::messages::Messages;
 use crate::run::tests::{Stage, numbered, numbers};
 use crate::scratch::{actor, at, opened, registered, room, said};
-use crate::{dead_letters, projection};
+use crate::{dead_letters, erasure, projection};
 
 /// All rows of all read models, as text.
 async fn dump(pool: &MySqlPool) -> BTreeMap<String, Vec<String>> {
@@ -82,7 +83,7 @@ fn moderated() -> Vec<Event> {
             account: account,
             name: name.clone(),
             until: at(9),
-            reason: None
+            reason: Some("lime was loud".to_owned())
         }),
         event!(ChatCleared {
             account: Some(account),
@@ -424,4 +425,53 @@ async fn a_model_of_another_cluster_is_left_alone() {
         .unwrap();
     let refused = rebuild_one(&stage, &Messages, Options::default()).await;
     assert!(matches!(refused, Err(Error::Foreign { .. })), "{refused:?}");
+}
+
+/// Who is erased while everything runs: rows become what they would be had nothing personal ever been
+/// on the topics, in the live tables and in those that a rebuild put aside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_leaves_what_a_rebuild_makes() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    let running = stage.run();
+    stage.reach(&stage.append(history()).await).await;
+    rebuild_one(&stage, &Messages, Options::default())
+        .await
+        .unwrap();
+    let lime = actor("lime").id;
+    let traces = || erasure::traces(&stage.db.pool, "Lime", lime);
+    let of_messages = |trace: &&erasure::Trace| trace.table == "messages" && trace.column == "room";
+    assert_eq!(
+        traces().await.unwrap().iter().filter(of_messages).count(),
+        2,
+        "live, and put aside"
+    );
+
+    let erased = AccountErased {
+        id: EventId::new(),
+        at: at(8),
+        account: lime,
+        actor: None,
+        room_hash: room_hash(&room("lime")),
+    };
+    stage.reach(&stage.append([erased.into()]).await).await;
+    assert_eq!(traces().await.unwrap(), []);
+    assert!(
+        crate::accounts::by_name(&stage.db.pool, "lime")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(stage.texts("mint").await.iter().all(String::is_empty));
+    assert_eq!(stage.texts("peach").await, ["keep this", ""]);
+
+    let mut rows = 0;
+    for projection in projection::ALL {
+        let report = rebuild_one(&stage, projection, VERIFY).await.unwrap();
+        let comparison = report.comparison.unwrap();
+        assert_eq!(comparison.differences, [], "{}", projection.name());
+        rows += comparison.rows;
+    }
+    assert!(rows > 900, "{rows} rows");
+    running.stop().await;
 }

@@ -53,6 +53,7 @@ async fn every_event_has_its_json() {
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","expires":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.opened"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.closed"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","donation":"018bcfe5-6800-7000-8000-000000000003","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","kind":"CORRECTION","postings":[{"account":"018bcfe5-6800-7000-8000-000000000002","amount":250,"book":"WALLET"},{"account":"tea","amount":-250,"book":"PLATFORM"}],"room":"mint","type":"ledger.posted"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room_hash":"tea","type":"account.erased"}
     "#]]).await;
 }
 
@@ -90,6 +91,7 @@ async fn absent_fields_are_left_out() {
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","expires":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.opened"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.closed"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","kind":"TOP_UP","postings":[],"type":"ledger.posted"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room_hash":"tea","type":"account.erased"}
     "#]]).await;
 }
 

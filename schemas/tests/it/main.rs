@@ -1,5 +1,6 @@
 //! What is on the topics stays readable: against the real registry, whether it is there or not.
 
+mod erasure;
 mod evolution;
 mod forwarder;
 mod golden;

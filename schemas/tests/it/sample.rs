@@ -15,6 +15,7 @@ use lemonair_schemas::codec::Datum;
 use lemonair_schemas::command::{Answered, Donate, Refund, Register, TopUp};
 use lemonair_schemas::decider::{Decision, Donation, NameTaken, Progress, Wallet};
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::record::Schema;
 use lemonair_schemas::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
@@ -322,6 +323,7 @@ samples! { seed:
         room: seed.option(seed.room()),
         donation: seed.option(seed.other_event()),
     }
+    account AccountErased { room_hash: seed.text(2) }
     record Register {
         id: seed.event(),
         at: seed.at(),

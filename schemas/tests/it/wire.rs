@@ -2,7 +2,7 @@
 
 use lemonair_schemas::codec::unframe;
 use lemonair_schemas::{Codec, DecodeError, Event};
-use lemonair_testkit::codec;
+use lemonair_testkit::{codec, fresh_codec};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
@@ -86,7 +86,7 @@ async fn a_record_that_was_cut_anywhere_is_an_error() {
 
 #[tokio::test]
 async fn a_command_is_no_event() {
-    let codec = codec().await;
+    let codec = fresh_codec().await;
     for sample in samples(&codec, &Seed::fixed(true)) {
         let bytes = sample.bytes.expect("encode");
         let read = codec.decode::<Event>(&bytes).await;

@@ -1,0 +1,215 @@
+//! A person's erasure, taken into the rows that were there before it. Rows that come later are made
+//! of records in which nothing personal is left (see `schemas/src/erasure.rs`); both are the same.
+
+use lemonair_schemas::erasure::{AccountErased, room_hash};
+use lemonair_schemas::{AccountId, RoomId};
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
+
+use crate::database::quote;
+use crate::projection::{ALL, Fault};
+use crate::{Projection, Result};
+
+/// Columns of a table that say something of a person.
+#[derive(Debug, Clone, Copy)]
+pub struct Personal {
+    pub table: &'static str,
+    pub whose: Whose,
+    /// Hold the name; a pseudonym takes its place.
+    pub names: &'static [&'static str],
+    /// Are emptied.
+    pub texts: &'static [&'static str],
+    /// Become NULL.
+    pub secrets: &'static [&'static str],
+}
+
+/// The column that tells whose row it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose {
+    Account(&'static str),
+    /// A room goes by its owner's name, so the column itself is renamed too.
+    Room(&'static str),
+}
+
+/// Where a name can still be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trace {
+    pub database: String,
+    pub table: String,
+    pub column: String,
+    pub rows: i64,
+}
+
+/// Databases beside the live one that hold rows of the same tables: what a rebuild put aside, and what
+/// one that was cut off has made so far.
+const BESIDE: [&str; 2] = ["_old", "_shadow"];
+
+// === Writes ===
+
+pub(crate) async fn apply(
+    tx: &mut MySqlConnection,
+    projection: &dyn Projection,
+    event: &AccountErased,
+) -> Result<(), Fault> {
+    let pseudonym = RoomId::of_erased(event.account);
+    let live: String = sqlx::query_scalar("SELECT DATABASE()")
+        .fetch_one(&mut *tx)
+        .await?;
+    projection.erase(tx, event).await?;
+    for personal in projection.personal() {
+        erase(tx, &quote(&live), personal, event, &pseudonym).await?;
+        for beside in BESIDE {
+            let database = format!("{live}{beside}");
+            if exists(tx, &database, personal.table).await? {
+                erase(tx, &quote(&database), personal, event, &pseudonym).await?;
+            }
+        }
+    }
+    sqlx::query(
+        "UPDATE dead_letters SET bytes = '', record_key = '', cause = 'of an account that was erased' \
+         WHERE projection = ? AND (INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = ?)",
+    )
+    .bind(projection.name())
+    .bind(event.account.to_string().into_bytes())
+    .bind(&event.room_hash)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn exists(tx: &mut MySqlConnection, database: &str, table: &str) -> sqlx::Result<bool> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
+    )
+    .bind(database)
+    .bind(table)
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.is_some())
+}
+
+async fn erase(
+    tx: &mut MySqlConnection,
+    database: &str,
+    personal: &Personal,
+    event: &AccountErased,
+    pseudonym: &RoomId,
+) -> sqlx::Result<()> {
+    let table = format!("{database}.{}", quote(personal.table));
+    let mut names = personal.names.to_vec();
+    let (column, room) = match personal.whose {
+        Whose::Account(column) => (column, None),
+        Whose::Room(column) => {
+            names.push(column);
+            let Some(room) = room_of(tx, &table, column, event).await? else {
+                return Ok(());
+            };
+            (column, Some(room))
+        }
+    };
+    let changes: Vec<String> = [
+        (&names[..], "?"),
+        (personal.texts, "''"),
+        (personal.secrets, "NULL"),
+    ]
+    .iter()
+    .flat_map(|(columns, value)| {
+        columns
+            .iter()
+            .map(move |column| format!("{column} = {value}"))
+    })
+    .collect();
+    let sql = format!(
+        "UPDATE {table} SET {} WHERE {column} = ?",
+        changes.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for _ in &names {
+        query = query.bind(pseudonym.as_str());
+    }
+    let query = match room {
+        Some(room) => query.bind(room),
+        None => query.bind(event.account.0),
+    };
+    query.execute(tx).await?;
+    Ok(())
+}
+
+/// The erasure does not name the room. The rooms of a table are read off its index.
+async fn room_of(
+    tx: &mut MySqlConnection,
+    table: &str,
+    column: &str,
+    event: &AccountErased,
+) -> sqlx::Result<Option<String>> {
+    let sql = format!("SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL");
+    let rooms: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(tx).await?;
+    let is_theirs = |room: &String| {
+        room.parse::<RoomId>()
+            .is_ok_and(|room| room_hash(&room) == event.room_hash)
+    };
+    Ok(rooms.into_iter().find(is_theirs))
+}
+
+// === Reads ===
+
+/// Where the name can still be read: every text column of every table, the live ones and those beside.
+/// A column that is only this name counts; what others wrote about it does not.
+pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<Vec<Trace>> {
+    let columns: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+         FROM information_schema.columns \
+         WHERE table_schema IN (DATABASE(), CONCAT(DATABASE(), '_old'), CONCAT(DATABASE(), '_shadow')) \
+         AND data_type IN ('varchar', 'char', 'text', 'mediumtext') ORDER BY 1, 2, 3",
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut traces = Vec::new();
+    for (database, table, column) in columns {
+        let sql = format!(
+            "SELECT COUNT(*) FROM {}.{} WHERE LOWER({}) = ?",
+            quote(&database),
+            quote(&table),
+            quote(&column)
+        );
+        let rows = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(name.to_ascii_lowercase())
+            .fetch_one(pool)
+            .await?;
+        if rows > 0 {
+            traces.push(Trace {
+                database,
+                table,
+                column,
+                rows,
+            });
+        }
+    }
+    // And what they wrote, whatever it says.
+    for projection in ALL {
+        for personal in projection.personal() {
+            let Whose::Account(whose) = personal.whose else {
+                continue;
+            };
+            for column in personal.texts {
+                let table = quote(personal.table);
+                let sql =
+                    format!("SELECT COUNT(*) FROM {table} WHERE {whose} = ? AND {column} <> ''");
+                let rows = sqlx::query_scalar(AssertSqlSafe(sql))
+                    .bind(account.0)
+                    .fetch_one(pool)
+                    .await?;
+                if rows > 0 {
+                    let (table, column) = (personal.table.to_owned(), (*column).to_owned());
+                    traces.push(Trace {
+                        database: String::new(),
+                        table,
+                        column,
+                        rows,
+                    });
+                }
+            }
+        }
+    }
+    Ok(traces)
+}

@@ -1,0 +1,223 @@
+//! Who was erased, and what that leaves of an event: topic `lemonair.erasures`.
+//!
+//! The log is never changed. An erasure is one more fact on it, and every reader of ours decodes
+//! records through what it says: names become a pseudonym, and what the person wrote is gone.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::event::event;
+use crate::record::record;
+use crate::{AccountId, Event, RoomId};
+
+event! {
+    /// The account must no longer be read of: neither its name nor anything that it said.
+    AccountErased of account {
+        /// SHA-256 of the account's room, hexadecimal: the room goes by the account's name, which
+        /// must not stand here of all places.
+        room_hash: String,
+    }
+}
+
+record!(Erasures, "erasures": AccountErased);
+
+/// All who were erased, as far as this process has read.
+pub struct Erased {
+    /// So that nothing is looked up while nobody is.
+    any: AtomicBool,
+    gone: RwLock<Gone>,
+    news: watch::Sender<Vec<AccountId>>,
+}
+
+#[derive(Default)]
+struct Gone {
+    accounts: HashMap<AccountId, RoomId>,
+    /// By the hash of their former names.
+    rooms: HashMap<String, RoomId>,
+}
+
+pub fn room_hash(room: &RoomId) -> String {
+    let hash = Sha256::digest(room.as_str().as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+// === impl Erased ===
+
+impl Erased {
+    pub fn contains(&self, account: AccountId) -> bool {
+        self.any.load(Ordering::Acquire) && self.read().accounts.contains_key(&account)
+    }
+
+    /// Whether the bytes of a record that cannot be decoded name the id of somebody who was erased.
+    pub fn is_named_in(&self, bytes: &[u8]) -> bool {
+        self.any.load(Ordering::Acquire)
+            && self.read().accounts.keys().any(|account| {
+                let id = account.to_string();
+                bytes
+                    .windows(id.len())
+                    .any(|window| window == id.as_bytes())
+            })
+    }
+
+    /// Everybody who was erased, told anew with each erasure.
+    pub fn news(&self) -> watch::Receiver<Vec<AccountId>> {
+        self.news.subscribe()
+    }
+
+    fn learn(&self, event: &AccountErased) {
+        let pseudonym = RoomId::of_erased(event.account);
+        let mut gone = self.gone.write().unwrap_or_else(PoisonError::into_inner);
+        if gone
+            .accounts
+            .insert(event.account, pseudonym.clone())
+            .is_some()
+        {
+            return;
+        }
+        gone.rooms.insert(event.room_hash.clone(), pseudonym);
+        let all = gone.accounts.keys().copied().collect();
+        drop(gone);
+        self.any.store(true, Ordering::Release);
+        self.news.send_replace(all);
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Gone> {
+        self.gone.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Erased {
+    fn default() -> Erased {
+        Erased {
+            any: AtomicBool::new(false),
+            gone: RwLock::default(),
+            news: watch::Sender::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Erased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Erased({})", self.read().accounts.len())
+    }
+}
+
+// === impl Gone ===
+
+impl Gone {
+    /// Puts the pseudonym in place of the name, if the account was erased.
+    fn rename(&self, account: AccountId, name: &mut String) -> bool {
+        let Some(pseudonym) = self.accounts.get(&account) else {
+            return false;
+        };
+        pseudonym.as_str().clone_into(name);
+        true
+    }
+
+    fn rehouse(&self, room: &mut RoomId) -> bool {
+        let Some(pseudonym) = self.rooms.get(&room_hash(room)) else {
+            return false;
+        };
+        *room = pseudonym.clone();
+        true
+    }
+}
+
+/// Learns of an erasure; of any other event, takes away what must not be read.
+pub(crate) fn erase(event: &mut Event, erased: &Erased) {
+    if let Event::AccountErased(event) = event {
+        return erased.learn(event);
+    }
+    if !erased.any.load(Ordering::Acquire) {
+        return;
+    }
+    let gone = erased.read();
+    let by_them = event
+        .actor_mut()
+        .is_some_and(|actor| gone.rename(actor.id, &mut actor.name));
+    let in_their_room = event.room_mut().is_some_and(|room| gone.rehouse(room));
+    match event {
+        Event::MessagePosted(event) if by_them => event.text.clear(),
+        Event::MessageHeld(event) if by_them => event.text.clear(),
+        Event::HeldMessageApproved(event) => {
+            if gone.rename(event.author.id, &mut event.author.name) {
+                event.text.clear();
+            }
+        }
+        Event::MessagePinned(event) => {
+            if let Some(author) = &mut event.author
+                && gone.rename(author.id, &mut author.name)
+            {
+                event.text.clear();
+            }
+        }
+        Event::ChatCleared(event) => {
+            if let (Some(account), Some(name)) = (event.account, &mut event.name) {
+                gone.rename(account, name);
+            }
+        }
+        Event::MemberBanned(event) => {
+            if gone.rename(event.account, &mut event.name) || by_them {
+                event.reason = None;
+            }
+        }
+        Event::MemberTimedOut(event) => {
+            if gone.rename(event.account, &mut event.name) || by_them {
+                event.reason = None;
+            }
+        }
+        Event::HeldMessageDenied(event) => _ = gone.rename(event.account, &mut event.name),
+        Event::MemberUnbanned(event) => _ = gone.rename(event.account, &mut event.name),
+        Event::TimeoutLifted(event) => _ = gone.rename(event.account, &mut event.name),
+        Event::ModeratorAdded(event) => _ = gone.rename(event.account, &mut event.name),
+        Event::ModeratorRemoved(event) => _ = gone.rename(event.account, &mut event.name),
+        Event::DonationAccepted(event) if by_them => event.message.clear(),
+        Event::StreamStarted(event) if in_their_room => event.title.clear(),
+        Event::ChannelOpened(event) => _ = gone.rename(event.owner, &mut event.name),
+        Event::ChannelUpdated(event) if in_their_room => {
+            event.title.clear();
+            event.category.clear();
+            event.description.clear();
+        }
+        Event::StreamKeyIssued(event) if in_their_room => {
+            event.hash.clear();
+            event.prefix.clear();
+        }
+        Event::AccountRegistered(event) => {
+            if gone.rename(event.account, &mut event.name) {
+                event.password_hash = None;
+                event.email = None;
+            }
+        }
+        Event::EntryPosted(event) => {
+            if let Some(room) = &mut event.room {
+                gone.rehouse(room);
+            }
+        }
+        // Named one by one: a new event must say what in it is personal.
+        Event::MessagePosted(_)
+        | Event::MessageHeld(_)
+        | Event::MessageDeleted(_)
+        | Event::MessageUnpinned(_)
+        | Event::ChatSettingsChanged(_)
+        | Event::DonationAccepted(_)
+        | Event::DonationRefunded(_)
+        | Event::StreamStarted(_)
+        | Event::StreamInterrupted(_)
+        | Event::StreamResumed(_)
+        | Event::StreamEnded(_)
+        | Event::ChannelUpdated(_)
+        | Event::StreamKeyIssued(_)
+        | Event::ChannelFollowed(_)
+        | Event::ChannelUnfollowed(_)
+        | Event::RoleGranted(_)
+        | Event::SessionOpened(_)
+        | Event::SessionClosed(_)
+        | Event::AccountErased(_) => {}
+    }
+}
