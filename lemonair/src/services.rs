@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use lemonair_consumers::{Kafka, erasures};
 use lemonair_gateway::Gateway;
 use lemonair_ingest::Ingest;
+use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Log};
 use lemonair_projections::{Checkpoints, Projector};
 use lemonair_schemas::command::{Answer, Command};
@@ -56,7 +57,7 @@ pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
     let gateway = build_gateway(&settings, &ground, Some(ingest.router()), metrics).await?;
     let mut services = Services::new();
     services.project(&ground);
-    services.decide(&ground);
+    services.decide(&ground, settings.terms());
     services.gateway(gateway, http);
     services.ingest(ingest, rtmp);
     println!("Lemonair is up.");
@@ -118,7 +119,7 @@ pub(crate) async fn project(settings: Settings) -> anyhow::Result<()> {
 pub(crate) async fn decide(settings: Settings) -> anyhow::Result<()> {
     let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
-    services.decide(&ground);
+    services.decide(&ground, settings.terms());
     println!("Lemonair's decider is up.");
     services.run(&ground).await
 }
@@ -255,10 +256,11 @@ impl Services {
         });
     }
 
-    fn decide(&mut self, ground: &Ground) {
+    fn decide(&mut self, ground: &Ground, terms: Terms) {
         let decider = Decider {
             kafka: ground.kafka.clone(),
             codec: Arc::clone(&ground.codec),
+            terms,
         };
         let stop = self.stop.clone();
         self.spawn("decider", async move { Ok(decider.run(stop).await?) });

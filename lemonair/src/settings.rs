@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use lemonair_consumers::Kafka;
+use lemonair_producers::decide::Terms;
 use serde::{Deserialize, Serialize};
 
 /// One flat list; `http` in the file is `LEMONAIR_HTTP` in the environment.
@@ -58,6 +59,10 @@ pub(crate) struct Settings {
     pub(crate) chat_per_second: NonZeroU32,
     /// Messages that an account may send at once.
     pub(crate) chat_burst: NonZeroU32,
+    /// What the platform keeps of each donation, in hundredths of a percent.
+    pub(crate) donation_fee: u16,
+    /// Days in which a donation can be given back, and a payment be told of anew.
+    pub(crate) refund_days: u16,
     /// Seconds that a broadcast waits for a publisher whose line dropped.
     pub(crate) grace: f64,
     /// Seconds without media after which a publisher is cut off.
@@ -94,6 +99,8 @@ impl Default for Settings {
             balancers: gateway.balancers,
             chat_per_second: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
             chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
+            donation_fee: 0,
+            refund_days: 180,
             grace: 60.0,
             publisher_idle: 10.0,
             thumbnail_every: 10.0,
@@ -148,6 +155,18 @@ impl Settings {
             if !(0.0..=86_400.0).contains(&seconds) {
                 bail!("settings: {name} is {seconds}; it is a number of seconds from 0 to 86400");
             }
+        }
+        if self.donation_fee > 9_999 {
+            bail!(
+                "settings: donation_fee is {}; it is hundredths of a percent, from 0 to 9999",
+                self.donation_fee
+            );
+        }
+        if self.refund_days < 3 {
+            bail!(
+                "settings: refund_days is {}; it is 3 at least, as providers tell of a payment for that long",
+                self.refund_days
+            );
         }
         if !(1..=1000).contains(&self.kafka_partitions) {
             bail!(
@@ -224,6 +243,13 @@ impl Settings {
             .with_context(|| format!("write {}", path.display()))?;
         // Another process may have been quicker: the one that is there counts.
         Ok(std::fs::read(&path)?)
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            fee: self.donation_fee,
+            kept: Duration::from_secs(u64::from(self.refund_days) * 86_400),
+        }
     }
 
     pub(crate) fn grace(&self) -> Duration {

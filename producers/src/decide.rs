@@ -1,6 +1,8 @@
 //! The rules: what becomes of a command, given what the decider remembers. Pure functions.
 
 mod donate;
+mod pay_out;
+mod purse;
 mod refund;
 mod register;
 mod state;
@@ -14,7 +16,7 @@ use lemonair_schemas::decider::{Decision, Memory};
 use lemonair_schemas::{AccountId, Event, EventId, Timestamp};
 use sha2::{Digest, Sha256};
 
-pub use state::{PROGRESS, State};
+pub use state::{PROGRESS, State, Terms};
 
 /// Points in one donation or top-up, at most.
 pub const MOST_POINTS: i64 = 1_000_000;
@@ -32,6 +34,10 @@ pub enum Refusal {
     MessageTooLong,
     #[error("insufficient_balance")]
     InsufficientBalance,
+    #[error("insufficient_earnings")]
+    InsufficientEarnings,
+    #[error("too_old")]
+    TooOld,
     #[error("own_channel")]
     OwnChannel,
     #[error("key_reused")]
@@ -76,10 +82,12 @@ pub fn decide(
     match command {
         Command::Register(ask) => outcome(register::decide(state, ask, now, ids), now),
         Command::Refund(ask) => outcome(refund::decide(state, ask, now, ids), now),
-        Command::TopUp(ask) => {
-            let print = fingerprint(&["top_up", &ask.amount.to_string()]);
+        Command::TopUp(ask) => top_up::decide(state, ask, now, ids)
+            .unwrap_or_else(|refusal| outcome(Err(refusal), now)),
+        Command::PayOut(ask) => {
+            let print = fingerprint(&["pay_out", &ask.amount.to_string()]);
             once(state, ask.account, &ask.key, print, now, |state| {
-                top_up::decide(state, ask, now, ids)
+                pay_out::decide(state, ask, now, ids)
             })
         }
         Command::Donate(ask) => {

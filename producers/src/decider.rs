@@ -22,7 +22,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::decide::{Decided, State, decide};
+use crate::decide::{Decided, State, Terms, decide};
 use crate::log::{self, Pending};
 use crate::producer::Producer;
 
@@ -39,6 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Decider {
     pub kafka: Kafka,
     pub codec: Arc<Codec>,
+    pub terms: Terms,
 }
 
 /// One partition that is ours.
@@ -141,7 +142,7 @@ impl Decider {
             producer,
             codec: Arc::clone(&self.codec),
             prefix: self.kafka.prefix.clone(),
-            state: State::default(),
+            state: State::new(self.terms),
             unconfirmed: Vec::new(),
         };
         partition.restore(&self.kafka).await?;

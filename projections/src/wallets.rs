@@ -27,23 +27,30 @@ pub struct Wallets;
 pub struct Wallet {
     /// What it can spend.
     pub balance: i64,
-    /// What it received as a streamer; below zero if refunds took more than is there.
+    /// What it received as a streamer and was not paid out; below zero if refunds took more than is
+    /// there.
     pub earnings: i64,
+    /// What it owes: for payments taken back whose points were spent, and for earnings below zero.
+    pub debt: i64,
 }
 
 /// An entry as one account sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
     pub id: EventId,
-    /// `top_up`, `donation`, `refund` or `correction`.
+    /// `top_up`, `donation`, `refund`, `correction` or `payout`.
     pub kind: String,
     pub posted_at: Timestamp,
     /// Points added to the account's wallet; negative where they were taken.
     pub wallet: i64,
     /// Points added to its earnings.
     pub earnings: i64,
+    /// Points of its debt that were paid; negative where it was made.
+    pub debt: i64,
     pub room: Option<RoomId>,
     pub donation: Option<EventId>,
+    /// The provider's id.
+    pub payment: Option<String>,
 }
 
 /// A book: whose it is, and which.
@@ -194,9 +201,10 @@ fn add<'a>(balances: &mut BTreeMap<Key<'a>, i64>, entry: &'a EntryPosted) -> Res
 }
 
 async fn insert_entries(tx: &mut MySqlConnection, entries: &[&EntryPosted]) -> Result<(), Fault> {
-    const INSERT: &str = "INSERT INTO entries (id, account, kind, room, donation, posted_at)";
+    const INSERT: &str =
+        "INSERT INTO entries (id, account, kind, room, donation, payment, posted_at)";
     for chunk in insert::chunks(entries) {
-        let sql = insert::statement(INSERT, "(?, ?, ?, ?, ?, ?)", chunk.len(), "");
+        let sql = insert::statement(INSERT, "(?, ?, ?, ?, ?, ?, ?)", chunk.len(), "");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for entry in chunk {
             query = query
@@ -205,6 +213,7 @@ async fn insert_entries(tx: &mut MySqlConnection, entries: &[&EntryPosted]) -> R
                 .bind(kind(entry.kind))
                 .bind(entry.room.as_ref().map(RoomId::as_str))
                 .bind(entry.donation.map(|donation| donation.0))
+                .bind(entry.payment.as_deref())
                 .bind(entry.at.millis());
         }
         query.execute(&mut *tx).await?;
@@ -258,6 +267,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Donation => "donation",
         Kind::Refund => "refund",
         Kind::Correction => "correction",
+        Kind::Payout => "payout",
     }
 }
 
@@ -267,6 +277,7 @@ fn book(book: Book) -> &'static str {
         Book::Earnings => "earnings",
         Book::Provider => "provider",
         Book::Platform => "platform",
+        Book::Debt => "debt",
     }
 }
 
@@ -285,9 +296,27 @@ pub async fn wallet(pool: &MySqlPool, account: AccountId) -> Result<Wallet> {
             wallet.balance = amount;
         } else if name == book(Book::Earnings) {
             wallet.earnings = amount;
+            wallet.debt -= amount.min(0);
+        } else if name == book(Book::Debt) {
+            wallet.debt -= amount;
         }
     }
     Ok(wallet)
+}
+
+/// What a streamer ever earned: the earnings, with all payouts added again. One statement, so both
+/// are of one moment.
+pub async fn earned(pool: &MySqlPool, account: AccountId) -> Result<i64> {
+    let earned = sqlx::query_scalar(
+        "SELECT CAST(COALESCE((SELECT amount FROM balances WHERE account = ? AND book = 'earnings'), 0) \
+         - COALESCE((SELECT SUM(p.amount) FROM entries e JOIN postings p ON p.entry = e.id \
+         WHERE e.account = ? AND e.kind = 'payout' AND p.book = 'earnings'), 0) AS SIGNED)",
+    )
+    .bind(account.to_string())
+    .bind(account.0)
+    .fetch_one(pool)
+    .await?;
+    Ok(earned)
 }
 
 /// A page of what moved an account's points, by the time in the entries' ids.
@@ -298,9 +327,10 @@ pub async fn entries(pool: &MySqlPool, account: AccountId, slice: &Slice) -> Res
         Edge::After(edge) => ("AND p.entry > ?", "ASC", Some(edge)),
     };
     let sql = format!(
-        "SELECT e.id, e.kind, e.room, e.donation, e.posted_at, p.wallet, p.earnings FROM ( \
+        "SELECT e.id, e.kind, e.room, e.donation, e.payment, e.posted_at, p.* FROM ( \
          SELECT p.entry, CAST(SUM(IF(p.book = 'wallet', p.amount, 0)) AS SIGNED) AS wallet, \
-         CAST(SUM(IF(p.book = 'earnings', p.amount, 0)) AS SIGNED) AS earnings \
+         CAST(SUM(IF(p.book = 'earnings', p.amount, 0)) AS SIGNED) AS earnings, \
+         CAST(SUM(IF(p.book = 'debt', p.amount, 0)) AS SIGNED) AS debt \
          FROM postings p WHERE p.account = ? {place} \
          GROUP BY p.entry ORDER BY p.entry {order} LIMIT ?) p \
          JOIN entries e ON e.id = p.entry ORDER BY e.id {order}"
@@ -331,11 +361,13 @@ impl FromRow<'_, MySqlRow> for Entry {
             posted_at: row::time(row, "posted_at")?,
             wallet: row.try_get("wallet")?,
             earnings: row.try_get("earnings")?,
+            debt: row.try_get("debt")?,
             room: match room {
                 Some(_) => Some(row::room(row, "room")?),
                 None => None,
             },
             donation: donation.map(EventId),
+            payment: row.try_get("payment")?,
         })
     }
 }

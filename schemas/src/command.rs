@@ -17,16 +17,20 @@ pub struct Register {
     pub email: Option<String>,
 }
 
-/// A payment provider took a payment for points.
+/// What a payment provider says of a payment. Told again, only what is new moves points.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopUp {
     pub id: EventId,
     pub at: Timestamp,
     pub account: AccountId,
-    /// Idempotency key, unique to the account.
+    /// The provider's id of the payment.
     pub key: String,
     /// As the provider says, never the client.
     pub amount: i64,
+    /// Points of it that the provider has taken back, in all.
+    pub refunded: i64,
+    /// When the provider began it.
+    pub paid: Option<Timestamp>,
 }
 
 /// Wants to give points to a room's streamer.
@@ -56,11 +60,35 @@ pub struct Refund {
     pub by: Actor,
 }
 
-record!(Commands, "commands": Register, TopUp, Donate, Refund);
+/// Wants points of a streamer's earnings paid out. Keyed by the streamer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PayOut {
+    pub id: EventId,
+    pub at: Timestamp,
+    /// The streamer.
+    pub account: AccountId,
+    /// Idempotency key, unique to the account.
+    pub key: String,
+    pub room: RoomId,
+    pub amount: i64,
+    /// What the earnings were when it was asked, with all former payouts added again: only the
+    /// streamer's own partition knows those that were decided since.
+    pub earned: i64,
+    /// The operator who asks.
+    pub by: Actor,
+}
+
+record!(Commands, "commands": Register, TopUp, Donate, Refund, PayOut);
 
 records! {
     /// Any command.
-    pub enum Command { Register(Register), TopUp(TopUp), Donate(Donate), Refund(Refund) }
+    pub enum Command {
+        Register(Register),
+        TopUp(TopUp),
+        Donate(Donate),
+        Refund(Refund),
+        PayOut(PayOut),
+    }
 }
 
 impl Command {
@@ -70,6 +98,7 @@ impl Command {
             Command::TopUp(command) => command.id,
             Command::Donate(command) => command.id,
             Command::Refund(command) => command.id,
+            Command::PayOut(command) => command.id,
         }
     }
 
@@ -79,6 +108,7 @@ impl Command {
             Command::TopUp(command) => command.at,
             Command::Donate(command) => command.at,
             Command::Refund(command) => command.at,
+            Command::PayOut(command) => command.at,
         }
     }
 
@@ -89,6 +119,7 @@ impl Command {
             Command::TopUp(command) => command.account.to_string(),
             Command::Donate(command) => command.account.to_string(),
             Command::Refund(command) => command.account.to_string(),
+            Command::PayOut(command) => command.account.to_string(),
         }
     }
 }

@@ -24,6 +24,30 @@ pub struct Wallet {
     pub balance: i64,
 }
 
+/// What an account owes since a payment was taken back. Key: `b:` and the account id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Debt {
+    pub amount: i64,
+}
+
+/// What an account was ever paid out. Key: `o:` and the account id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PaidOut {
+    pub amount: i64,
+}
+
+/// A payment that was credited. Key: `t:`, the account id, `:` and the provider's id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Payment {
+    pub at: Timestamp,
+    pub event: EventId,
+    pub amount: i64,
+    /// The wallet's, afterwards.
+    pub balance: i64,
+    /// Points of it that were taken back.
+    pub refunded: i64,
+}
+
 /// An idempotency key and the first answer to it. Key: `k:`, the account id, `:` and the key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
@@ -43,9 +67,11 @@ pub struct Donation {
     pub room: RoomId,
     /// Points not yet given back.
     pub amount: i64,
+    /// Points of these that the platform keeps.
+    pub fee: i64,
 }
 
-record!(Decider, "decider": Progress, NameTaken, Wallet, Decision, Donation);
+record!(Decider, "decider": Progress, NameTaken, Wallet, Debt, PaidOut, Payment, Decision, Donation);
 
 records! {
     /// One remembered thing.
@@ -53,6 +79,9 @@ records! {
         Progress(Progress),
         NameTaken(NameTaken),
         Wallet(Wallet),
+        Debt(Debt),
+        PaidOut(PaidOut),
+        Payment(Payment),
         Decision(Decision),
         Donation(Donation),
     }

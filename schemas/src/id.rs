@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
+use crate::Timestamp;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -16,6 +18,13 @@ macro_rules! id {
             /// A new id, later than all before in this process.
             pub fn new() -> $name {
                 $name(Uuid::now_v7())
+            }
+
+            /// The time in it, when it was made.
+            pub fn at(self) -> Timestamp {
+                let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |at| at.to_unix());
+                let millis = seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000));
+                Timestamp(i64::try_from(millis).unwrap_or(i64::MAX))
             }
         }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event;
 use crate::record::record;
-use crate::{EventId, RoomId};
+use crate::{AccountId, EventId, RoomId};
 
 event! {
     /// Points moved. `account` is the one whose wallet moved.
@@ -15,6 +15,8 @@ event! {
         room: Option<RoomId>,
         /// The `DonationAccepted` that moved them, or that is refunded.
         donation: Option<EventId>,
+        /// The provider's payment, for a top-up and its correction.
+        payment: Option<String>,
     }
 }
 
@@ -25,7 +27,9 @@ pub enum Kind {
     TopUp,
     Donation,
     Refund,
+    /// A payment was taken back by the provider.
     Correction,
+    Payout,
 }
 
 /// One side of an entry.
@@ -44,11 +48,43 @@ pub struct Posting {
 pub enum Book {
     /// What the account can spend; never below zero.
     Wallet,
-    /// What the account received as a streamer.
+    /// What the account received as a streamer; below zero it is a debt.
     Earnings,
-    /// The payment provider's side of a top-up.
+    /// The payment provider's side of a top-up or a payout.
     Provider,
+    /// What the platform keeps of donations.
     Platform,
+    /// What the account owes, since a payment was taken back whose points were spent; never above
+    /// zero.
+    Debt,
+}
+
+// === impl Posting ===
+
+impl Posting {
+    pub fn of(account: AccountId, book: Book, amount: i64) -> Posting {
+        Posting {
+            account: account.to_string(),
+            book,
+            amount,
+        }
+    }
+
+    pub fn provider(amount: i64) -> Posting {
+        Posting {
+            account: "provider".to_owned(),
+            book: Book::Provider,
+            amount,
+        }
+    }
+
+    pub fn platform(amount: i64) -> Posting {
+        Posting {
+            account: "platform".to_owned(),
+            book: Book::Platform,
+            amount,
+        }
+    }
 }
 
 record!(Ledger, "ledger": EntryPosted);

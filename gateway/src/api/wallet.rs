@@ -25,7 +25,7 @@ pub(crate) struct Wish {
 pub(crate) async fn show(State(app): State<Arc<App>>, user: User) -> Result<Json<Value>, Problem> {
     let wallet = wallets::wallet(&app.pool, user.0.sub).await?;
     Ok(Json(
-        json!({ "balance": wallet.balance, "earnings": wallet.earnings }),
+        json!({ "balance": wallet.balance, "earnings": wallet.earnings, "debt": wallet.debt }),
     ))
 }
 
@@ -46,6 +46,8 @@ pub(crate) async fn top_up(
         account: user.0.sub,
         key,
         amount: paid,
+        refunded: 0,
+        paid: None,
     };
     let answered = app.desk.ask(ask).await?;
     let Some(event) = answered.event else {
@@ -77,9 +79,10 @@ pub(crate) async fn entries(
                 "id": entry.id,
                 "at": entry.posted_at,
                 "kind": kind,
-                "amount": entry.wallet + entry.earnings,
+                "amount": entry.wallet + entry.earnings + entry.debt,
                 "room": entry.room,
                 "donation": entry.donation,
+                "payment": entry.payment,
             })
         })
         .collect();

@@ -43,32 +43,31 @@ pub(super) fn decide(
         message: ask.message.clone(),
         key: ask.key.clone(),
     };
+    let fee = state.terms.fee_of(ask.amount);
+    let mut postings = vec![
+        Posting::of(ask.account, Book::Wallet, -ask.amount),
+        Posting::of(ask.streamer, Book::Earnings, ask.amount - fee),
+    ];
+    if fee > 0 {
+        postings.push(Posting::platform(fee));
+    }
     let entry = EntryPosted {
         id: ids(),
         at: now,
         account: ask.account,
         actor: donor,
         kind: Kind::Donation,
-        postings: vec![
-            Posting {
-                account: ask.account.to_string(),
-                book: Book::Wallet,
-                amount: -ask.amount,
-            },
-            Posting {
-                account: ask.streamer.to_string(),
-                book: Book::Earnings,
-                amount: ask.amount,
-            },
-        ],
+        postings,
         room: Some(ask.room.clone()),
         donation: Some(accepted.id),
+        payment: None,
     };
     let donation = Donation {
         account: ask.account,
         streamer: ask.streamer,
         room: ask.room.clone(),
         amount: ask.amount,
+        fee,
     };
     Ok(Acceptance {
         event: accepted.id,

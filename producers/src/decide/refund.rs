@@ -1,12 +1,12 @@
 //! Refunding: a donation given back, once. The streamer's earnings may fall below zero: a debt.
 
 use lemonair_schemas::command::Refund;
-use lemonair_schemas::decider::{Donation, Memory, Wallet};
+use lemonair_schemas::decider::{Donation, Memory};
 use lemonair_schemas::donation::DonationRefunded;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::{EventId, Timestamp};
 
-use super::state::{donation_key, wallet_key};
+use super::state::donation_key;
 use super::{Acceptance, Refusal, State};
 
 pub(super) fn decide(
@@ -21,7 +21,9 @@ pub(super) fn decide(
     if given.amount == 0 {
         return Err(Refusal::AlreadyRefunded);
     }
-    let balance = state.balance(given.account) + given.amount;
+    let mut purse = state.purse(given.account);
+    let credited = purse.credit(given.amount).ok_or(Refusal::BadAmount)?;
+    let earned = given.amount - given.fee;
     let refunded = DonationRefunded {
         id: ids(),
         at: now,
@@ -32,41 +34,33 @@ pub(super) fn decide(
         streamer: given.streamer,
         amount: given.amount,
     };
+    let mut postings = vec![Posting::of(given.streamer, Book::Earnings, -earned)];
+    if given.fee > 0 {
+        postings.push(Posting::platform(-given.fee));
+    }
+    postings.extend(credited);
     let entry = EntryPosted {
         id: ids(),
         at: now,
         account: given.account,
         actor: Some(ask.by.clone()),
         kind: Kind::Refund,
-        postings: vec![
-            Posting {
-                account: given.streamer.to_string(),
-                book: Book::Earnings,
-                amount: -given.amount,
-            },
-            Posting {
-                account: given.account.to_string(),
-                book: Book::Wallet,
-                amount: given.amount,
-            },
-        ],
+        postings,
         room: Some(given.room.clone()),
         donation: Some(ask.donation),
+        payment: None,
     };
     let rest = Donation {
         amount: 0,
+        fee: 0,
         ..given.clone()
     };
+    let mut memories = purse.memories();
+    memories.push((donation_key(ask.donation), Some(Memory::Donation(rest))));
     Ok(Acceptance {
         event: refunded.id,
-        balance: Some(balance),
-        memories: vec![
-            (
-                wallet_key(given.account),
-                Some(Memory::Wallet(Wallet { balance })),
-            ),
-            (donation_key(ask.donation), Some(Memory::Donation(rest))),
-        ],
+        balance: Some(purse.balance),
+        memories,
         events: vec![refunded.into(), entry.into()],
     })
 }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use lemonair_schemas::command::{Command, Donate, Refund, Register, TopUp};
+use lemonair_schemas::command::{Command, Donate, PayOut, Refund, Register, TopUp};
 use lemonair_schemas::ledger::Book;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Timestamp};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Decided, Refusal, State, decide};
+use super::{Decided, Refusal, State, Terms, decide};
 
 /// A decider without Kafka: its state, and every event that it made.
 #[derive(Default)]
@@ -19,6 +19,23 @@ struct Run {
 }
 
 impl Run {
+    /// The platform keeps `fee` hundredths of a percent.
+    fn with_fee(fee: u16) -> Run {
+        let terms = Terms {
+            fee,
+            ..Terms::default()
+        };
+        Run {
+            state: State::new(terms),
+            ..Run::default()
+        }
+    }
+
+    fn book(&self, who: u8, book: Book) -> i64 {
+        let key = (account(who).to_string(), book);
+        self.books().get(&key).copied().unwrap_or(0)
+    }
+
     fn ask(&mut self, command: &Command) -> Decided {
         let minted = &mut self.minted;
         let mut ids = || {
@@ -77,6 +94,30 @@ fn top_up(n: u8, key: &str, amount: i64) -> Command {
         account: account(n),
         key: key.to_owned(),
         amount,
+        refunded: 0,
+        paid: None,
+    }
+    .into()
+}
+
+/// The payment, of which the provider has taken `refunded` back in all.
+fn taken_back(n: u8, key: &str, amount: i64, refunded: i64) -> Command {
+    let Command::TopUp(ask) = top_up(n, key, amount) else {
+        unreachable!();
+    };
+    TopUp { refunded, ..ask }.into()
+}
+
+fn pay_out(n: u8, key: &str, amount: i64, earned: i64) -> Command {
+    PayOut {
+        id: EventId::new(),
+        at: Timestamp(0),
+        account: account(n),
+        key: key.to_owned(),
+        room: format!("room{n}").parse().unwrap(),
+        amount,
+        earned,
+        by: actor(9),
     }
     .into()
 }
@@ -162,12 +203,9 @@ fn a_key_is_for_one_thing() {
         run.ask(&donate(1, "b", 3, 60)).outcome,
         refused(Refusal::KeyReused)
     );
-    assert_eq!(
-        run.ask(&top_up(1, "b", 60)).outcome,
-        refused(Refusal::KeyReused)
-    );
+    run.ask(&top_up(2, "a", 100));
     assert!(
-        run.ask(&top_up(2, "b", 60)).outcome.is_ok(),
+        run.ask(&donate(2, "b", 3, 60)).outcome.is_ok(),
         "another account's keys are its own"
     );
 }
@@ -232,8 +270,8 @@ fn hours(hours: u64) -> Timestamp {
 #[test]
 fn old_keys_are_forgotten_and_young_ones_kept() {
     let mut run = Run::default();
-    run.ask(&top_up(1, "a", 100));
-    run.ask(&top_up(1, "b", 100));
+    run.ask(&donate(1, "a", 2, 100));
+    run.ask(&donate(1, "b", 2, 100));
     assert!(run.state.expired(hours(24), 10).is_empty());
     assert_eq!(run.state.expired(hours(49), 1).len(), 1);
     assert_eq!(run.state.expired(hours(49), 10).len(), 2);
@@ -243,14 +281,13 @@ fn old_keys_are_forgotten_and_young_ones_kept() {
 #[test]
 fn a_key_that_is_used_anew_is_as_old_as_its_new_use() {
     let mut run = Run::default();
-    run.ask(&top_up(1, "a", 100));
+    run.ask(&donate(1, "a", 2, 100));
     for key in run.state.expired(hours(49), 10) {
         run.state.remember(&key, None);
     }
     assert!(run.state.expired(hours(49), 10).is_empty());
-    let command = top_up(1, "a", 100);
+    let command = donate(1, "a", 2, 100);
     let again = decide(&run.state, &command, hours(49), &mut EventId::new);
-    assert_eq!(again.events.len(), 1);
     for (key, memory) in again.memories {
         run.state.remember(&key, memory);
     }
@@ -258,15 +295,150 @@ fn a_key_that_is_used_anew_is_as_old_as_its_new_use() {
     assert_eq!(run.state.expired(hours(98), 10).len(), 1);
 }
 
+#[test]
+fn a_payment_is_credited_once_however_often_it_is_told() {
+    let mut run = Run::default();
+    let first = run.ask(&top_up(1, "p", 100));
+    run.ask(&donate(1, "a", 2, 60));
+    let again = run.ask(&top_up(1, "p", 100));
+    assert_eq!(first.outcome, again.outcome);
+    assert!(again.events.is_empty() && again.memories.is_empty());
+    assert_eq!(
+        run.ask(&top_up(1, "p", 101)).outcome,
+        refused(Refusal::KeyReused)
+    );
+    assert_eq!(run.state.balance(account(1)), 40);
+}
+
+#[test]
+fn a_payment_taken_back_is_owed_where_it_was_spent() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "p", 100));
+    run.ask(&donate(1, "a", 2, 60));
+    run.ask(&taken_back(1, "p", 100, 30));
+    assert_eq!(
+        (run.book(1, Book::Wallet), run.book(1, Book::Debt)),
+        (10, 0)
+    );
+    run.ask(&taken_back(1, "p", 100, 100));
+    run.ask(&taken_back(1, "p", 100, 30));
+    run.ask(&top_up(1, "p", 100));
+    assert_eq!(
+        (run.book(1, Book::Wallet), run.book(1, Book::Debt)),
+        (0, -60)
+    );
+    assert_eq!(
+        run.ask(&donate(1, "b", 2, 1)).outcome,
+        refused(Refusal::InsufficientBalance)
+    );
+    run.ask(&top_up(1, "q", 50));
+    assert_eq!(
+        (run.book(1, Book::Wallet), run.book(1, Book::Debt)),
+        (0, -10)
+    );
+    let credited = run.ask(&top_up(1, "r", 50)).outcome.unwrap();
+    assert_eq!(credited.balance, Some(40));
+    assert_eq!(
+        (run.book(1, Book::Wallet), run.book(1, Book::Debt)),
+        (40, 0)
+    );
+}
+
+#[test]
+fn a_payment_taken_back_before_it_was_told_of_moves_both_ways() {
+    let mut run = Run::default();
+    assert_eq!(run.ask(&taken_back(1, "p", 100, 100)).events.len(), 2);
+    assert!(run.ask(&top_up(1, "p", 100)).events.is_empty());
+    assert_eq!(run.state.balance(account(1)), 0);
+}
+
+#[test]
+fn a_payment_of_which_nothing_is_known_any_more_is_not_credited_again() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "p", 100));
+    let later = hours(181 * 24);
+    for key in run.state.expired(later, 10) {
+        run.state.remember(&key, None);
+    }
+    let Command::TopUp(ask) = top_up(1, "p", 100) else {
+        unreachable!();
+    };
+    let late = TopUp {
+        paid: Some(Timestamp(900)),
+        ..ask
+    }
+    .into();
+    let late = decide(&run.state, &late, later, &mut EventId::new);
+    assert_eq!(late.outcome, refused(Refusal::TooOld));
+}
+
+#[test]
+fn donations_are_forgotten_when_they_cannot_be_given_back() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "p", 100));
+    let command = donate(1, "a", 2, 60);
+    let now = Timestamp(1_700_000_000_000);
+    let mut ids = || EventId(Uuid::from_u128(0x018b_cfe5_6800_7000_8000_0000_0000_0001));
+    let decided = decide(&run.state, &command, now, &mut ids);
+    for (key, memory) in decided.memories {
+        run.state.remember(&key, memory);
+    }
+    let id = decided.outcome.unwrap().event;
+    assert_eq!(id.at(), now);
+    let days = |days: u64| now.plus(std::time::Duration::from_secs(days * 86_400));
+    let gone = |keys: Vec<String>| keys.iter().any(|key| key.starts_with("d:"));
+    assert!(!gone(run.state.expired(days(180), 10)));
+    assert!(gone(run.state.expired(days(181), 10)));
+    for key in run.state.expired(days(181), 10) {
+        run.state.remember(&key, None);
+    }
+    assert!(run.state.donation(id).is_none());
+    assert!(run.state.expired(days(181), 10).is_empty());
+}
+
+#[test]
+fn earnings_are_paid_out_once() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "p", 100));
+    let given = run.ask(&donate(1, "a", 2, 60)).outcome.unwrap().event;
+    assert_eq!(
+        run.ask(&pay_out(2, "x", 61, 60)).outcome,
+        refused(Refusal::InsufficientEarnings)
+    );
+    assert!(run.ask(&pay_out(2, "y", 50, 60)).outcome.is_ok());
+    assert!(run.ask(&pay_out(2, "y", 50, 60)).events.is_empty());
+    // Asked for at the same moment, when the earnings were still whole.
+    assert_eq!(
+        run.ask(&pay_out(2, "z", 50, 60)).outcome,
+        refused(Refusal::InsufficientEarnings)
+    );
+    run.ask(&refund(1, given));
+    assert_eq!(run.book(2, Book::Earnings), -50);
+    run.ask(&donate(1, "b", 2, 70));
+    assert_eq!(run.book(2, Book::Earnings), 20);
+}
+
+#[test]
+fn the_platform_keeps_its_fee_and_gives_it_back() {
+    let mut run = Run::with_fee(500);
+    run.ask(&top_up(1, "p", 1000));
+    let given = run.ask(&donate(1, "a", 2, 39)).outcome.unwrap().event;
+    run.ask(&donate(1, "b", 2, 19));
+    assert_eq!(run.book(2, Book::Earnings), 38 + 19);
+    run.ask(&refund(1, given));
+    assert_eq!(run.book(2, Book::Earnings), 19);
+    assert_eq!(run.state.balance(account(1)), 981);
+}
+
 /// What a history is made of; small numbers, so that keys and donations meet again.
 fn step() -> impl Strategy<Value = (u8, u8, u8, u8, i64)> {
-    (0..3_u8, 1..4_u8, 0..12_u8, 1..4_u8, -5..120_i64)
+    (0..5_u8, 1..4_u8, 0..12_u8, 1..4_u8, -5..120_i64)
 }
 
 proptest! {
     #[test]
     fn the_books_balance_in_every_history(steps in prop::collection::vec(step(), 1..120)) {
-        let mut run = Run::default();
+        let mut run = Run::with_fee(333);
         let mut donations = Vec::new();
         let mut answers: HashMap<(u8, String), (String, Decided)> = HashMap::new();
         for (kind, who, key, other, amount) in steps {
@@ -274,21 +446,21 @@ proptest! {
             let command = match kind {
                 0 => top_up(who, &name, amount),
                 1 => donate(who, &name, other, amount),
+                3 => taken_back(who, &name, amount.max(1), i64::from(other) * amount.max(1) / 3),
+                4 => pay_out(who, &name, amount, {
+                    run.book(who, Book::Earnings) + run.state.paid_out(account(who))
+                }),
                 _ => match donations.get(usize::from(key)) {
                     Some((donor, donation)) => refund(*donor, *donation),
                     None => continue,
                 },
             };
             let decided = run.ask(&command);
-            if kind == 2 { continue; }
+            if kind != 1 { continue; }
             if let (1, Ok(accepted), false) = (kind, &decided.outcome, decided.events.is_empty()) {
                 donations.push((who, accepted.event));
             }
             let asked = format!("{kind} {other} {amount}");
-            if kind == 0 && answers.get(&(who, name.clone())).is_some_and(|(first, _)| first.starts_with('0')) {
-                // A top-up's key does not depend on `other`.
-                continue;
-            }
             match answers.get(&(who, name.clone())) {
                 Some((first, answer)) if *first == asked => prop_assert_eq!(&answer.outcome, &decided.outcome),
                 Some(_) => prop_assert!(decided.events.is_empty()),
@@ -298,8 +470,11 @@ proptest! {
         let books = run.books();
         prop_assert_eq!(books.values().sum::<i64>(), 0);
         for who in 1..4 {
-            let wallet = books.get(&(account(who).to_string(), Book::Wallet)).copied().unwrap_or(0);
+            let wallet = run.book(who, Book::Wallet);
             prop_assert!(wallet >= 0);
+            prop_assert!(run.book(who, Book::Debt) <= 0);
+            prop_assert!(wallet == 0 || run.book(who, Book::Debt) == 0);
+            prop_assert_eq!(-run.book(who, Book::Debt), run.state.debt(account(who)));
             prop_assert_eq!(wallet, run.state.balance(account(who)));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Desk, Log};
 use lemonair_schemas::command::{Answered, Command, Donate, Refund, Register, TopUp};
 use lemonair_schemas::{AccountId, Actor, EventId, Timestamp};
@@ -43,6 +44,7 @@ impl Office {
         let decider = Decider {
             kafka: self.cluster.kafka.clone(),
             codec: Arc::clone(&self.cluster.codec),
+            terms: Terms::default(),
         };
         let shutdown = CancellationToken::new();
         let running = decider.run(shutdown.clone());
@@ -107,6 +109,8 @@ pub(crate) fn top_up(account: AccountId, key: &str, amount: i64) -> TopUp {
         account,
         key: key.to_owned(),
         amount,
+        refunded: 0,
+        paid: None,
     }
 }
 

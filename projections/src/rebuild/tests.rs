@@ -188,6 +188,7 @@ fn history() -> Vec<Event> {
             ],
             room: None,
             donation: None,
+            payment: None,
         };
         events.push(entry.into());
     }

@@ -164,6 +164,7 @@ async fn every_read_model_keeps_up_past_poison() {
         ],
         room: None,
         donation: None,
+        payment: None,
     };
     let started = StreamStarted {
         id: EventId::new(),

@@ -21,6 +21,7 @@ fn entry(kind: Kind, of: &str, postings: &[(&str, Book, i64)]) -> EntryPosted {
         postings: postings.collect(),
         room: (kind == Kind::Donation).then(|| room("mint")),
         donation: (kind == Kind::Donation).then(EventId::new),
+        payment: (kind == Kind::TopUp).then(|| "sandbox:pay_1".to_owned()),
     }
 }
 
@@ -59,6 +60,56 @@ async fn points_move_and_none_is_made() {
     assert_eq!(of(&db, "kiwi").await, (0, 0));
     assert_eq!(of(&db, "mint").await, (0, 80));
     assert_eq!(of(&db, "nobody").await, (0, 0));
+    assert_eq!(sum(&db.pool).await.unwrap(), 0);
+}
+
+fn paid_out(name: &str, amount: i64) -> EntryPosted {
+    let postings = [
+        (name, Book::Earnings, -amount),
+        ("provider", Book::Provider, amount),
+    ];
+    entry(Kind::Payout, name, &postings)
+}
+
+#[tokio::test]
+async fn what_was_paid_out_was_earned_all_the_same() {
+    let db = Scratch::new().await;
+    let mint = actor("mint").id;
+    assert_eq!(earned(&db.pool, mint).await.unwrap(), 0);
+    let events: Vec<Event> = vec![
+        topped_up("lime", 100).into(),
+        donated("lime", 80).into(),
+        paid_out("mint", 50).into(),
+        paid_out("mint", 20).into(),
+        paid_out("kiwi", 5).into(),
+    ];
+    db.given(&Wallets, &events).await;
+    assert_eq!(earned(&db.pool, mint).await.unwrap(), 80);
+    let wallet = wallet(&db.pool, mint).await.unwrap();
+    assert_eq!((wallet.earnings, wallet.debt), (10, 0));
+}
+
+#[tokio::test]
+async fn a_debt_is_what_was_spent_and_taken_back_or_paid_out_and_refunded() {
+    let db = Scratch::new().await;
+    let back = [
+        ("provider", Book::Provider, 100),
+        ("lime", Book::Wallet, -20),
+        ("lime", Book::Debt, -80),
+    ];
+    let refund = [("mint", Book::Earnings, -30), ("lime", Book::Debt, 30)];
+    let events: Vec<Event> = vec![
+        topped_up("lime", 100).into(),
+        donated("lime", 80).into(),
+        paid_out("mint", 80).into(),
+        entry(Kind::Correction, "lime", &back).into(),
+        entry(Kind::Refund, "lime", &refund).into(),
+    ];
+    db.given(&Wallets, &events).await;
+    let lime = wallet(&db.pool, actor("lime").id).await.unwrap();
+    assert_eq!((lime.balance, lime.debt), (0, 50));
+    let mint = wallet(&db.pool, actor("mint").id).await.unwrap();
+    assert_eq!((mint.earnings, mint.debt), (-30, 30));
     assert_eq!(sum(&db.pool).await.unwrap(), 0);
 }
 

@@ -12,8 +12,10 @@ use lemonair_schemas::chat::{
     MessageUnpinned, ModeratorAdded, ModeratorRemoved, TimeoutLifted,
 };
 use lemonair_schemas::codec::Datum;
-use lemonair_schemas::command::{Answered, Donate, Refund, Register, TopUp};
-use lemonair_schemas::decider::{Decision, Donation, NameTaken, Progress, Wallet};
+use lemonair_schemas::command::{Answered, Donate, PayOut, Refund, Register, TopUp};
+use lemonair_schemas::decider::{
+    Debt, Decision, Donation, NameTaken, PaidOut, Payment, Progress, Wallet,
+};
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
 use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
@@ -322,6 +324,7 @@ samples! { seed:
         ]),
         room: seed.option(seed.room()),
         donation: seed.option(seed.other_event()),
+        payment: seed.option(seed.text(2)),
     }
     account AccountErased { room_hash: seed.text(2) }
     record Register {
@@ -338,6 +341,18 @@ samples! { seed:
         account: seed.account(),
         key: seed.text(2),
         amount: seed.number,
+        refunded: seed.number,
+        paid: seed.option(seed.at()),
+    }
+    record PayOut {
+        id: seed.event(),
+        at: seed.at(),
+        account: seed.account(),
+        key: seed.text(2),
+        room: seed.room(),
+        amount: seed.number,
+        earned: seed.number,
+        by: seed.actor(),
     }
     record Donate {
         id: seed.event(),
@@ -369,6 +384,15 @@ samples! { seed:
     record Progress { next: seed.number }
     record NameTaken { account: seed.account() }
     record Wallet { balance: seed.number }
+    record Debt { amount: seed.number }
+    record PaidOut { amount: seed.number }
+    record Payment {
+        at: seed.at(),
+        event: seed.other_event(),
+        amount: seed.number,
+        balance: seed.number,
+        refunded: seed.number,
+    }
     record Decision {
         at: seed.at(),
         fingerprint: seed.text(2),
@@ -381,6 +405,7 @@ samples! { seed:
         streamer: seed.streamer(),
         room: seed.room(),
         amount: seed.number,
+        fee: seed.number,
     }
 }
 
