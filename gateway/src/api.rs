@@ -7,6 +7,8 @@ mod donation;
 mod follow;
 mod history;
 mod moderation;
+mod payment;
+mod statement;
 mod wallet;
 
 pub use channel::{hash_stream_key, new_stream_key};
@@ -99,7 +101,16 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/api/donations/{donation}/refund", post(donation::refund))
         .route("/api/wallet", get(wallet::show))
         .route("/api/wallet/entries", get(wallet::entries))
+        .route("/api/wallet/statement.csv", get(statement::download))
         .route("/api/wallet/top-ups", post(wallet::top_up))
+        .route("/api/channels/{room}/payouts", post(wallet::pay_out))
+        .route("/api/webhooks/{provider}", post(payment::webhook))
+        .route("/api/sandbox/checkout", post(payment::choose))
+        .route("/api/sandbox/checkout/{payment}", get(payment::show))
+        .route(
+            "/api/sandbox/top-ups/{entry}/refund",
+            post(payment::take_back),
+        )
         .route("/api/openapi.json", get(describe))
         .route("/api/{*path}", axum::routing::any(nowhere))
 }

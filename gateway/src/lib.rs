@@ -10,6 +10,7 @@
 //! | [`view`], [`audience`] | what of an event who may see |
 //! | [`api`] | the HTTP API, one file a subject |
 //! | [`token`], [`password`], [`limit`] | who may do what, and how often |
+//! | [`payment`] | who takes money for points: the trait, the signatures, the sandbox |
 //! | [`pages`], [`watch`] | the embedded pages; the picture, from here or from another machine's ingest |
 //! | [`health`] | liveness, readiness, metrics |
 
@@ -31,6 +32,7 @@ mod nonces;
 mod outbox;
 mod pages;
 mod password;
+mod payment;
 mod places;
 pub mod room;
 mod socket;
@@ -66,6 +68,7 @@ use crate::door::Door;
 use crate::hub::Hub;
 use crate::limit::Limits;
 use crate::nonces::Nonces;
+use crate::payment::sandbox::{Sandbox, Secret};
 use crate::places::Places;
 use crate::token::{Audience, BadToken, Claims, Tokens};
 
@@ -87,6 +90,8 @@ pub struct Config {
     pub chat_per_second: NonZeroU32,
     /// Messages that an account may send at once.
     pub chat_burst: NonZeroU32,
+    /// Who takes money for points.
+    pub payments: Payments,
 }
 
 impl Default for Config {
@@ -99,8 +104,19 @@ impl Default for Config {
             balancers: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             chat_per_second: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
             chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
+            payments: Payments::Off,
         }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payments {
+    Off,
+    /// Takes every payment, and no money: for trying out.
+    Sandbox {
+        /// Without asking the buyer at the checkout.
+        at_once: bool,
+    },
 }
 
 /// What the gateway stands on.
@@ -113,6 +129,8 @@ pub struct Deps {
     pub checkpoints: Checkpoints,
     /// Signs tokens; the same on all gateways.
     pub secret: Vec<u8>,
+    /// Signs the webhooks of the payment provider; the same on all gateways.
+    pub webhook_secret: Vec<u8>,
     /// The picture, where ingest runs in this process.
     pub picture: Option<Router>,
     pub metrics: PrometheusHandle,
@@ -141,6 +159,7 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
     pub(crate) nonces: Nonces,
+    pub(crate) sandbox: Option<Sandbox>,
     pub(crate) hub: Hub,
     pub(crate) connections: Connections,
     pub(crate) picture: Option<Router>,
@@ -194,6 +213,7 @@ impl Config {
             log,
             checkpoints,
             secret,
+            webhook_secret,
             picture,
             metrics,
         } = deps;
@@ -209,6 +229,13 @@ impl Config {
             Desk::open(&kafka, Arc::clone(&codec), log.clone(), answering.clone()).await?;
         let app = App {
             limits: Limits::new(self.chat_per_second, self.chat_burst),
+            sandbox: match self.payments {
+                Payments::Off => None,
+                Payments::Sandbox { at_once } => Some(Sandbox {
+                    secret: Secret(webhook_secret),
+                    at_once,
+                }),
+            },
             config: self,
             kafka,
             codec,

@@ -26,6 +26,14 @@ pub(crate) fn router() -> Router<Arc<App>> {
             "/studio",
             get(|headers: HeaderMap| async move { page("studio.html", &headers) }),
         )
+        .route(
+            "/wallet",
+            get(|headers: HeaderMap| async move { page("wallet.html", &headers) }),
+        )
+        .route(
+            "/checkout",
+            get(|headers: HeaderMap| async move { page("checkout.html", &headers) }),
+        )
         .route("/assets/{*path}", get(asset))
         .route("/{room}", get(watch))
 }

@@ -56,6 +56,9 @@ enum Command {
     /// Stream keys
     #[command(subcommand)]
     Key(command::key::Key),
+    /// The ledger of points
+    #[command(subcommand)]
+    Ledger(command::ledger::Ledger),
     /// Check the settings and every backing service
     Doctor,
 }
@@ -126,6 +129,7 @@ async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Account(account) => account.run(&settings).await,
         Command::Channel(channel) => channel.run(&settings).await,
         Command::Key(key) => key.run(&settings).await,
+        Command::Ledger(ledger) => ledger.run(&settings).await,
         Command::Doctor => command::doctor::run(&settings).await,
     }
 }

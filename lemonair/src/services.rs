@@ -187,6 +187,7 @@ async fn build_gateway(
         balancers: settings.balancers.clone(),
         chat_per_second: settings.chat_per_second,
         chat_burst: settings.chat_burst,
+        payments: settings.payments(),
     };
     let deps = lemonair_gateway::Deps {
         kafka: ground.kafka.clone(),
@@ -195,6 +196,7 @@ async fn build_gateway(
         log: ground.log.clone(),
         checkpoints: ground.checkpoints.clone(),
         secret: settings.secret()?,
+        webhook_secret: settings.webhook_secret()?,
         picture,
         metrics,
     };

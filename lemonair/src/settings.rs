@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use lemonair_consumers::Kafka;
+use lemonair_gateway::Payments;
 use lemonair_producers::decide::Terms;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,14 @@ pub(crate) struct Settings {
     /// Signs tokens, at least 32 characters; must be the same on all gateways. Made on the first run
     /// and kept in `data_dir` unless set.
     pub(crate) secret: Option<String>,
+    /// Who takes money for points: `sandbox`, which takes none and gives points all the same, or
+    /// `off`. Unless set, the sandbox is there only where nobody but this machine can reach it.
+    pub(crate) payment_provider: Option<PaymentProvider>,
+    /// Whether the sandbox takes payments `at once`, or `by hand` at its checkout.
+    pub(crate) sandbox_confirms: Confirms,
+    /// Signs the payment provider's webhooks; must be the same on all gateways. Made on the first
+    /// run and kept in `data_dir` unless set.
+    pub(crate) webhook_secret: Option<String>,
     /// Other sites whose pages may open a WebSocket here.
     pub(crate) origins: Vec<String>,
     /// Connections that one address may have, or one IPv6 network of 64 bits; zero for any number.
@@ -73,6 +82,21 @@ pub(crate) struct Settings {
     pub(crate) log: String,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PaymentProvider {
+    Sandbox,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Confirms {
+    #[serde(rename = "at once")]
+    AtOnce,
+    #[serde(rename = "by hand")]
+    ByHand,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         let kafka = Kafka::default();
@@ -94,6 +118,9 @@ impl Default for Settings {
             database_url: None,
             data_dir: ".lemonair/data".into(),
             secret: None,
+            payment_provider: None,
+            sandbox_confirms: Confirms::AtOnce,
+            webhook_secret: None,
             origins: gateway.origins,
             connections_per_address: gateway.connections_per_address,
             balancers: gateway.balancers,
@@ -174,10 +201,15 @@ impl Settings {
                 self.kafka_partitions
             );
         }
-        if self.secret.as_ref().is_some_and(|secret| secret.len() < 32) {
-            bail!(
-                "settings: secret is too short to keep anybody out; use at least 32 random characters"
-            );
+        for (name, secret) in [
+            ("secret", &self.secret),
+            ("webhook_secret", &self.webhook_secret),
+        ] {
+            if secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+                bail!(
+                    "settings: {name} is too short to keep anybody out; use at least 32 random characters"
+                );
+            }
         }
         Ok(())
     }
@@ -224,10 +256,19 @@ impl Settings {
 
     /// The secret that signs tokens: as set, or made on the first run.
     pub(crate) fn secret(&self) -> anyhow::Result<Vec<u8>> {
-        if let Some(secret) = &self.secret {
+        self.made_once(&self.secret, "secret")
+    }
+
+    /// The secret that signs the payment provider's webhooks, likewise.
+    pub(crate) fn webhook_secret(&self) -> anyhow::Result<Vec<u8>> {
+        self.made_once(&self.webhook_secret, "webhook_secret")
+    }
+
+    fn made_once(&self, set: &Option<String>, file: &str) -> anyhow::Result<Vec<u8>> {
+        if let Some(secret) = set {
             return Ok(secret.clone().into_bytes());
         }
-        let path = self.data_dir.join("secret");
+        let path = self.data_dir.join(file);
         if let Ok(secret) = std::fs::read(&path)
             && secret.len() >= 32
         {
@@ -243,6 +284,31 @@ impl Settings {
             .with_context(|| format!("write {}", path.display()))?;
         // Another process may have been quicker: the one that is there counts.
         Ok(std::fs::read(&path)?)
+    }
+
+    /// Points for nothing are for whoever tries things out on the own machine. Elsewhere somebody
+    /// must have asked for them in so many words.
+    pub(crate) fn payments(&self) -> Payments {
+        let at_once = self.sandbox_confirms == Confirms::AtOnce;
+        let local = self.http.ip().is_loopback() && self.public_url.is_none();
+        match self.payment_provider {
+            Some(PaymentProvider::Off) => Payments::Off,
+            None if !local => {
+                tracing::warn!(
+                    "nobody can buy points: payment_provider is not set, and the sandbox gives them for nothing"
+                );
+                Payments::Off
+            }
+            None => Payments::Sandbox { at_once },
+            Some(PaymentProvider::Sandbox) => {
+                if !local {
+                    tracing::warn!(
+                        "POINTS ARE FREE FOR EVERYBODY: payment_provider is the sandbox, which takes no money"
+                    );
+                }
+                Payments::Sandbox { at_once }
+            }
+        }
     }
 
     pub(crate) fn terms(&self) -> Terms {

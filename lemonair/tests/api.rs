@@ -44,11 +44,11 @@ async fn a_donation_counts_exactly_once() {
 
     assert_eq!(
         donor.get("/api/wallet").await,
-        json!({ "balance": 300, "earnings": 0 })
+        json!({ "balance": 300, "earnings": 0, "debt": 0 })
     );
     assert_eq!(
         streamer.get("/api/wallet").await,
-        json!({ "balance": 0, "earnings": 200 })
+        json!({ "balance": 0, "earnings": 200, "debt": 0 })
     );
 
     // The streamer gives it back, once; totals and ranks lose it.
@@ -659,7 +659,8 @@ async fn the_api_is_as_it_is_described() {
         let path = path
             .replace("{room}", "seed")
             .replace("{message}", &nothing)
-            .replace("{donation}", &nothing);
+            .replace("{donation}", &nothing)
+            .replace("{entry}", &nothing);
         for (method, call) in methods.as_object().expect("methods") {
             // Without a body or a header where one is needed: whatever is answered is described.
             let (status, answer) = api.send(&method.to_uppercase(), &path, None, &[]).await;

@@ -5,19 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind};
-use lemonair_schemas::{AccountId, Event, EventId, RoomId, Timestamp, Topic};
+use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, Connection, FromRow, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
 use crate::erasure::{Personal, Whose};
 use crate::page::{Cursor, Edge, Page, Slice};
 use crate::projection::{Fault, Table};
-use crate::{Fact, Projection, Result, insert, row};
+use crate::{Fact, Projection, Result, checkpoint, insert, row};
 
 #[derive(Debug)]
 pub struct Wallets;
@@ -271,6 +271,14 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
+const BOOKS: [Book; 5] = [
+    Book::Wallet,
+    Book::Earnings,
+    Book::Provider,
+    Book::Platform,
+    Book::Debt,
+];
+
 fn book(book: Book) -> &'static str {
     match book {
         Book::Wallet => "wallet",
@@ -341,6 +349,78 @@ pub async fn entries(pool: &MySqlPool, account: AccountId, slice: &Slice) -> Res
     }
     let rows = query.bind(slice.fetch()).fetch_all(pool).await?;
     Ok(slice.page(rows, |entry: &Entry| Cursor::of(entry.id)))
+}
+
+/// A payment that was credited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bought {
+    pub account: AccountId,
+    pub amount: i64,
+    /// The provider's name, a colon, and its id.
+    pub payment: String,
+    pub posted_at: Timestamp,
+}
+
+/// The top-up that an entry is, if it is one.
+pub async fn top_up(pool: &MySqlPool, entry: EventId) -> Result<Option<Bought>> {
+    let row: Option<MySqlRow> = sqlx::query(
+        "SELECT e.account, e.payment, e.posted_at, (SELECT CAST(-SUM(p.amount) AS SIGNED) \
+         FROM postings p WHERE p.entry = e.id AND p.book = 'provider') AS amount \
+         FROM entries e WHERE e.id = ? AND e.kind = 'top_up' AND e.payment IS NOT NULL",
+    )
+    .bind(entry.0)
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = &row else {
+        return Ok(None);
+    };
+    Ok(Some(Bought {
+        account: row::account(row, "account")?,
+        amount: row.try_get("amount")?,
+        payment: row.try_get("payment")?,
+        posted_at: row::time(row, "posted_at")?,
+    }))
+}
+
+/// Up to where the read model is, and how many entries it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub next: Vec<Position>,
+    pub entries: i64,
+}
+
+/// Gives every balance, by account and book; all of them and the positions are of one moment.
+pub async fn snapshot(
+    pool: &MySqlPool,
+    mut balance: impl FnMut(&str, Book, i64),
+) -> Result<Snapshot> {
+    let mut connection = pool.acquire().await?;
+    // For the next transaction alone.
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        .execute(&mut *connection)
+        .await?;
+    let mut tx = connection
+        .begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        .await?;
+    let positions = checkpoint::read(&mut tx, &Wallets).await?;
+    let entries = sqlx::query_scalar("SELECT COUNT(*) FROM entries")
+        .fetch_one(&mut *tx)
+        .await?;
+    let mut rows = sqlx::query("SELECT account, book, amount FROM balances").fetch(&mut *tx);
+    while let Some(row) = rows.try_next().await? {
+        let name: &str = row.try_get("book")?;
+        let known = BOOKS.into_iter().find(|known| book(*known) == name);
+        let Some(known) = known else {
+            continue;
+        };
+        balance(row.try_get("account")?, known, row.try_get("amount")?);
+    }
+    drop(rows);
+    tx.rollback().await?;
+    Ok(Snapshot {
+        next: positions.iter().map(|found| found.position).collect(),
+        entries,
+    })
 }
 
 /// All books together: zero, or something is wrong.

@@ -20,6 +20,12 @@ macro_rules! id {
                 $name(Uuid::now_v7())
             }
 
+            /// No id that is made at that time or later comes before it.
+            pub fn earliest(at: Timestamp) -> $name {
+                let millis = u128::try_from(at.millis()).unwrap_or(0);
+                $name(Uuid::from_u128(millis << 80))
+            }
+
             /// The time in it, when it was made.
             pub fn at(self) -> Timestamp {
                 let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |at| at.to_unix());

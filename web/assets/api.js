@@ -49,6 +49,10 @@ export const api = {
   unpin: (room) => call('DELETE', `${channel(room)}/pin`),
 
   wallet: () => call('GET', '/api/wallet'),
+  entries: (page) => call('GET', `/api/wallet/entries${query(page)}`),
+  statement: (span) => call('GET', `/api/wallet/statement.csv${query(span)}`, { text: true }),
+  checkout: (payment) => send('GET', `/api/sandbox/checkout/${encodeURIComponent(payment)}`),
+  choose: (payment, outcome) => send('POST', '/api/sandbox/checkout', { body: { payment, outcome } }),
   topUp: (amount, key) => call('POST', '/api/wallet/top-ups', { body: { amount }, key }),
   donate: (room, donation, key) => call('POST', `${channel(room)}/donations`, { body: donation, key }),
   refund: (donation) => call('POST', `/api/donations/${encodeURIComponent(donation)}/refund`, { body: {} }),

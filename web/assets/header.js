@@ -82,6 +82,7 @@ function menuOf(who, menu) {
   return [
     who && h('p', { class: 'menu-name' }, h('bdi', null, who.name)),
     who && h('a', { href: `/${encodeURIComponent(who.name.toLowerCase())}` }, icon('user'), t('header.my_channel')),
+    who && h('a', { href: '/wallet' }, icon('lemon'), t('wallet.title')),
     h('a', { href: '/studio' }, icon('broadcast'), t('header.studio')),
     choice(t('header.theme'), 'theme', THEMES.map((name) => [name, t(`theme.${name}`)]), word('theme') ?? 'auto', setTheme),
     choice(t('header.language'), 'language', Object.entries(languages), language, speak),

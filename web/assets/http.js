@@ -18,8 +18,9 @@ export class Problem extends Error {
   }
 }
 
-export async function send(method, path, { body, token, key } = {}) {
-  const headers = { accept: 'application/json' };
+/** `text`: the answer is no JSON. */
+export async function send(method, path, { body, token, key, text = false } = {}) {
+  const headers = { accept: text ? '*/*' : 'application/json' };
   if (body !== undefined) headers['content-type'] = 'application/json';
   if (token) headers.authorization = `Bearer ${token}`;
   if (key) headers['idempotency-key'] = key;
@@ -36,7 +37,7 @@ export async function send(method, path, { body, token, key } = {}) {
     throw new Problem(0, { code: 'network' });
   }
   if (response.status === 204) return null;
-  const answer = await response.json().catch(() => null);
+  const answer = await (text && response.ok ? response.text() : response.json()).catch(() => null);
   if (!response.ok) throw new Problem(response.status, answer ?? {});
   // A cut connection can end a good answer early; its outcome is then as unknown as without any answer.
   if (answer === null) throw new Problem(0, { code: 'network' });

@@ -80,7 +80,11 @@ export function topUpForm(amount, choices, done) {
     const sum = Number(input.value);
     input.readOnly = true;
     try {
-      const { balance } = await attempt.run((key) => api.topUp(sum, key));
+      const { status, checkout, balance } = await attempt.run((key) => api.topUp(sum, key));
+      if (status === 'pending') {
+        location.assign(checkout);
+        return;
+      }
       wallet.set(balance);
       toast(t('wallet.topped_up', { amount: points(sum) }));
       done();

@@ -24,8 +24,10 @@ use crate::{App, Denied};
 const COOKIE: &str = "lemonair_refresh";
 
 /// Names that are pages or folders of ours.
-const RESERVED: [&str; 16] = [
+const RESERVED: [&str; 18] = [
     "studio",
+    "wallet",
+    "checkout",
     "admin",
     "api",
     "assets",

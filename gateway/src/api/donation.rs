@@ -170,6 +170,15 @@ pub(super) fn refusal(code: Option<&str>) -> Problem {
             "this donation was given back already",
         ),
         "no_such_donation" => Problem::not_found("there is no such donation"),
+        "insufficient_earnings" => Problem::new(
+            StatusCode::CONFLICT,
+            code,
+            "the earnings are less than what should be paid out",
+        ),
+        "too_old" => Problem::unprocessable(
+            code,
+            "this payment is so old that nobody knows any more whether it was credited",
+        ),
         "bad_amount" => Problem::unprocessable(
             code,
             format!("the amount is a whole number of points, from 1 to {MOST_POINTS}"),

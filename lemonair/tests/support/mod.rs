@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod browser;
+pub(crate) mod stack;
 pub(crate) mod viewer;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub(crate) struct Deployment {
     database: String,
     data: PathBuf,
     extra: Vec<(String, String)>,
+    /// Addresses that are not those of the shared stack.
+    services: Vec<(String, String)>,
 }
 
 /// A running `lemonair` process.
@@ -49,6 +52,7 @@ impl Deployment {
             database: format!("lemonair_test_{unique}"),
             data,
             extra: Vec::new(),
+            services: Vec::new(),
         }
     }
 
@@ -64,8 +68,14 @@ impl Deployment {
         command
             .args(arguments)
             .current_dir(&self.data)
-            .env("LEMONAIR_KAFKA_BROKERS", setting("LEMONAIR_KAFKA_BROKERS"))
-            .env("LEMONAIR_REGISTRY_URL", setting("LEMONAIR_REGISTRY_URL"))
+            .env(
+                "LEMONAIR_KAFKA_BROKERS",
+                self.setting("LEMONAIR_KAFKA_BROKERS"),
+            )
+            .env(
+                "LEMONAIR_REGISTRY_URL",
+                self.setting("LEMONAIR_REGISTRY_URL"),
+            )
             .env("DATABASE_URL", self.database_url())
             .env("LEMONAIR_KAFKA_PREFIX", &self.prefix)
             .env("LEMONAIR_KAFKA_PARTITIONS", "3")
@@ -82,9 +92,22 @@ impl Deployment {
     }
 
     pub(crate) fn database_url(&self) -> String {
-        let url = setting("DATABASE_URL");
+        let url = self.setting("DATABASE_URL");
         let (server, _) = url.rsplit_once('/').expect("DATABASE_URL names a database");
         format!("{server}/{}", self.database)
+    }
+
+    /// An address of the services: of the test's own, or of the stack that all tests share.
+    fn setting(&self, name: &str) -> String {
+        let own = self.services.iter().find(|(service, _)| service == name);
+        own.map_or_else(|| setting(name), |(_, address)| address.clone())
+    }
+
+    /// On services of its own.
+    #[must_use]
+    pub(crate) fn on(mut self, services: Vec<(String, String)>) -> Deployment {
+        self.services = services;
+        self
     }
 
     pub(crate) fn database(&self) -> &str {
@@ -93,6 +116,14 @@ impl Deployment {
 
     /// Starts a service and waits until it says that it is up.
     pub(crate) async fn start(&self, service: &str) -> Lemonair {
+        match self.try_start(service).await {
+            Ok(started) => started,
+            Err(log) => panic!("{service} did not come up: {log}"),
+        }
+    }
+
+    /// The same, where it may fail: what it stands on may be away. The error is its log.
+    pub(crate) async fn try_start(&self, service: &str) -> Result<Lemonair, String> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -126,13 +157,13 @@ impl Deployment {
             false
         };
         let up = tokio::time::timeout(PATIENCE, announced).await;
-        let log = || {
-            std::fs::read_to_string(self.data.join(format!("{service}.log"))).unwrap_or_default()
-        };
-        assert!(up == Ok(true), "{service} did not come up: {}", log());
+        if up != Ok(true) {
+            let log = self.data.join(format!("{service}.log"));
+            return Err(std::fs::read_to_string(log).unwrap_or_default());
+        }
         // Nobody must be surprised by a closed pipe later.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        started
+        Ok(started)
     }
 
     /// Runs a command to its end and returns what it printed; fails if it failed.
@@ -172,7 +203,7 @@ impl Deployment {
 
     pub(crate) async fn sql(&self, sql: &str) -> Vec<sqlx::mysql::MySqlRow> {
         use sqlx::Connection;
-        let server = setting("DATABASE_URL");
+        let server = self.setting("DATABASE_URL");
         let mut connection = sqlx::MySqlConnection::connect(&server)
             .await
             .expect("connect to the database");
@@ -199,6 +230,11 @@ impl Lemonair {
     /// Ends the process as a machine failure would.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("kill lemonair");
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Asks the process to end; returns its exit code.
