@@ -103,6 +103,7 @@ async fn fetch(
         header::CACHE_CONTROL,
         header::ETAG,
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
     ];
     for name in passed_on {
         if let Some(value) = answer.headers().get(&name) {

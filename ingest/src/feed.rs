@@ -1,10 +1,13 @@
 //! What viewers of one broadcast can get, shared between its publisher and HTTP.
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lemonair_schemas::{EventId, Timestamp};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::hls::{Settings, Superseded, Window};
 use crate::packager::{Piece, Still};
@@ -14,6 +17,8 @@ pub(crate) struct Feed {
     pub(crate) stream: EventId,
     /// Held for moments only: to add a piece, or to take out shared bytes.
     window: Mutex<Window>,
+    /// Wakes those who wait for what comes next.
+    progress: watch::Sender<()>,
     /// The newest key frame.
     pub(crate) still: watch::Sender<Option<Still>>,
     thumbnail: Mutex<Option<Thumbnail>>,
@@ -32,12 +37,18 @@ impl Feed {
         Feed {
             stream,
             window: Mutex::new(Window::new(stream, settings)),
+            progress: watch::Sender::new(()),
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),
         }
     }
 
-    pub(crate) fn push(&self, publisher: u64, pieces: Vec<Piece>) -> Result<(), Superseded> {
+    pub(crate) fn push(
+        &self,
+        publisher: u64,
+        pieces: Vec<Piece>,
+        now: Timestamp,
+    ) -> Result<(), Superseded> {
         if pieces.is_empty() {
             return Ok(());
         }
@@ -45,11 +56,42 @@ impl Feed {
             Piece::Still(still) => Some(still.clone()),
             _ => None,
         });
-        self.window().push(publisher, pieces)?;
+        self.window().push(publisher, pieces, now)?;
+        self.progress.send_replace(());
         if still.is_some() {
             self.still.send_replace(still);
         }
         Ok(())
+    }
+
+    /// A publisher begins; where on the line its first frame goes.
+    pub(crate) fn begin(&self, publisher: u64) -> Duration {
+        let start = self.window().begin(publisher);
+        self.progress.send_replace(());
+        start
+    }
+
+    pub(crate) fn end(&self) {
+        self.window().end();
+        self.progress.send_replace(());
+    }
+
+    /// Looks at the window each time that it changes, until there is an answer. `None`: not in time.
+    pub(crate) async fn wait<T>(
+        &self,
+        mut look: impl FnMut(&mut Window) -> ControlFlow<T>,
+    ) -> Option<T> {
+        let mut progress = self.progress.subscribe();
+        let patience = self.window().patience();
+        let answer = async {
+            loop {
+                if let ControlFlow::Break(answer) = look(&mut self.window()) {
+                    return Some(answer);
+                }
+                progress.changed().await.ok()?;
+            }
+        };
+        timeout(patience, answer).await.ok().flatten()
     }
 
     pub(crate) fn window(&self) -> MutexGuard<'_, Window> {

@@ -1,14 +1,16 @@
-//! A broadcast's window of segments in memory, and the playlist that names them.
+//! A broadcast's window of segments and their parts in memory, and the playlists that name them.
 //!
-//! Names are never used twice, and what a name stands for never changes. Only the playlist does.
+//! Names are never used twice, and what a name stands for never changes. Only playlists do. A part is
+//! a fragment that can be had before its segment is whole; the same bytes then make up the segment.
 //!
-//! Bounds: a playlist lists [`Settings::listed`] segments; [`Settings::kept`] more stay for players
-//! that are late. When all together pass [`Settings::bytes`], the oldest go first, listed or not, down
-//! to the newest. The segment being made is bounded by [`crate::packager::Cut::largest`].
+//! Bounds: the playlist reaches back [`Settings::window`]; what leaves it stays for
+//! [`Settings::kept`] for players that are late. When all together pass [`Settings::bytes`], the
+//! oldest go first, listed or not, down to the newest. The segment being made is bounded by
+//! [`crate::packager::Cut::largest`].
+
+mod playlist;
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,14 +20,16 @@ use crate::packager::{Fragment, Piece};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Segments in the playlist.
-    pub listed: usize,
-    /// Segments that have left it and can still be had.
-    pub kept: usize,
+    /// How far the playlist reaches back.
+    pub window: Duration,
+    /// How long segments that have left it can still be had.
+    pub kept: Duration,
     /// Of all segments of a broadcast.
     pub bytes: usize,
     /// What `EXT-X-TARGETDURATION` says at least. It grows with the longest segment and never shrinks.
     pub target: Duration,
+    /// What a part lasts at most, unless its pictures are further apart.
+    pub part: Duration,
 }
 
 /// The segments of one broadcast.
@@ -42,17 +46,22 @@ pub struct Window {
     /// How many at the front are no longer listed.
     unlisted: usize,
     bytes: usize,
-    open: Vec<Fragment>,
+    /// The segment being made, if it has a part.
+    open: Option<Segment>,
     /// The next segment does not continue the one before it.
     discontinuity: bool,
     discontinuity_sequence: u64,
     target: u64,
+    /// The most bits a second that a segment has had.
+    bandwidth: u64,
     /// How far the broadcast's line of time has got.
     line: Duration,
-    /// The wall clock at that point.
-    date: Timestamp,
+    /// The wall clock at that point; unknown until the publisher's first part is there.
+    date: Option<Timestamp>,
+    /// Counts all changes.
     revision: u64,
-    playlist: Option<Playlist>,
+    full: Option<Playlist>,
+    delta: Option<Playlist>,
     ended: bool,
 }
 
@@ -61,18 +70,20 @@ struct Init {
     number: u64,
     bytes: Bytes,
     codecs: String,
+    size: Option<(u16, u16)>,
 }
 
 #[derive(Debug)]
 struct Segment {
     number: u64,
     init: u64,
-    parts: Arc<[Bytes]>,
+    parts: Vec<Fragment>,
     len: usize,
     duration: Duration,
     date: Timestamp,
+    /// The date does not follow from that of the segment before it.
+    dated: bool,
     discontinuity: bool,
-    independent: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +95,30 @@ pub struct Playlist {
 /// A file that never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    pub parts: Arc<[Bytes]>,
+    pub parts: Vec<Bytes>,
     pub len: usize,
+}
+
+/// What a viewer asks for may be there already, be on its way, or never come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    Here,
+    Soon,
+    /// So far ahead that nobody can want it.
+    Absurd,
+    Never,
 }
 
 /// Another publisher has taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("another publisher has taken over")]
 pub struct Superseded;
+
+/// When the line is so far behind the clock, it lost time on the way, and is dated anew.
+const MAX_LAG: Duration = Duration::from_secs(5);
+/// Playlists may be asked for so far ahead, in time and in segments.
+const ADVANCE: Duration = Duration::from_secs(3);
+const ADVANCE_SEGMENTS: u64 = 1;
 
 // === impl Window ===
 
@@ -108,43 +135,55 @@ impl Window {
             next_segment: 0,
             unlisted: 0,
             bytes: 0,
-            open: Vec::new(),
+            open: None,
             discontinuity: false,
             discontinuity_sequence: 0,
             target,
+            bandwidth: 0,
             line: Duration::ZERO,
-            date: Timestamp(0),
+            date: None,
             revision: 0,
-            playlist: None,
+            full: None,
+            delta: None,
             ended: false,
         }
     }
 
     /// A publisher begins or takes over. Its first frame goes to the returned point of the line.
-    pub fn begin(&mut self, publisher: u64, now: Timestamp) -> Duration {
+    pub fn begin(&mut self, publisher: u64) -> Duration {
         self.end_segment();
         self.publisher = publisher;
-        self.date = now;
+        self.date = None;
         self.line
     }
 
-    pub fn push(&mut self, publisher: u64, pieces: Vec<Piece>) -> Result<(), Superseded> {
+    pub fn push(
+        &mut self,
+        publisher: u64,
+        pieces: Vec<Piece>,
+        now: Timestamp,
+    ) -> Result<(), Superseded> {
         if publisher != self.publisher || self.ended {
             return Err(Superseded);
         }
         for piece in pieces {
             match piece {
-                Piece::Init { bytes, codecs } => {
+                Piece::Init {
+                    bytes,
+                    codecs,
+                    size,
+                } => {
                     self.end_segment();
                     self.inits.push_back(Init {
                         number: self.next_init,
                         bytes,
                         codecs,
+                        size,
                     });
                     self.next_init += 1;
                     self.discontinuity = self.next_segment > 0;
                 }
-                Piece::Fragment(fragment) => self.open.push(fragment),
+                Piece::Fragment(fragment) => self.add_part(fragment, now),
                 Piece::SegmentEnd => self.end_segment(),
                 Piece::Still(_) => {}
             }
@@ -156,83 +195,182 @@ impl Window {
     pub fn end(&mut self) {
         self.end_segment();
         self.ended = true;
-        if self.playlist.is_some() {
-            self.write_playlist();
+        self.changed();
+    }
+
+    /// Nothing is to be watched before the first segment is there.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How long what is on its way may be waited for.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(3 * self.target)
+    }
+
+    /// Whether the playlist has got to this segment, or to this part of it.
+    pub fn reach(&self, segment: u64, part: Option<usize>) -> Reach {
+        let made = self.open.as_ref().map_or(0, |open| open.parts.len());
+        let ahead = (ADVANCE.as_secs_f64() / self.settings.part.as_secs_f64()).ceil() as usize;
+        // A part behind a segment's last is the first of the next.
+        let behind_last = self
+            .find(segment)
+            .zip(part)
+            .is_some_and(|(segment, part)| part >= segment.parts.len());
+        let (segment, part) = if behind_last {
+            (segment + 1, Some(0))
+        } else {
+            (segment, part)
+        };
+        if self.ended || segment < self.next_segment {
+            return Reach::Here;
+        }
+        match part {
+            _ if segment > self.next_segment + ADVANCE_SEGMENTS => Reach::Absurd,
+            Some(part) if part > made + ahead => Reach::Absurd,
+            Some(part) if segment == self.next_segment && part < made => Reach::Here,
+            _ => Reach::Soon,
         }
     }
 
-    /// `None` until the first segment is there.
-    pub fn playlist(&self) -> Option<&Playlist> {
-        self.playlist.as_ref()
+    /// The only place to play from, told with its codecs: `None` until the first segment is there.
+    pub fn master(&self) -> Option<Playlist> {
+        let init = self.inits.back()?;
+        (!self.is_empty()).then(|| self.write_master(init))
     }
 
-    /// An init segment or a segment, by the name that the playlist gave it.
-    pub fn file(&self, name: &str) -> Option<File> {
+    /// What is to be had, without the old part of it if that is known. `None` until the first
+    /// segment is there.
+    pub fn playlist(&mut self, skip: bool) -> Option<Playlist> {
+        if self.is_empty() {
+            return None;
+        }
+        let made = if skip { &self.delta } else { &self.full };
+        let playlist = match made {
+            Some(playlist) => playlist.clone(),
+            None => self.write(skip),
+        };
+        let made = if skip {
+            &mut self.delta
+        } else {
+            &mut self.full
+        };
+        *made = Some(playlist.clone());
+        Some(playlist)
+    }
+
+    /// An init segment, a segment or a part, by the name that the playlist gave it.
+    pub fn file(&self, name: &str) -> Result<File, Reach> {
+        self.find_file(name).unwrap_or(Err(Reach::Never))
+    }
+
+    fn find_file(&self, name: &str) -> Option<Result<File, Reach>> {
         let mut id = uuid::Uuid::encode_buffer();
         let rest = name.strip_prefix(&*self.stream.0.as_hyphenated().encode_lower(&mut id))?;
         let rest = rest.strip_prefix('-')?;
         if let Some(number) = rest.strip_suffix(".m4s") {
-            let first = self.segments.front()?.number;
-            let index = canonical(number)?.checked_sub(first)?;
-            let segment = self.segments.get(usize::try_from(index).ok()?)?;
-            return Some(File {
-                parts: Arc::clone(&segment.parts),
-                len: segment.len,
-            });
+            let Some((number, part)) = number.split_once('.') else {
+                let segment = self.find(canonical(number)?)?;
+                return Some(Ok(File::of(&segment.parts)));
+            };
+            let (number, part) = (canonical(number)?, usize::try_from(canonical(part)?).ok()?);
+            return Some(self.part(number, part));
         }
         let number = canonical(rest.strip_prefix("init")?.strip_suffix(".mp4")?)?;
         let init = self.inits.iter().find(|init| init.number == number)?;
-        Some(File {
-            parts: Arc::from([init.bytes.clone()]),
+        Some(Ok(File {
+            parts: vec![init.bytes.clone()],
             len: init.bytes.len(),
-        })
+        }))
     }
 
-    /// The codecs of the newest tracks, as RFC 6381 writes them.
-    pub fn codecs(&self) -> Option<&str> {
-        self.inits.back().map(|init| init.codecs.as_str())
-    }
-
-    fn end_segment(&mut self) {
-        if self.open.is_empty() {
-            return;
+    /// The part that comes next is told to viewers ahead of time, who may ask for it already.
+    fn part(&self, number: u64, part: usize) -> Result<File, Reach> {
+        let open = self.open.as_ref().filter(|open| open.number == number);
+        if let Some(parts) = open.or(self.find(number)).map(|segment| &segment.parts)
+            && let Some(part) = parts.get(part)
+        {
+            return Ok(File::of(std::slice::from_ref(part)));
         }
+        let made = open.map_or(0, |open| open.parts.len());
+        if !self.ended && number == self.next_segment && part == made {
+            Err(Reach::Soon)
+        } else {
+            Err(Reach::Never)
+        }
+    }
+
+    fn find(&self, number: u64) -> Option<&Segment> {
+        let first = self.segments.front()?.number;
+        let index = number.checked_sub(first)?;
+        self.segments.get(usize::try_from(index).ok()?)
+    }
+
+    fn add_part(&mut self, part: Fragment, now: Timestamp) {
         let Some(init) = self.inits.back().map(|init| init.number) else {
             return;
         };
-        let duration = self.open.iter().map(|fragment| fragment.duration).sum();
-        let independent = self
-            .open
-            .first()
-            .is_some_and(|fragment| fragment.independent);
-        let parts: Arc<[Bytes]> = self.open.drain(..).map(|fragment| fragment.bytes).collect();
-        let len = parts.iter().map(Bytes::len).sum();
-        self.segments.push_back(Segment {
-            number: self.next_segment,
-            init,
-            parts,
-            len,
-            duration,
-            date: self.date,
-            discontinuity: std::mem::take(&mut self.discontinuity),
-            independent,
+        let begun = Timestamp(now.0.saturating_sub(part.duration.as_millis() as i64));
+        let open = self.open.get_or_insert_with(|| {
+            let lag = MAX_LAG.as_millis() as i64;
+            let date = self.date.filter(|date| begun.0 - date.0 < lag);
+            Segment {
+                number: self.next_segment,
+                init,
+                parts: Vec::new(),
+                len: 0,
+                duration: Duration::ZERO,
+                date: date.unwrap_or(begun),
+                dated: date.is_none(),
+                discontinuity: std::mem::take(&mut self.discontinuity),
+            }
         });
+        open.len += part.bytes.len();
+        open.duration += part.duration;
+        open.parts.push(part);
+        self.changed();
+    }
+
+    fn end_segment(&mut self) {
+        let Some(segment) = self.open.take() else {
+            return;
+        };
         self.next_segment += 1;
-        self.bytes += len;
-        self.line += duration;
-        self.date = self.date.plus(duration);
-        self.target = self.target.max(duration.as_secs_f64().round() as u64);
+        self.bytes += segment.len;
+        self.line += segment.duration;
+        self.date = Some(segment.date.plus(segment.duration));
+        self.target = self
+            .target
+            .max(segment.duration.as_secs_f64().round() as u64);
+        self.bandwidth = self.bandwidth.max(segment.bits_a_second());
+        self.segments.push_back(segment);
         self.evict();
-        self.write_playlist();
+        self.changed();
         metrics::counter!("lemonair_ingest_segments_total").increment(1);
     }
 
+    fn changed(&mut self) {
+        self.revision += 1;
+        self.full = None;
+        self.delta = None;
+    }
+
     fn evict(&mut self) {
-        while self.segments.len() - self.unlisted > self.settings.listed {
-            self.discontinuity_sequence += u64::from(self.segments[self.unlisted].discontinuity);
+        let mut listed: Duration = self.listed().map(|segment| segment.duration).sum();
+        while let Some(oldest) = self.segments.get(self.unlisted)
+            && listed - oldest.duration >= self.settings.window
+        {
+            listed -= oldest.duration;
+            self.discontinuity_sequence += u64::from(oldest.discontinuity);
             self.unlisted += 1;
         }
-        while self.unlisted > self.settings.kept
+        let unlisted = self.segments.range(..self.unlisted);
+        let mut kept: Duration = unlisted.map(|segment| segment.duration).sum();
+        while kept > self.settings.kept
             || (self.bytes > self.settings.bytes && self.segments.len() > 1)
         {
             let Some(gone) = self.segments.pop_front() else {
@@ -240,7 +378,10 @@ impl Window {
             };
             self.bytes -= gone.len;
             match self.unlisted.checked_sub(1) {
-                Some(unlisted) => self.unlisted = unlisted,
+                Some(unlisted) => {
+                    self.unlisted = unlisted;
+                    kept -= gone.duration;
+                }
                 None => self.discontinuity_sequence += u64::from(gone.discontinuity),
             }
         }
@@ -250,54 +391,32 @@ impl Window {
         }
     }
 
-    fn write_playlist(&mut self) {
-        let listed = || self.segments.range(self.unlisted..);
-        let first = listed().next().map_or(0, |segment| segment.number);
-        let stream = self.stream;
-        let mut text = String::with_capacity(256 + 160 * self.settings.listed);
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}",
-            self.target
-        );
-        let _ = writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{first}");
-        if self.discontinuity_sequence > 0 {
-            let _ = writeln!(
-                text,
-                "#EXT-X-DISCONTINUITY-SEQUENCE:{}",
-                self.discontinuity_sequence
-            );
+    fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.segments.range(self.unlisted..)
+    }
+}
+
+// === impl Segment ===
+
+impl Segment {
+    fn is_independent(&self) -> bool {
+        self.parts.first().is_some_and(|part| part.independent)
+    }
+
+    fn bits_a_second(&self) -> u64 {
+        let millis = self.duration.as_millis().max(1) as u64;
+        self.len as u64 * 8 * 1000 / millis
+    }
+}
+
+// === impl File ===
+
+impl File {
+    fn of(parts: &[Fragment]) -> File {
+        File {
+            parts: parts.iter().map(|part| part.bytes.clone()).collect(),
+            len: parts.iter().map(|part| part.bytes.len()).sum(),
         }
-        if listed().all(|segment| segment.independent) {
-            text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-        }
-        let mut init = None;
-        for segment in listed() {
-            if segment.discontinuity {
-                text.push_str("#EXT-X-DISCONTINUITY\n");
-            }
-            if init != Some(segment.init) || segment.discontinuity {
-                let _ = writeln!(text, "#EXT-X-MAP:URI=\"{stream}-init{}.mp4\"", segment.init);
-                let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", segment.date);
-                init = Some(segment.init);
-            }
-            let seconds = segment.duration.as_secs_f64();
-            let _ = writeln!(
-                text,
-                "#EXTINF:{seconds:.3},\n{stream}-{}.m4s",
-                segment.number
-            );
-        }
-        if self.ended {
-            text.push_str("#EXT-X-ENDLIST\n");
-        }
-        self.revision += 1;
-        let etag = format!("\"{stream}-{}\"", self.revision);
-        self.playlist = Some(Playlist {
-            text: text.into(),
-            etag,
-        });
     }
 }
 

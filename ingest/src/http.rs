@@ -1,13 +1,16 @@
 //! Playlists, segments and thumbnails over HTTP, all from memory.
 //!
 //! A cache may keep a segment for ever, since its name never means anything else; a playlist for one
-//! second; and an absence not at all.
+//! second; and an absence not at all. Who asks for a playlist or a part that is about to come waits
+//! for it here. That answer tells of one moment and may be kept a little: a playlist's name has the
+//! broadcast's id in it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,12 +18,13 @@ use bytes::Bytes;
 use futures::stream;
 
 use crate::feed::Feed;
-use crate::hls::File;
+use crate::hls::{File, Playlist, Reach, Window};
 use crate::room::Rooms;
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ONE_SECOND: &str = "public, max-age=1, must-revalidate";
+const A_WHILE: &str = "public, max-age=10";
 
 pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
     Router::new()
@@ -32,27 +36,114 @@ pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
 async fn hls(
     State(rooms): State<Arc<Rooms>>,
     Path((room, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let Some(feed) = find(&rooms, &room) else {
         return not_found();
     };
     if name == "index.m3u8" {
-        let playlist = feed.window().playlist().cloned();
-        return match playlist {
-            Some(playlist) => whole(
-                &headers,
-                PLAYLIST,
-                ONE_SECOND,
-                &playlist.etag,
-                playlist.text,
-            ),
-            None => not_found(),
+        let made = feed
+            .wait(|window| there(window, |window| window.master()))
+            .await;
+        return playlist(&headers, ONE_SECOND, made.flatten());
+    }
+    if let Some(stream) = name.strip_suffix(".m3u8") {
+        if stream != feed.stream.to_string() {
+            return not_found();
+        }
+        return match Directives::parse(query.as_deref().unwrap_or_default()) {
+            Ok(directives) => media_playlist(&feed, directives, &headers).await,
+            Err(fault) => problem(StatusCode::BAD_REQUEST, fault),
         };
     }
-    let file = feed.window().file(&name);
-    match file {
-        Some(file) => part(&headers, &format!("\"{name}\""), &file),
+    let file = feed.wait(|window| match window.file(&name) {
+        Err(Reach::Soon) => ControlFlow::Continue(()),
+        other => ControlFlow::Break(other),
+    });
+    match file.await {
+        Some(Ok(file)) => part(&headers, &format!("\"{name}\""), &file),
+        Some(Err(_)) => not_found(),
+        None => late(),
+    }
+}
+
+/// What a viewer may ask of a playlist (RFC 8216bis, 6.2.5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Directives {
+    segment: Option<u64>,
+    part: Option<usize>,
+    skip: bool,
+}
+
+impl Directives {
+    fn parse(query: &str) -> Result<Directives, &'static str> {
+        let mut directives = Directives::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "_HLS_msn" => {
+                    let number = value.parse().map_err(|_| "_HLS_msn is no number")?;
+                    directives.segment = Some(number);
+                }
+                "_HLS_part" => {
+                    let number = value.parse().map_err(|_| "_HLS_part is no number")?;
+                    directives.part = Some(number);
+                }
+                "_HLS_skip" => directives.skip = matches!(value, "YES" | "v2"),
+                // Others are for others.
+                _ => {}
+            }
+        }
+        if directives.part.is_some() && directives.segment.is_none() {
+            return Err("_HLS_part needs _HLS_msn");
+        }
+        Ok(directives)
+    }
+}
+
+async fn media_playlist(feed: &Feed, directives: Directives, headers: &HeaderMap) -> Response {
+    let Directives {
+        segment,
+        part,
+        skip,
+    } = directives;
+    let made = feed.wait(
+        |window| match segment.map(|segment| window.reach(segment, part)) {
+            Some(Reach::Absurd) => ControlFlow::Break(Err(())),
+            Some(Reach::Soon) => ControlFlow::Continue(()),
+            _ => there(window, |window| window.playlist(skip)).map_break(Ok),
+        },
+    );
+    let cache = if segment.is_some() {
+        A_WHILE
+    } else {
+        ONE_SECOND
+    };
+    match made.await {
+        Some(Ok(made)) => playlist(headers, cache, made),
+        Some(Err(())) => problem(
+            StatusCode::BAD_REQUEST,
+            "_HLS_msn or _HLS_part is too far ahead",
+        ),
+        None => late(),
+    }
+}
+
+/// What the window can give, if it is there or will never be.
+fn there(
+    window: &mut Window,
+    give: impl FnOnce(&mut Window) -> Option<Playlist>,
+) -> ControlFlow<Option<Playlist>> {
+    if window.is_empty() && !window.has_ended() {
+        ControlFlow::Continue(())
+    } else {
+        ControlFlow::Break(give(window))
+    }
+}
+
+fn playlist(headers: &HeaderMap, cache: &'static str, playlist: Option<Playlist>) -> Response {
+    match playlist {
+        Some(Playlist { text, etag }) => whole(headers, PLAYLIST, cache, &etag, text),
         None => not_found(),
     }
 }
@@ -230,6 +321,14 @@ fn respond(
     response
 }
 
+/// What was waited for did not come; it still may.
+fn late() -> Response {
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "nothing new came in time; ask again",
+    )
+}
+
 fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "there is nothing here now")
 }
@@ -285,7 +384,7 @@ mod tests {
     async fn a_range_over_several_parts() {
         let parts = ["abc", "def", "ghi"].map(|part| Bytes::from_static(part.as_bytes()));
         let file = File {
-            parts: Arc::from(parts),
+            parts: parts.into(),
             len: 9,
         };
         for (from, to, expected) in [

@@ -81,10 +81,9 @@ pub struct Config {
     pub max_message: usize,
     /// Wrong keys a minute from one address. 10.
     pub failed_tries: u32,
-    /// Segments of 2 s, the first of half a second, cut at 10 s or 16 MiB if there is no key frame,
-    /// in fragments of 1/3 s.
+    /// Segments of 2 s, cut at 10 s or 16 MiB if there is no key frame, in fragments of 1/3 s.
     pub cut: packager::Cut,
-    /// 10 segments listed, 5 more kept, 64 MiB in all.
+    /// 30 s listed, 10 s more kept, 64 MiB in all.
     pub hls: hls::Settings,
     /// Every 10 s, 640 pixels wide, by `ffmpeg`, 2 at once, 5 s each.
     pub thumbnails: ThumbnailSettings,
@@ -162,6 +161,8 @@ pub struct Ingest {
 impl Default for Config {
     fn default() -> Config {
         let target = Duration::from_secs(2);
+        // A third of a second, rounded up as timestamps are: ten pictures of thirty fit in.
+        let part = Duration::from_millis(335);
         Config {
             data: ".lemonair/ingest".into(),
             origin: "http://127.0.0.1:8080".to_owned(),
@@ -176,16 +177,16 @@ impl Default for Config {
             failed_tries: 10,
             cut: packager::Cut {
                 target,
-                first: Duration::from_millis(500),
                 longest: Duration::from_secs(10),
                 largest: 16 << 20,
-                fragment: Duration::from_millis(333),
+                fragment: part,
             },
             hls: hls::Settings {
-                listed: 10,
-                kept: 5,
+                window: Duration::from_secs(30),
+                kept: Duration::from_secs(10),
                 bytes: 64 << 20,
                 target,
+                part,
             },
             thumbnails: ThumbnailSettings {
                 ffmpeg: "ffmpeg".into(),

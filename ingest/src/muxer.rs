@@ -27,11 +27,11 @@ pub(crate) struct Muxer {
     /// No segment has ended yet.
     opening: bool,
     segment_start: i64,
+    /// From where it is counted when a key frame ends the segment.
+    due_since: i64,
     segment_bytes: usize,
     fragment_start: i64,
     fragment_bytes: usize,
-    /// The next fragment begins with a key frame.
-    independent: bool,
 }
 
 /// Sound may stray so far from its timestamps before it is moved.
@@ -64,10 +64,10 @@ impl Muxer {
             sound_at: None,
             opening: true,
             segment_start: start,
+            due_since: start,
             segment_bytes: 0,
             fragment_start: start,
             fragment_bytes: 0,
-            independent: true,
         }
     }
 
@@ -82,14 +82,18 @@ impl Muxer {
             Some((last, _)) => time.max(last + 1),
             None => time.max(self.segment_start),
         };
+        // One that lasted longer than expected gets a fragment of its own.
+        if let Some((start, _)) = self.pending
+            && time - self.fragment_start > millis(self.cut.fragment)
+            && start > self.fragment_start
+        {
+            self.end_fragment(start, out)?;
+        }
         self.settle_picture(time);
         if (frame.key && self.is_due(time)) || self.is_too_long(time) {
             self.end_segment(time, out)?;
-        } else if time - self.fragment_start >= millis(self.cut.fragment) {
-            self.end_fragment(time, out)?;
-        }
-        if self.picture.samples.is_empty() && self.sound.samples.is_empty() {
-            self.independent = frame.key;
+        } else if time + self.last_frame_ms - self.fragment_start > millis(self.cut.fragment) {
+            self.end_part(time, out)?;
         }
         self.fragment_bytes += frame.data.len();
         let units = (VIDEO_TIMESCALE / 1000).cast_signed();
@@ -126,21 +130,26 @@ impl Muxer {
                 self.dropped.overlapping += 1;
                 return Ok(());
             }
-            // A run has no gaps, so another begins behind one.
+            // A run has no gaps, so the frame before one lasts until its end.
             Some(at) if told > at + drift => {
-                self.end_fragment(time.max(self.fragment_start), out)?;
+                if let Some(last) = self.sound.samples.last_mut() {
+                    last.duration = last.duration.saturating_add((told - at) as u32);
+                }
                 told
             }
             // Timestamps are rounded to milliseconds; counted samples are exact.
             Some(at) => at,
         };
-        // With pictures it is they that end fragments, unless they stall.
         let alone = self.video.is_none();
-        let patience = if alone { 1 } else { 2 };
+        let longest = millis(self.cut.fragment);
+        let length = i64::from(frame) * 1000 / rate + 1;
         if (alone && self.is_due(time)) || self.is_too_long(time) {
             self.end_segment(time, out)?;
-        } else if time - self.fragment_start >= patience * millis(self.cut.fragment) {
-            self.end_fragment(time, out)?;
+        } else if alone && time + length - self.fragment_start > longest {
+            self.end_part(time, out)?;
+        } else if time - self.fragment_start >= 2 * longest {
+            // It is pictures that end fragments, unless they stall.
+            self.end_part(self.fragment_start + longest, out)?;
         }
         if self.sound.samples.is_empty() {
             self.sound.start = at.max(0).cast_unsigned();
@@ -193,12 +202,7 @@ impl Muxer {
     }
 
     fn is_due(&self, time: i64) -> bool {
-        let least = if self.opening {
-            self.cut.first
-        } else {
-            self.cut.target
-        };
-        time - self.segment_start >= millis(least) - TOLERANCE_MS
+        time - self.due_since >= millis(self.cut.target) - TOLERANCE_MS
     }
 
     fn is_too_long(&self, time: i64) -> bool {
@@ -211,11 +215,17 @@ impl Muxer {
         if self.picture.samples.is_empty() && self.sound.samples.is_empty() {
             return Ok(());
         }
+        // Sound may have run ahead of a late picture.
+        let time = time.max(self.fragment_start);
+        let independent = match self.picture.samples.first() {
+            Some(picture) => picture.key,
+            None => self.video.is_none(),
+        };
         self.sequence = self.sequence.wrapping_add(1);
         let picture = std::mem::replace(&mut self.picture, Run::of(VIDEO_TRACK));
         let sound = std::mem::replace(&mut self.sound, Run::of(AUDIO_TRACK));
         let bytes = fmp4::fragment(self.sequence, &[picture, sound])?;
-        let length = (time - self.fragment_start).max(0).cast_unsigned();
+        let length = (time - self.fragment_start).cast_unsigned();
         self.segment_bytes += bytes.len();
         self.fragment_bytes = self
             .pending
@@ -225,9 +235,19 @@ impl Muxer {
         out.push(Piece::Fragment(Fragment {
             bytes,
             duration: Duration::from_millis(length),
-            independent: self.independent,
+            independent,
         }));
-        self.independent = self.video.is_none();
+        Ok(())
+    }
+
+    /// The first part is a segment too, since players want one to begin with.
+    fn end_part(&mut self, time: i64, out: &mut Vec<Piece>) -> Result<(), fmp4::Error> {
+        if !self.opening {
+            return self.end_fragment(time, out);
+        }
+        let since = self.due_since;
+        self.end_segment(time, out)?;
+        self.due_since = since;
         Ok(())
     }
 
@@ -236,6 +256,7 @@ impl Muxer {
         out.push(Piece::SegmentEnd);
         self.opening = false;
         self.segment_start = time;
+        self.due_since = time;
         self.segment_bytes = 0;
         Ok(())
     }

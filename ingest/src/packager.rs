@@ -2,7 +2,8 @@
 //! pieces out.
 //!
 //! A segment begins with a key frame. It is a row of fragments of about a third of a second, which
-//! are what low-latency HLS will publish as parts.
+//! low-latency HLS publishes as parts. The first segment is one fragment, so that viewers have
+//! something to begin with; the one behind it lasts until the next key frame.
 
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -21,12 +22,11 @@ use crate::muxer::Muxer;
 pub struct Cut {
     /// A segment ends at the first key frame after this.
     pub target: Duration,
-    /// The first one at the first after this, so that viewers have something soon.
-    pub first: Duration,
     /// And here at the latest, key frame or not.
     pub longest: Duration,
     /// Likewise at so many bytes.
     pub largest: usize,
+    /// A fragment lasts so long at most, unless its pictures are further apart.
     pub fragment: Duration,
 }
 
@@ -36,7 +36,10 @@ pub enum Piece {
     /// How to decode what follows.
     Init {
         bytes: Bytes,
+        /// As RFC 6381 writes them.
         codecs: String,
+        /// Width and height, if there are pictures.
+        size: Option<(u16, u16)>,
     },
     Fragment(Fragment),
     /// The fragments since the last end are a segment.
@@ -265,7 +268,12 @@ impl Packager {
             audio.as_ref().map(AudioConfig::name),
         ];
         let codecs = names.into_iter().flatten().collect::<Vec<_>>().join(",");
-        out.push(Piece::Init { bytes, codecs });
+        let size = video.as_ref().map(|video| (video.width, video.height));
+        out.push(Piece::Init {
+            bytes,
+            codecs,
+            size,
+        });
         self.muxer = Some(Muxer::new(video, audio, self.cut.clone(), self.start));
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lemonair_schemas::RoomId;
+use lemonair_schemas::{RoomId, Timestamp};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,7 @@ impl Publisher {
             }
         };
         let pieces = self.packager.handle(media.timestamp, unit)?;
-        self.feed.push(self.id, pieces)?;
+        self.feed.push(self.id, pieces, Timestamp::now())?;
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl Publisher {
     fn finish(&mut self) {
         match self.packager.finish() {
             // One that was replaced has nothing more to add.
-            Ok(pieces) => drop(self.feed.push(self.id, pieces)),
+            Ok(pieces) => drop(self.feed.push(self.id, pieces, Timestamp::now())),
             Err(error) => {
                 tracing::warn!(room = %self.room, publisher = self.id, "failed to {error}")
             }

@@ -284,7 +284,7 @@ impl Room {
         };
         let dismissed = CancellationToken::new();
         let (goodbye, farewell) = oneshot::channel();
-        let start = feed.window().begin(id, Timestamp::now());
+        let start = feed.begin(id);
         let cut = self.rooms.config.cut.clone();
         let publisher = Publisher::new(
             id,
@@ -334,7 +334,7 @@ impl Room {
                     thumbnails.abort();
                 }
                 if let Some(feed) = &self.feed {
-                    feed.window().end();
+                    feed.end();
                 }
                 metrics::gauge!("lemonair_ingest_broadcasts").decrement(1.0);
             }

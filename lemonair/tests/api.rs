@@ -539,27 +539,29 @@ async fn each_service_runs_alone() {
     let key = key["key"].as_str().expect("a key");
     let _publisher = Publisher::start(&ingest.rtmp, key);
     // The gateway passes on the picture of an ingest elsewhere.
-    let playlist = eventually("there is a picture", async || {
-        let answer = streamer
-            .http
-            .get(format!("{}/hls/solo/index.m3u8", gateway.http))
-            .send()
-            .await
-            .ok()?;
+    let ask = async |name: &str| {
+        let url = format!("{}/hls/solo/{name}", gateway.http);
+        let answer = streamer.http.get(url).send().await;
+        answer.expect("an answer")
+    };
+    let master = eventually("there is a picture", async || {
+        let answer = ask("index.m3u8").await;
         let text = answer.text().await.ok()?;
-        text.contains(".m4s").then_some(text)
+        text.contains("#EXT-X-STREAM-INF").then_some(text)
     })
     .await;
+    let media = master.lines().last().expect("a playlist");
+    // Who waits for a segment waits through the gateway.
+    let awaited = ask(&format!("{media}?_HLS_msn=2&_HLS_part=0")).await;
+    assert_eq!(awaited.status(), 200);
+    let playlist = awaited.text().await.expect("a text");
+    assert!(playlist.contains("-2.0.m4s"), "{playlist}");
+    assert_eq!(ask(&format!("{media}?_HLS_msn=99")).await.status(), 400);
     let segment = playlist
         .lines()
         .find(|line| line.ends_with(".m4s"))
         .expect("a segment");
-    let answer = streamer
-        .http
-        .get(format!("{}/hls/solo/{segment}", gateway.http))
-        .send()
-        .await
-        .expect("an answer");
+    let answer = ask(segment).await;
     assert!(
         answer.headers()["cache-control"]
             .to_str()

@@ -60,6 +60,14 @@ async fn publish_watch_chat_donate_read_back_rebuild_replay() {
             "return document.querySelector('video#player').currentTime > window.before + 1;",
         )
         .await;
+    // Low latency in a real player; what it shows is told by the playlist's dates.
+    browser
+        .until(
+            "the picture is fresh",
+            "const n = parseFloat(document.querySelector('[data-testid=latency]').textContent); \
+             return n > 0 && n < 3;",
+        )
+        .await;
     sign_up(&browser, "lime").await;
 
     // The viewer chats; the listener receives it.

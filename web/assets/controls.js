@@ -10,6 +10,7 @@ const STEP_VOLUME = 0.05;
 const EDGE_SLACK_SECONDS = 4;
 // A window shorter than this is the live edge itself; seeking in it would be a fidget.
 const DVR_SECONDS = 30;
+const MAX_LATENCY_SECONDS = 3600;
 
 export class Controls {
   #video;
@@ -23,6 +24,7 @@ export class Controls {
   #mute = iconButton('muted', t('player.unmute'), { onclick: () => this.mute() });
   #volume = h('input', { type: 'range', class: 'volume', min: 0, max: 1, step: 'any', 'aria-label': t('player.volume') });
   #edge = h('button', { type: 'button', class: 'edge', 'data-testid': 'live-edge', onclick: () => this.toEdge() });
+  #latency = h('span', { class: 'latency', 'data-testid': 'latency', title: t('player.latency'), hidden: true });
   #seek = h('input', { type: 'range', class: 'seek', step: 'any', hidden: true, 'aria-label': t('player.seek') });
   #full = iconButton('full', t('player.full'), { onclick: () => this.full() });
   #unmute = h('button', { type: 'button', class: 'unmute', hidden: true, 'data-testid': 'unmute', onclick: () => this.mute() }, icon('muted'), t('player.unmute'));
@@ -41,7 +43,7 @@ export class Controls {
         'div',
         { class: 'bar' },
         this.#seek,
-        h('div', { class: 'buttons' }, this.#play, this.#mute, this.#volume, this.#edge, h('span', { class: 'spacer' }), pip, wide, this.#full),
+        h('div', { class: 'buttons' }, this.#play, this.#mute, this.#volume, this.#edge, this.#latency, h('span', { class: 'spacer' }), pip, wide, this.#full),
       ),
     );
     const { volume = 1 } = local.get('volume') ?? {};
@@ -180,6 +182,11 @@ export class Controls {
       this.#edge.dataset.late = late;
       this.#edge.textContent = t(late ? 'player.to_edge' : 'live');
     }
+    const { latency } = this.#source;
+    // A clock that is wrong tells nonsense, which is better not told.
+    this.#latency.hidden = paused || latency === null || latency < 0 || latency > MAX_LATENCY_SECONDS;
+    const told = t('player.seconds', { seconds: latency?.toFixed(1) });
+    if (this.#latency.textContent !== told) this.#latency.textContent = told;
     const [start, end] = seekable.length ? [seekable.start(0), seekable.end(seekable.length - 1)] : [0, 0];
     this.#seek.hidden = end - start < DVR_SECONDS;
     if (this.#seek.hidden) return;

@@ -3,6 +3,8 @@
 
 const RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 10_000;
+const RETRY = { maxNumRetry: 120, retryDelayMs: RETRY_MS, maxRetryDelayMs: RETRY_MS };
+const PATIENT = { maxTimeToFirstByteMs: 40_000, maxLoadTimeMs: 60_000, timeoutRetry: RETRY, errorRetry: RETRY };
 const LIBRARY = '/assets/vendor/hls/hls.light.min.mjs';
 const NATIVE = 'application/vnd.apple.mpegurl';
 
@@ -64,6 +66,13 @@ export class Source {
     return this.#hls?.targetLatency ?? 6;
   }
 
+  /** Seconds since what is shown reached the server, by this machine's clock; null while unknown. */
+  get latency() {
+    const start = this.#video.getStartDate?.().getTime();
+    const shown = this.#hls ? this.#hls.playingDate?.getTime() : start + this.#video.currentTime * 1000;
+    return shown ? (Date.now() - shown) / 1000 : null;
+  }
+
   toEdge() {
     const { seekable } = this.#video;
     if (seekable.length === 0) return;
@@ -76,6 +85,8 @@ export class Source {
       enableWorker: false,
       lowLatencyMode: true,
       backBufferLength: 60,
+      // While the streamer's line is down nothing new comes, for as long as the broadcast waits.
+      playlistLoadPolicy: { default: PATIENT },
       // Catches up so slowly that nobody hears it.
       maxLiveSyncPlaybackRate: 1.04,
     });

@@ -6,23 +6,27 @@ const STREAM: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 fn window() -> Window {
     let settings = Settings {
-        listed: 3,
-        kept: 1,
+        window: Duration::from_millis(6000),
+        kept: Duration::from_millis(2000),
         bytes: 10_000,
         target: Duration::from_millis(2000),
+        part: Duration::from_millis(335),
     };
     let mut window = Window::new(STREAM.parse().expect("a UUID"), settings);
-    assert_eq!(
-        window.begin(1, Timestamp(1_700_000_000_000)),
-        Duration::ZERO
-    );
+    assert_eq!(window.begin(1), Duration::ZERO);
     window
+}
+
+/// The clock when the broadcast's line has got to `millis`.
+fn at(millis: i64) -> Timestamp {
+    Timestamp(1_700_000_000_000 + millis)
 }
 
 fn init() -> Piece {
     Piece::Init {
         bytes: Bytes::from_static(b"init"),
         codecs: "avc1.64001f,mp4a.40.2".to_owned(),
+        size: Some((1280, 720)),
     }
 }
 
@@ -43,49 +47,71 @@ fn segment(millis: u64) -> Vec<Piece> {
     ]
 }
 
-fn check(window: &Window, expected: Expect) {
-    let text = window.playlist().map_or("", |playlist| {
-        std::str::from_utf8(&playlist.text).expect("UTF-8")
-    });
-    expected.assert_eq(text);
+fn text(playlist: Option<Playlist>) -> String {
+    playlist.map_or(String::new(), |playlist| {
+        String::from_utf8(playlist.text.to_vec()).expect("UTF-8")
+    })
+}
+
+fn check(window: &mut Window, expected: Expect) {
+    expected.assert_eq(&text(window.playlist(false)));
 }
 
 #[test]
 fn nothing_before_the_first_segment() {
     let mut window = window();
-    window.push(1, vec![init(), fragment(1000, 10)]).unwrap();
-    check(&window, expect![""]);
-    assert_eq!(window.codecs(), Some("avc1.64001f,mp4a.40.2"));
+    window
+        .push(1, vec![init(), fragment(335, 10)], at(335))
+        .unwrap();
+    check(&mut window, expect![""]);
+    assert_eq!(window.master(), None);
+    window.push(1, vec![Piece::SegmentEnd], at(335)).unwrap();
+    expect![[r##"
+        #EXTM3U
+        #EXT-X-VERSION:9
+        #EXT-X-STREAM-INF:BANDWIDTH=238,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720
+        01890a5d-ac96-774b-bcce-b302099a8057.m3u8
+    "##]]
+    .assert_eq(&text(window.master()));
 }
 
 #[test]
 fn the_window_moves_on() {
     let mut window = window();
-    window.push(1, vec![init()]).unwrap();
+    window.push(1, vec![init()], at(0)).unwrap();
     for _ in 0..6 {
-        window.push(1, segment(2000)).unwrap();
+        window.push(1, segment(2000), at(0)).unwrap();
     }
     check(
-        &window,
-        expect![[r#"
+        &mut window,
+        expect![[r##"
             #EXTM3U
-            #EXT-X-VERSION:7
+            #EXT-X-VERSION:9
             #EXT-X-TARGETDURATION:2
+            #EXT-X-PART-INF:PART-TARGET=1.000
+            #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=3.000,HOLD-BACK=6.0,CAN-SKIP-UNTIL=12.0
             #EXT-X-MEDIA-SEQUENCE:3
             #EXT-X-INDEPENDENT-SEGMENTS
             #EXT-X-MAP:URI="01890a5d-ac96-774b-bcce-b302099a8057-init0.mp4"
-            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:26.000Z
+            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:25.000Z
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-3.0.m4s",INDEPENDENT=YES
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-3.1.m4s",INDEPENDENT=YES
             #EXTINF:2.000,
             01890a5d-ac96-774b-bcce-b302099a8057-3.m4s
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-4.0.m4s",INDEPENDENT=YES
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-4.1.m4s",INDEPENDENT=YES
             #EXTINF:2.000,
             01890a5d-ac96-774b-bcce-b302099a8057-4.m4s
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-5.0.m4s",INDEPENDENT=YES
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-5.1.m4s",INDEPENDENT=YES
             #EXTINF:2.000,
             01890a5d-ac96-774b-bcce-b302099a8057-5.m4s
-        "#]],
+            #EXT-X-PRELOAD-HINT:TYPE=PART,URI="01890a5d-ac96-774b-bcce-b302099a8057-6.0.m4s"
+        "##]],
     );
     // One that has left the playlist stays for a while; an older one is gone.
     let file = |name: &str| window.file(&format!("{STREAM}-{name}"));
-    assert_eq!(file("1.m4s"), None);
+    assert_eq!(file("1.m4s"), Err(Reach::Never));
     assert_eq!(file("2.m4s").unwrap().len, 20);
     assert_eq!(file("5.m4s").unwrap().len, 20);
     assert_eq!(file("init0.mp4").unwrap().len, 4);
@@ -99,58 +125,66 @@ fn the_window_moves_on() {
         "",
         "init",
     ] {
-        assert_eq!(file(wrong), None, "{wrong}");
+        assert_eq!(file(wrong), Err(Reach::Never), "{wrong}");
     }
-    assert_eq!(window.file("2.m4s"), None);
+    assert_eq!(window.file("2.m4s"), Err(Reach::Never));
 }
 
 #[test]
 fn a_publisher_that_comes_back_is_a_discontinuity() {
     let mut window = window();
-    window.push(1, vec![init()]).unwrap();
-    window.push(1, segment(2000)).unwrap();
-    window.push(1, vec![fragment(400, 10)]).unwrap();
-    let start = window.begin(2, Timestamp(1_700_000_030_000));
+    window.push(1, vec![init()], at(0)).unwrap();
+    window.push(1, segment(2000), at(0)).unwrap();
+    window.push(1, vec![fragment(400, 10)], at(0)).unwrap();
+    let start = window.begin(2);
     assert_eq!(start, Duration::from_millis(2400));
-    assert_eq!(window.push(1, segment(2000)), Err(Superseded));
-    window.push(2, vec![init()]).unwrap();
-    window.push(2, segment(2000)).unwrap();
+    assert_eq!(window.push(1, segment(2000), at(0)), Err(Superseded));
+    window.push(2, vec![init()], at(30_000)).unwrap();
+    window.push(2, segment(2000), at(30_000)).unwrap();
     check(
-        &window,
-        expect![[r#"
+        &mut window,
+        expect![[r##"
             #EXTM3U
-            #EXT-X-VERSION:7
+            #EXT-X-VERSION:9
             #EXT-X-TARGETDURATION:2
+            #EXT-X-PART-INF:PART-TARGET=1.000
+            #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=3.000,HOLD-BACK=6.0,CAN-SKIP-UNTIL=12.0
             #EXT-X-MEDIA-SEQUENCE:0
             #EXT-X-INDEPENDENT-SEGMENTS
             #EXT-X-MAP:URI="01890a5d-ac96-774b-bcce-b302099a8057-init0.mp4"
-            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:20.000Z
+            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:19.000Z
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-0.0.m4s",INDEPENDENT=YES
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-0.1.m4s",INDEPENDENT=YES
             #EXTINF:2.000,
             01890a5d-ac96-774b-bcce-b302099a8057-0.m4s
+            #EXT-X-PART:DURATION=0.400,URI="01890a5d-ac96-774b-bcce-b302099a8057-1.0.m4s",INDEPENDENT=YES
             #EXTINF:0.400,
             01890a5d-ac96-774b-bcce-b302099a8057-1.m4s
             #EXT-X-DISCONTINUITY
             #EXT-X-MAP:URI="01890a5d-ac96-774b-bcce-b302099a8057-init1.mp4"
-            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:50.000Z
+            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:49.000Z
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-2.0.m4s",INDEPENDENT=YES
+            #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-2.1.m4s",INDEPENDENT=YES
             #EXTINF:2.000,
             01890a5d-ac96-774b-bcce-b302099a8057-2.m4s
-        "#]],
+            #EXT-X-PRELOAD-HINT:TYPE=PART,URI="01890a5d-ac96-774b-bcce-b302099a8057-3.0.m4s"
+        "##]],
     );
     for _ in 0..3 {
-        window.push(2, segment(2000)).unwrap();
+        window.push(2, segment(2000), at(0)).unwrap();
     }
     window.end();
     check(
-        &window,
-        expect![[r#"
+        &mut window,
+        expect![[r##"
             #EXTM3U
-            #EXT-X-VERSION:7
+            #EXT-X-VERSION:9
             #EXT-X-TARGETDURATION:2
             #EXT-X-MEDIA-SEQUENCE:3
             #EXT-X-DISCONTINUITY-SEQUENCE:1
             #EXT-X-INDEPENDENT-SEGMENTS
             #EXT-X-MAP:URI="01890a5d-ac96-774b-bcce-b302099a8057-init1.mp4"
-            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:52.000Z
+            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:51.000Z
             #EXTINF:2.000,
             01890a5d-ac96-774b-bcce-b302099a8057-3.m4s
             #EXTINF:2.000,
@@ -158,47 +192,181 @@ fn a_publisher_that_comes_back_is_a_discontinuity() {
             #EXTINF:2.000,
             01890a5d-ac96-774b-bcce-b302099a8057-5.m4s
             #EXT-X-ENDLIST
-        "#]],
+        "##]],
     );
-    assert_eq!(window.push(2, segment(2000)), Err(Superseded));
-    assert_eq!(window.file(&format!("{STREAM}-init0.mp4")), None);
+    assert_eq!(window.push(2, segment(2000), at(0)), Err(Superseded));
+    assert_eq!(
+        window.file(&format!("{STREAM}-init0.mp4")),
+        Err(Reach::Never)
+    );
 }
 
 #[test]
 fn a_long_segment_raises_the_target_for_good() {
     let mut window = window();
-    window.push(1, vec![init()]).unwrap();
-    window.push(1, segment(8400)).unwrap();
+    window.push(1, vec![init()], at(0)).unwrap();
+    window.push(1, segment(8400), at(0)).unwrap();
     for _ in 0..4 {
-        window.push(1, segment(2000)).unwrap();
+        window.push(1, segment(2000), at(0)).unwrap();
     }
-    assert!(
-        window
-            .playlist()
-            .unwrap()
-            .text
-            .windows(19)
-            .any(|w| w == b"TARGETDURATION:8\n#E")
-    );
+    assert!(text(window.playlist(false)).contains("TARGETDURATION:8\n"));
 }
 
 #[test]
 fn bytes_are_bounded_whatever_comes() {
     let mut window = window();
-    window.push(1, vec![init()]).unwrap();
+    window.push(1, vec![init()], at(0)).unwrap();
     for len in [4000, 4000, 4000, 9000, 30_000, 10, 10, 10, 10, 10] {
         window
-            .push(1, vec![fragment(2000, len), Piece::SegmentEnd])
+            .push(1, vec![fragment(2000, len), Piece::SegmentEnd], at(0))
             .unwrap();
         let held: usize = window.segments.iter().map(|segment| segment.len).sum();
         assert_eq!(held, window.bytes);
         assert!(held <= 10_000 || window.segments.len() == 1, "{held}");
         assert!(window.unlisted <= 1);
         let first = window.segments[window.unlisted].number;
-        let text = String::from_utf8(window.playlist().unwrap().text.to_vec()).unwrap();
+        let text = text(window.playlist(false));
         assert!(
             text.contains(&format!("MEDIA-SEQUENCE:{first}\n")),
             "{text}"
         );
     }
+}
+
+#[test]
+fn parts_come_before_their_segment_is_whole() {
+    let mut window = window();
+    window.push(1, vec![init()], at(0)).unwrap();
+    for n in 1..=5 {
+        window.push(1, segment(2000), at(n * 2000)).unwrap();
+    }
+    window.push(1, vec![fragment(320, 10)], at(10_320)).unwrap();
+    window.push(1, vec![fragment(320, 20)], at(10_640)).unwrap();
+    check(
+        &mut window,
+        expect![[r##"
+        #EXTM3U
+        #EXT-X-VERSION:9
+        #EXT-X-TARGETDURATION:2
+        #EXT-X-PART-INF:PART-TARGET=1.000
+        #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=3.000,HOLD-BACK=6.0,CAN-SKIP-UNTIL=12.0
+        #EXT-X-MEDIA-SEQUENCE:2
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MAP:URI="01890a5d-ac96-774b-bcce-b302099a8057-init0.mp4"
+        #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:25.000Z
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-2.m4s
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-3.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-3.1.m4s",INDEPENDENT=YES
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-3.m4s
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-4.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-4.1.m4s",INDEPENDENT=YES
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-4.m4s
+        #EXT-X-PART:DURATION=0.320,URI="01890a5d-ac96-774b-bcce-b302099a8057-5.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=0.320,URI="01890a5d-ac96-774b-bcce-b302099a8057-5.1.m4s",INDEPENDENT=YES
+        #EXT-X-PRELOAD-HINT:TYPE=PART,URI="01890a5d-ac96-774b-bcce-b302099a8057-5.2.m4s"
+    "##]],
+    );
+    let file = |window: &Window, name: &str| window.file(&format!("{STREAM}-{name}.m4s"));
+    assert_eq!(file(&window, "5.1").unwrap().len, 20);
+    assert_eq!(file(&window, "4.1").unwrap().len, 10);
+    assert_eq!(file(&window, "5"), Err(Reach::Never));
+    assert_eq!(file(&window, "5.2"), Err(Reach::Soon));
+    assert_eq!(file(&window, "5.3"), Err(Reach::Never));
+    assert_eq!(file(&window, "6.0"), Err(Reach::Never));
+    assert_eq!(file(&window, "4.2"), Err(Reach::Never));
+    window.push(1, vec![Piece::SegmentEnd], at(10_640)).unwrap();
+    // What was told ahead does not come after all; what comes instead is told.
+    assert_eq!(file(&window, "5.2"), Err(Reach::Never));
+    assert_eq!(file(&window, "6.0"), Err(Reach::Soon));
+    assert_eq!(file(&window, "5").unwrap().len, 30);
+}
+
+#[test]
+fn a_playlist_can_be_waited_for() {
+    let mut window = window();
+    window.push(1, vec![init()], at(0)).unwrap();
+    window.push(1, segment(2000), at(2000)).unwrap();
+    window.push(1, vec![fragment(320, 10)], at(2320)).unwrap();
+    for (segment, part, expected) in [
+        (0, None, Reach::Here),
+        (0, Some(1), Reach::Here),
+        // Behind the last part of a segment is the first of the next.
+        (0, Some(2), Reach::Here),
+        (1, Some(0), Reach::Here),
+        (1, Some(1), Reach::Soon),
+        (1, Some(10), Reach::Soon),
+        (1, Some(11), Reach::Absurd),
+        (1, None, Reach::Soon),
+        (2, Some(0), Reach::Soon),
+        (3, None, Reach::Absurd),
+        (u64::MAX, Some(usize::MAX), Reach::Absurd),
+    ] {
+        assert_eq!(window.reach(segment, part), expected, "{segment} {part:?}");
+    }
+    window.end();
+    assert_eq!(window.reach(2, None), Reach::Here);
+}
+
+#[test]
+fn what_a_viewer_knows_is_left_out() {
+    let mut window = window();
+    window.settings.window = Duration::from_secs(60);
+    window.push(1, vec![init()], at(0)).unwrap();
+    for n in 1..=10 {
+        window.push(1, segment(2000), at(n * 2000)).unwrap();
+    }
+    expect![[r##"
+        #EXTM3U
+        #EXT-X-VERSION:9
+        #EXT-X-TARGETDURATION:2
+        #EXT-X-PART-INF:PART-TARGET=1.000
+        #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=3.000,HOLD-BACK=6.0,CAN-SKIP-UNTIL=12.0
+        #EXT-X-MEDIA-SEQUENCE:0
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-SKIP:SKIPPED-SEGMENTS=3
+        #EXT-X-MAP:URI="01890a5d-ac96-774b-bcce-b302099a8057-init0.mp4"
+        #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:27.000Z
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-3.m4s
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-4.m4s
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-5.m4s
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-6.m4s
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-7.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-7.1.m4s",INDEPENDENT=YES
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-7.m4s
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-8.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-8.1.m4s",INDEPENDENT=YES
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-8.m4s
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-9.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=1.000,URI="01890a5d-ac96-774b-bcce-b302099a8057-9.1.m4s",INDEPENDENT=YES
+        #EXTINF:2.000,
+        01890a5d-ac96-774b-bcce-b302099a8057-9.m4s
+        #EXT-X-PRELOAD-HINT:TYPE=PART,URI="01890a5d-ac96-774b-bcce-b302099a8057-10.0.m4s"
+    "##]].assert_eq(&text(window.playlist(true)));
+    let tags = [false, true].map(|skip| window.playlist(skip).expect("a playlist").etag);
+    assert_ne!(tags[0], tags[1]);
+}
+
+/// The encoder's clock may be slow, or lose time; the dates follow the wall clock, but never step back.
+#[test]
+fn a_line_that_lags_is_dated_anew() {
+    let mut window = window();
+    window.push(1, vec![init()], at(0)).unwrap();
+    window.push(1, segment(2000), at(2000)).unwrap();
+    window.push(1, segment(2000), at(4000)).unwrap();
+    window.push(1, segment(2000), at(16_000)).unwrap();
+    let text = text(window.playlist(false));
+    let dates: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:"))
+        .collect();
+    assert_eq!(dates, ["21.000Z", "35.000Z"]);
 }

@@ -14,10 +14,9 @@ const AVC: &[u8] = &[
 fn cut() -> Cut {
     Cut {
         target: Duration::from_secs(2),
-        first: Duration::from_millis(500),
         longest: Duration::from_secs(10),
         largest: 100_000,
-        fragment: Duration::from_millis(333),
+        fragment: Duration::from_millis(335),
     }
 }
 
@@ -45,6 +44,41 @@ fn picture(key: bool) -> Unit {
 
 fn sound() -> Unit {
     Unit::AudioFrame(Bytes::from_static(&[8; 10]))
+}
+
+/// Frame lengths in turn, of pictures that are shown at an uneven pace or at another one.
+#[test]
+fn parts_are_as_long_as_they_may_be_and_no_longer() {
+    for (frames, shortest) in [
+        (&[33, 33, 34][..], 0.85),
+        (&[16, 17, 17], 0.85),
+        (&[41, 42, 42], 0.85),
+        (&[20], 0.85),
+        (&[66, 67, 67], 0.85),
+        (&[100], 0.85),
+        // A part has to end before a picture of unknown length.
+        (&[33, 33, 200, 33, 33, 33], 0.0),
+    ] {
+        let mut packager = with_both();
+        let mut pieces = Vec::new();
+        let mut time = 0;
+        for n in 0..300 {
+            pieces.extend(packager.handle(time, picture(n % 60 == 0)).expect("pieces"));
+            time += frames[n % frames.len()];
+        }
+        let longest = cut().fragment;
+        for pair in pieces.windows(2) {
+            if let [Piece::Fragment(fragment), next] = pair {
+                assert!(fragment.duration <= longest, "{frames:?}: {fragment:?}");
+                let last = matches!(next, Piece::SegmentEnd);
+                let least = longest.mul_f64(shortest);
+                assert!(
+                    last || fragment.duration >= least,
+                    "{frames:?}: {fragment:?}"
+                );
+            }
+        }
+    }
 }
 
 /// 25 pictures a second with a key frame every `group`, and sound between them.
@@ -111,24 +145,25 @@ fn segments_begin_with_key_frames() {
     let mut pieces = stream(&mut packager, 0, 200, 25);
     pieces.extend(stream(&mut packager, 8000, 1, 25));
     assert!(matches!(&pieces[0], Piece::Init { codecs, .. } if codecs == "avc1.64000d,mp4a.40.2"));
-    // The first ends at the first key frame, so that viewers need not wait.
-    assert_eq!(segments(&pieces), [1000, 2000, 2000, 2000]);
-    let firsts = pieces
+    // The first is one fragment, so that viewers need not wait.
+    assert_eq!(segments(&pieces), [320, 1680, 2000, 2000, 2000]);
+    let firsts: Vec<bool> = pieces
         .split(|piece| matches!(piece, Piece::SegmentEnd))
-        .filter_map(|s| fragments(s).first().copied());
-    assert!(firsts.into_iter().all(|fragment| fragment.independent));
+        .filter_map(|segment| fragments(segment).first().map(|first| first.independent))
+        .collect();
+    assert_eq!(firsts, [true, false, true, true, true]);
     let lengths: Vec<u128> = fragments(&pieces)
         .iter()
         .map(|f| f.duration.as_millis())
         .collect();
-    assert_eq!(lengths[..6], [360, 360, 280, 360, 360, 360]);
+    assert_eq!(lengths[..8], [320, 320, 320, 320, 320, 320, 80, 320]);
 }
 
 #[test]
 fn without_key_frames_a_segment_ends_at_its_longest_and_its_largest() {
     let mut packager = with_both();
     let pieces = stream(&mut packager, 0, 600, 1000);
-    assert_eq!(segments(&pieces), [10_000, 10_000]);
+    assert_eq!(segments(&pieces), [320, 10_000, 10_000]);
     let second = pieces
         .iter()
         .position(|piece| matches!(piece, Piece::SegmentEnd))
@@ -154,7 +189,7 @@ fn timestamps_may_begin_anywhere_wrap_and_jump() {
     for from in [0, 12_345, u32::MAX - 3000] {
         let mut packager = with_both();
         let pieces = stream(&mut packager, from, 150, 25);
-        assert_eq!(segments(&pieces), [1000, 2000, 2000], "{from}");
+        assert_eq!(segments(&pieces), [320, 1680, 2000], "{from}");
         let first = moof(fragments(&pieces)[0]);
         assert_eq!(
             first.traf[0]

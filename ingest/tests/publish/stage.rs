@@ -111,9 +111,23 @@ impl Stage {
         format!("{}/hls/{ROOM}/index.m3u8", self.http)
     }
 
-    /// The playlist's text, or nothing while there is none.
-    pub(crate) async fn playlist_text(&self) -> String {
+    /// Where the media playlist is, or nothing while there is none.
+    pub(crate) async fn media(&self) -> Option<String> {
         let response = get(&self.playlist()).await;
+        if !response.status().is_success() {
+            return None;
+        }
+        let text = response.text().await.expect("a playlist");
+        let name = text.lines().last().expect("a name");
+        Some(self.playlist().replace("index.m3u8", name))
+    }
+
+    /// The media playlist's text, or nothing while there is none.
+    pub(crate) async fn playlist_text(&self) -> String {
+        let Some(url) = self.media().await else {
+            return String::new();
+        };
+        let response = get(&url).await;
         if !response.status().is_success() {
             return String::new();
         }

@@ -59,6 +59,8 @@ export default {
   'player.full': 'Full screen (f)',
   'player.pip': 'Picture in picture',
   'player.theatre': 'Theatre mode (t)',
+  'player.latency': 'From the streamer to here, by your clock',
+  'player.seconds': '{seconds} s',
   'player.to_edge': 'Go to live',
   'player.loading': 'Loading…',
   'player.interrupted': 'The streamer’s line dropped. Back soon.',

@@ -59,6 +59,8 @@ export default {
   'player.full': '전체 화면 (f)',
   'player.pip': 'PIP 모드',
   'player.theatre': '극장 모드 (t)',
+  'player.latency': '방송에서 화면까지 걸린 시간(이 기기의 시계 기준)',
+  'player.seconds': '{seconds}초',
   'player.to_edge': '실시간으로',
   'player.loading': '불러오는 중…',
   'player.interrupted': '스트리머의 연결이 끊겼어요. 곧 돌아옵니다.',
