@@ -9,9 +9,10 @@ mod history;
 mod moderation;
 mod payment;
 mod statement;
+mod stream_key;
 mod wallet;
 
-pub use channel::{hash_stream_key, new_stream_key};
+pub use stream_key::{find_stream_key, new_stream_key};
 
 use std::sync::Arc;
 
@@ -44,7 +45,15 @@ pub(crate) fn router() -> Router<Arc<App>> {
         )
         .route(
             "/api/channels/{room}/stream-key",
-            get(channel::stream_key).post(channel::issue_stream_key),
+            get(stream_key::newest).post(stream_key::rotate),
+        )
+        .route(
+            "/api/channels/{room}/stream-keys",
+            get(stream_key::list).post(stream_key::add),
+        )
+        .route(
+            "/api/channels/{room}/stream-keys/{key}",
+            delete(stream_key::revoke),
         )
         .route(
             "/api/channels/{room}/follow",

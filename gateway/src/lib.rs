@@ -60,7 +60,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use api::{hash_stream_key, new_stream_key};
+pub use api::{find_stream_key, new_stream_key};
 pub use password::{Passwords, Weak};
 
 use crate::connections::Connections;

@@ -62,6 +62,8 @@ pub enum Reason {
     /// It was left open by an ingest that died.
     Restarted,
     ShutDown,
+    /// The stream key was revoked.
+    Revoked,
     /// It was in a codec that cannot be packaged.
     Unsupported,
 }
@@ -144,6 +146,19 @@ impl Broadcast {
         }
     }
 
+    /// The key of the latest publisher is good no longer.
+    pub fn revoke(&mut self) -> Vec<Effect> {
+        match self.state {
+            State::Off | State::Closed => Vec::new(),
+            State::Live { stream, publisher } => {
+                let mut effects = vec![Effect::Dismiss(publisher)];
+                effects.extend(self.end(stream, Reason::Revoked));
+                effects
+            }
+            State::Interrupted { stream, .. } => self.end(stream, Reason::Revoked),
+        }
+    }
+
     /// The process is stopping: no broadcast outlives it.
     pub fn close(&mut self) -> Vec<Effect> {
         let effects = match self.state {
@@ -192,6 +207,7 @@ impl Reason {
             Reason::TimedOut => "timed_out",
             Reason::Restarted => "restarted",
             Reason::ShutDown => "shut_down",
+            Reason::Revoked => "revoked",
             Reason::Unsupported => "unsupported",
         }
     }
@@ -277,6 +293,7 @@ mod tests {
     enum Step {
         Publish,
         Farewell(PublisherId, Farewell),
+        Revoke,
         Wait(u64),
     }
 
@@ -290,6 +307,7 @@ mod tests {
         prop_oneof![
             Just(Step::Publish),
             (0u64..4, how).prop_map(|(back, how)| Step::Farewell(back, how)),
+            Just(Step::Revoke),
             (0u64..90).prop_map(Step::Wait),
         ]
     }
@@ -310,6 +328,7 @@ mod tests {
                     Step::Farewell(back, how) => {
                         broadcast.farewell(publishers.saturating_sub(back), how, now)
                     }
+                    Step::Revoke => broadcast.revoke(),
                     Step::Wait(seconds) => {
                         now += Duration::from_secs(seconds);
                         broadcast.tick(now)

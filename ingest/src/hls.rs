@@ -291,7 +291,9 @@ impl Window {
     /// The part that comes next is told to viewers ahead of time, who may ask for it already.
     fn part(&self, number: u64, part: usize) -> Result<File, Reach> {
         let open = self.open.as_ref().filter(|open| open.number == number);
-        if let Some(parts) = open.or(self.find(number)).map(|segment| &segment.parts)
+        if let Some(parts) = open
+            .or_else(|| self.find(number))
+            .map(|segment| &segment.parts)
             && let Some(part) = parts.get(part)
         {
             return Ok(File::of(std::slice::from_ref(part)));

@@ -94,11 +94,11 @@ pub struct Config {
 /// Each call may fail for a while. Lookups are then refused to the publisher; events are tried again
 /// until they are in.
 pub trait Backstage: fmt::Debug + Send + Sync + 'static {
-    /// The room that this stream key publishes to.
-    fn room_of<'a>(
+    /// What this stream key is good for, if it is.
+    fn permit<'a>(
         &'a self,
         stream_key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<RoomId>, BackstageError>>;
+    ) -> BoxFuture<'a, Result<Option<Permit>, BackstageError>>;
 
     /// Returns when the topic holds the event. Called again with the same event after an error.
     fn append(&self, event: Lifecycle) -> BoxFuture<'_, Result<(), BackstageError>>;
@@ -111,6 +111,21 @@ pub trait Backstage: fmt::Debug + Send + Sync + 'static {
 }
 
 pub type BackstageError = anyhow::Error;
+
+/// May publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    pub room: RoomId,
+    /// Which key it is; not the key itself.
+    pub key: EventId,
+}
+
+/// Keys of a room that are good no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked {
+    Key(EventId),
+    AllBut(EventId),
+}
 
 /// Something happened to a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,9 +254,25 @@ impl Ingest {
         connections.wait().await;
     }
 
+    /// Ends the room's broadcast if its publisher came with one of these keys.
+    pub async fn revoke(&self, room: &RoomId, revoked: Revoked) {
+        self.server.rooms.revoke(room, revoked).await;
+    }
+
     /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}` and `/thumbnails/{room}.jpg`.
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.server.rooms))
+    }
+}
+
+// === impl Revoked ===
+
+impl Revoked {
+    fn includes(self, key: EventId) -> bool {
+        match self {
+            Revoked::Key(revoked) => key == revoked,
+            Revoked::AllBut(good) => key != good,
+        }
     }
 }
 

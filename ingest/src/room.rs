@@ -18,7 +18,7 @@ use crate::broadcast::{Broadcast, Effect, Farewell, PublisherId, Reason, What};
 use crate::feed::Feed;
 use crate::publisher::Publisher;
 use crate::thumbnail::Thumbnailer;
-use crate::{Backstage, Config, Lifecycle, Refused};
+use crate::{Backstage, Config, Lifecycle, Permit, Refused, Revoked};
 
 /// All rooms that have, or just had, a broadcast here.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Rooms {
     ingest: String,
     backstage: Arc<dyn Backstage>,
     thumbnailer: Arc<Thumbnailer>,
-    doors: Mutex<HashMap<RoomId, mpsc::Sender<Arrival>>>,
+    doors: Mutex<HashMap<RoomId, mpsc::Sender<Knock>>>,
     feeds: RwLock<HashMap<RoomId, Arc<Feed>>>,
     tasks: TaskTracker,
     /// End all broadcasts, then the tasks.
@@ -37,9 +37,17 @@ pub(crate) struct Rooms {
     abandon: CancellationToken,
 }
 
-/// A publisher at the door of a room.
+/// What comes to the door of a room.
+#[derive(Debug)]
+enum Knock {
+    Arrival(Arrival),
+    Revoked(Revoked),
+}
+
+/// A publisher.
 #[derive(Debug)]
 struct Arrival {
+    key: EventId,
     answer: oneshot::Sender<Publisher>,
 }
 
@@ -56,6 +64,8 @@ struct Room {
     id: RoomId,
     broadcast: Broadcast,
     publishers: PublisherId,
+    /// With which the latest of them came.
+    key: Option<EventId>,
     current: Option<Current>,
     feed: Option<Arc<Feed>>,
     thumbnails: Option<JoinHandle<()>>,
@@ -90,16 +100,17 @@ impl Rooms {
         }
     }
 
-    /// Puts a publisher with the room's key on air.
-    pub(crate) async fn publish(self: &Arc<Rooms>, room: &RoomId) -> Result<Publisher, Refused> {
+    /// Puts a publisher on air.
+    pub(crate) async fn publish(self: &Arc<Rooms>, permit: Permit) -> Result<Publisher, Refused> {
+        let Permit { room, key } = permit;
         let (answer, publisher) = oneshot::channel();
         {
             let mut doors = self.doors();
             if self.closing.is_cancelled() {
                 return Err(Refused::ShuttingDown);
             }
-            let arrival = Arrival { answer };
-            match doors.get(room) {
+            let arrival = Knock::Arrival(Arrival { key, answer });
+            match doors.get(&room) {
                 Some(door) if !door.is_closed() => {
                     door.try_send(arrival).map_err(|_| Refused::Busy)?;
                 }
@@ -107,13 +118,22 @@ impl Rooms {
                     let (door, arrivals) = mpsc::channel(QUEUE);
                     door.try_send(arrival).map_err(|_| Refused::Busy)?;
                     doors.insert(room.clone(), door);
-                    let task = Room::new(Arc::clone(self), room.clone()).run(arrivals);
+                    let task = Room::new(Arc::clone(self), room).run(arrivals);
                     self.tasks.spawn(task);
                 }
             }
         }
         // The room drops the answer when it cannot let anyone in.
         publisher.await.map_err(|_| Refused::Busy)
+    }
+
+    /// Waits for a place in the room's queue: this must not be lost.
+    pub(crate) async fn revoke(&self, room: &RoomId, revoked: Revoked) {
+        let door = self.doors().get(room).cloned();
+        if let Some(door) = door {
+            // A room that is gone has no broadcast.
+            let _ = door.send(Knock::Revoked(revoked)).await;
+        }
     }
 
     pub(crate) fn feed(&self, room: &RoomId) -> Option<Arc<Feed>> {
@@ -177,7 +197,7 @@ impl Rooms {
         }
     }
 
-    fn doors(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Arrival>>> {
+    fn doors(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Knock>>> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -192,6 +212,7 @@ impl Room {
             id,
             broadcast,
             publishers: 0,
+            key: None,
             current: None,
             feed: None,
             thumbnails: None,
@@ -199,7 +220,7 @@ impl Room {
         }
     }
 
-    async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
+    async fn run(mut self, mut arrivals: mpsc::Receiver<Knock>) {
         let closing = self.rooms.closing.clone();
         let abandon = self.rooms.abandon.clone();
         let mut append: Option<Append> = None;
@@ -258,7 +279,10 @@ impl Room {
                     let effects = self.broadcast.farewell(publisher, how, Instant::now());
                     self.obey(effects);
                 }
-                Some(arrival) = arrivals.recv() => self.arrive(arrival),
+                Some(knock) = arrivals.recv() => match knock {
+                    Knock::Arrival(arrival) => self.arrive(arrival),
+                    Knock::Revoked(revoked) => self.revoke(revoked),
+                },
                 () = at(self.broadcast.deadline()) => {
                     let effects = self.broadcast.tick(Instant::now());
                     self.obey(effects);
@@ -278,6 +302,7 @@ impl Room {
             return;
         };
         self.publishers = id;
+        self.key = Some(arrival.key);
         self.obey(effects);
         let Some(feed) = self.feed.clone() else {
             return;
@@ -303,6 +328,13 @@ impl Room {
         tracing::info!(room = %self.id, publisher = id, "publisher is on air");
         // A publisher that went meanwhile is dropped here, which is its farewell.
         let _ = arrival.answer.send(publisher);
+    }
+
+    fn revoke(&mut self, revoked: Revoked) {
+        if self.key.is_some_and(|key| revoked.includes(key)) {
+            let effects = self.broadcast.revoke();
+            self.obey(effects);
+        }
     }
 
     fn obey(&mut self, effects: Vec<Effect>) {
@@ -370,7 +402,7 @@ impl Room {
     }
 
     /// Shuts the door, unless someone is at it.
-    fn leave(&mut self, arrivals: &mut mpsc::Receiver<Arrival>) -> bool {
+    fn leave(&mut self, arrivals: &mut mpsc::Receiver<Knock>) -> bool {
         let rooms = Arc::clone(&self.rooms);
         let mut doors = rooms.doors();
         if !arrivals.is_empty() {

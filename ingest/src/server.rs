@@ -54,7 +54,7 @@ enum Error {
     Silent(Duration),
     #[error("replies are not taken")]
     Stuck,
-    #[error("dismissed: another publisher took over, or the server stops")]
+    #[error("dismissed: another publisher took over, the key was revoked, or the server stops")]
     Dismissed,
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -157,7 +157,9 @@ impl Connection<'_> {
                 biased;
                 // Publishers are dismissed by their rooms, which shut down too.
                 () = dismissed_or(dismissed.as_ref(), shutdown) => {
-                    let outputs = self.session.stop("another publisher took over, or the server stops");
+                    let outputs = self.session.stop(
+                        "another publisher took over, the stream key was revoked, or the server stops",
+                    );
                     self.obey(outputs).await?;
                     return Err(Error::Dismissed);
                 }
@@ -253,19 +255,19 @@ impl Connection<'_> {
         if !self.tries().may_try(address, Instant::now()) {
             return Err(Refused::Tries);
         }
-        let room = match timeout(server.config.handshake, server.backstage.room_of(&key.0)).await {
-            Ok(Ok(room)) => room,
+        let permit = match timeout(server.config.handshake, server.backstage.permit(&key.0)).await {
+            Ok(Ok(permit)) => permit,
             Ok(Err(error)) => {
                 tracing::error!("failed to look up a stream key: {error:#}");
                 return Err(Refused::Unavailable);
             }
             Err(_) => return Err(Refused::Unavailable),
         };
-        let Some(room) = room else {
+        let Some(permit) = permit else {
             self.tries().failed(address, Instant::now());
             return Err(Refused::Key);
         };
-        server.rooms.publish(&room).await
+        server.rooms.publish(permit).await
     }
 
     fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {

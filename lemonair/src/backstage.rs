@@ -1,21 +1,23 @@
 //! What ingest asks of the rest: keys from the read models, events onto the topic.
 
-use anyhow::bail;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_consumers::{Kafka, Watermark, watermarks};
-use lemonair_gateway::hash_stream_key;
-use lemonair_ingest::{BackstageError, Lifecycle, OpenBroadcast, What};
+use lemonair_consumers::{Feed, Kafka, Watermark, watermarks};
+use lemonair_gateway::find_stream_key;
+use lemonair_ingest::{BackstageError, Ingest, Lifecycle, OpenBroadcast, Permit, Revoked, What};
 use lemonair_producers::Log;
 use lemonair_projections::{Checkpoints, broadcasts, channels};
 use lemonair_schemas::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
-use lemonair_schemas::{Event, RoomId, Topic};
+use lemonair_schemas::{Codec, Event, Position, RoomId, Topic};
 use sqlx::MySqlPool;
 
 /// How long the start of ingest waits at a time for the read model of broadcasts.
 const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Backstage {
@@ -26,14 +28,16 @@ pub(crate) struct Backstage {
 }
 
 impl lemonair_ingest::Backstage for Backstage {
-    fn room_of<'a>(
+    fn permit<'a>(
         &'a self,
         stream_key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<RoomId>, BackstageError>> {
+    ) -> BoxFuture<'a, Result<Option<Permit>, BackstageError>> {
         async move {
-            let channel =
-                channels::room_by_stream_key(&self.pool, &hash_stream_key(stream_key)).await?;
-            Ok(channel.map(|channel| channel.room))
+            let found = find_stream_key(&self.pool, stream_key).await?;
+            Ok(found.map(|found| Permit {
+                room: found.room,
+                key: found.id,
+            }))
         }
         .boxed()
     }
@@ -81,6 +85,56 @@ impl lemonair_ingest::Backstage for Backstage {
                 .collect())
         }
         .boxed()
+    }
+}
+
+/// Follows the keys from now on: whoever is on air with one that is void is not for long.
+pub(crate) async fn follow_keys(
+    kafka: &Kafka,
+    codec: Arc<Codec>,
+    checkpoints: &Checkpoints,
+    ingest: &Ingest,
+) -> anyhow::Result<()> {
+    let ends = watermarks(kafka, &[Topic::Channels]).await?;
+    let mut next: Vec<Position> = ends.iter().map(Watermark::end).collect();
+    loop {
+        let mut feed = Feed::<Event>::open(kafka, Arc::clone(&codec), &next)?;
+        loop {
+            let batch = match feed.next(100).await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::warn!("failed to follow the stream keys: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                    break;
+                }
+            };
+            for record in &batch.records {
+                let Ok(event) = &record.content else { continue };
+                let Some((room, revoked)) = revoked(event) else {
+                    continue;
+                };
+                ingest.revoke(room, revoked).await;
+                // Somebody may have been let in by a read model that did not know yet.
+                if !checkpoints
+                    .wait("stream_keys", record.position, PATIENCE)
+                    .await
+                {
+                    tracing::warn!(%room, "the read model of stream keys lags");
+                }
+                ingest.revoke(room, revoked).await;
+            }
+            next = batch.next;
+        }
+    }
+}
+
+fn revoked(event: &Event) -> Option<(&RoomId, Revoked)> {
+    match event {
+        Event::StreamKeyRevoked(event) => Some((&event.room, Revoked::Key(event.issued))),
+        Event::StreamKeyIssued(event) if !event.beside => {
+            Some((&event.room, Revoked::AllBut(event.id)))
+        }
+        _ => None,
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::backstage::Backstage;
+use crate::backstage::{self, Backstage};
 use crate::settings::Settings;
 
 /// Connections to the database, at most.
@@ -59,7 +59,7 @@ pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
     services.project(&ground);
     services.decide(&ground, settings.terms());
     services.gateway(gateway, http);
-    services.ingest(ingest, rtmp);
+    services.ingest(&ground, ingest, rtmp);
     println!("Lemonair is up.");
     println!("  watch    {}", settings.public_url());
     println!(
@@ -103,7 +103,7 @@ pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
             .with_graceful_shutdown(async move { stop.cancelled().await })
             .await?)
     });
-    services.ingest(ingest, rtmp);
+    services.ingest(&ground, ingest, rtmp);
     println!("Lemonair's ingest is up: {}", settings.rtmp_url());
     services.run(&ground).await
 }
@@ -250,11 +250,16 @@ impl Services {
         );
     }
 
-    fn ingest(&mut self, ingest: Ingest, listener: TcpListener) {
+    fn ingest(&mut self, ground: &Ground, ingest: Ingest, listener: TcpListener) {
         let stop = self.stop.clone();
+        let (kafka, codec) = (ground.kafka.clone(), Arc::clone(&ground.codec));
+        let checkpoints = ground.checkpoints.clone();
         self.spawn("ingest", async move {
-            ingest.run(listener, stop).await;
-            Ok(())
+            let follow = backstage::follow_keys(&kafka, codec, &checkpoints, &ingest);
+            tokio::select! {
+                () = ingest.run(listener, stop) => Ok(()),
+                followed = follow => followed.context("follow the stream keys"),
+            }
         });
     }
 

@@ -501,20 +501,47 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
         (streamer.get("/api/channels/stem").await["live"] == true).then_some(())
     })
     .await;
+    // One more key beside it; a takeover with that one, which is revoked, ends the broadcast.
+    let keys = "/api/channels/stem/stream-keys";
+    let guest = streamer.post(keys, json!({ "label": "guest" })).await;
+    let takeover = Publisher::start(&up.rtmp, guest["key"].as_str().expect("a key"));
+    assert!(!publisher.ended().await, "the first is cut off");
+    let listed = streamer.get(keys).await;
+    let labels: Vec<&Value> = listed["keys"]
+        .as_array()
+        .expect("keys")
+        .iter()
+        .map(|key| &key["label"])
+        .collect();
+    assert_eq!(labels, ["", "guest"]);
+    let path = format!("{keys}/{}", guest["id"].as_str().expect("an id"));
+    assert_eq!(streamer.send("DELETE", &path, None, &[]).await.0, 204);
+    assert!(!takeover.ended().await, "a revoked key is off the air");
+    assert_eq!(streamer.send("DELETE", &path, None, &[]).await.0, 404);
+    eventually("the channel is off the air", async || {
+        (streamer.get("/api/channels/stem").await["live"] == false).then_some(())
+    })
+    .await;
+    let publisher = Publisher::start(&up.rtmp, &new);
+    eventually("the channel is live again", async || {
+        (streamer.get("/api/channels/stem").await["live"] == true).then_some(())
+    })
+    .await;
     // A polite end needs no grace time.
     publisher.stop().await;
     let life = eventually("the broadcast is over", async || {
         let life = deployment.replay(&["lemonair.streams"]).await;
-        life.iter()
-            .any(|event| event["type"] == "stream.ended")
-            .then_some(life)
+        let ends = |event: &&Value| event["type"] == "stream.ended";
+        (life.iter().filter(ends).count() == 2).then_some(life)
     })
     .await;
     let kinds: Vec<&str> = life
         .iter()
         .filter_map(|event| event["type"].as_str())
         .collect();
-    assert_eq!(kinds, ["stream.started", "stream.ended"]);
+    let once = ["stream.started", "stream.ended"];
+    assert_eq!(kinds, [once, once].concat());
+    assert_eq!(life[1]["reason"], "revoked");
     assert!(
         !deployment
             .replay(&["channels"])

@@ -1,11 +1,9 @@
-//! Channels, their stream keys and followers.
-
-use std::fmt;
+//! Channels and their followers.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::channel::{
-    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
+    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated,
 };
 use lemonair_schemas::{AccountId, Actor, Event, RoomId, Timestamp, Topic};
 use serde::Serialize;
@@ -31,16 +29,7 @@ pub struct Channel {
     pub category: String,
     pub description: String,
     pub followers: i64,
-    /// The stream key in force, as far as it may be told.
-    pub key: Option<KeyInfo>,
     pub opened_at: Timestamp,
-}
-
-/// What an owner may see of a stream key after it was shown once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KeyInfo {
-    pub prefix: String,
-    pub issued_at: Timestamp,
 }
 
 /// A channel as the directory lists it.
@@ -83,7 +72,7 @@ impl Projection for Channels {
                 whose: Whose::Room("room"),
                 names: &["name"],
                 texts: &["title", "category", "description"],
-                secrets: &["key_hash", "key_prefix"],
+                secrets: &[],
             },
             Personal {
                 table: "followers",
@@ -106,7 +95,6 @@ impl Projection for Channels {
                 match fact.event {
                     Event::ChannelOpened(event) => open(tx, event).await?,
                     Event::ChannelUpdated(event) => update(tx, event).await?,
-                    Event::StreamKeyIssued(event) => issue_key(tx, event).await?,
                     Event::ChannelFollowed(event) => follow(tx, event).await?,
                     Event::ChannelUnfollowed(event) => unfollow(tx, event).await?,
                     _ => {}
@@ -140,19 +128,6 @@ async fn update(tx: &mut MySqlConnection, event: &ChannelUpdated) -> Result<(), 
             .bind(event.room.as_str())
             .execute(tx)
             .await?;
-    found(changed.rows_affected(), &event.room)
-}
-
-async fn issue_key(tx: &mut MySqlConnection, event: &StreamKeyIssued) -> Result<(), Fault> {
-    let changed = sqlx::query(
-        "UPDATE channels SET key_hash = NULLIF(?, ''), key_prefix = NULLIF(?, ''), key_issued_at = ? WHERE room = ?",
-    )
-    .bind(&event.hash)
-    .bind(&event.prefix)
-    .bind(event.at.millis())
-    .bind(event.room.as_str())
-    .execute(tx)
-    .await?;
     found(changed.rows_affected(), &event.room)
 }
 
@@ -209,15 +184,6 @@ fn found(rows: u64, room: &RoomId) -> Result<(), Fault> {
 pub async fn by_room(pool: &MySqlPool, room: &RoomId) -> Result<Option<Channel>> {
     let found = sqlx::query_as("SELECT * FROM channels WHERE room = ?")
         .bind(room.as_str())
-        .fetch_optional(pool)
-        .await?;
-    Ok(found)
-}
-
-/// The channel whose stream key in force has this hash.
-pub async fn room_by_stream_key(pool: &MySqlPool, hash: &str) -> Result<Option<Channel>> {
-    let found = sqlx::query_as("SELECT * FROM channels WHERE key_hash = ?")
-        .bind(hash)
         .fetch_optional(pool)
         .await?;
     Ok(found)
@@ -280,8 +246,6 @@ pub async fn list(pool: &MySqlPool, live_only: bool, slice: &Slice) -> Result<Pa
 
 impl FromRow<'_, MySqlRow> for Channel {
     fn from_row(row: &MySqlRow) -> sqlx::Result<Channel> {
-        let prefix: Option<String> = row.try_get("key_prefix")?;
-        let issued_at = row::time_if_any(row, "key_issued_at")?;
         Ok(Channel {
             room: row::room(row, "room")?,
             owner: row::account(row, "owner")?,
@@ -290,9 +254,6 @@ impl FromRow<'_, MySqlRow> for Channel {
             category: row.try_get("category")?,
             description: row.try_get("description")?,
             followers: row.try_get("followers")?,
-            key: prefix
-                .zip(issued_at)
-                .map(|(prefix, issued_at)| KeyInfo { prefix, issued_at }),
             opened_at: row::time(row, "opened_at")?,
         })
     }
@@ -308,12 +269,6 @@ impl FromRow<'_, MySqlRow> for Listed {
                 None => None,
             },
         })
-    }
-}
-
-impl fmt::Display for KeyInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}… of {}", self.prefix, self.issued_at)
     }
 }
 

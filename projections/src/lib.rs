@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`accounts`], [`channels`], [`broadcasts`], [`messages`], [`moderation`], [`donations`], [`wallets`] | one read model each: its writes, its reads, its tests |
+//! | [`accounts`], [`channels`], [`stream_keys`], [`broadcasts`], [`messages`], [`moderation`], [`donations`], [`wallets`] | one read model each: its writes, its reads, its tests |
 //! | [`stats`] | what a room amounts to, over several read models |
 //! | [`projection`] | what a read model is to the loop |
 //! | [`page`] | lists read in pages, both ways |
@@ -31,6 +31,7 @@ pub mod projection;
 pub mod rebuild;
 pub mod run;
 pub mod stats;
+pub mod stream_keys;
 pub mod wait;
 pub mod wallets;
 

@@ -16,13 +16,15 @@ use crate::donations::Donations;
 use crate::erasure::Personal;
 use crate::messages::Messages;
 use crate::moderation::Moderation;
+use crate::stream_keys::StreamKeys;
 use crate::wallets::Wallets;
 use crate::{Error, Result};
 
 /// All read models.
-pub const ALL: [&dyn Projection; 7] = [
+pub const ALL: [&dyn Projection; 8] = [
     &Accounts,
     &Channels,
+    &StreamKeys,
     &Broadcasts,
     &Messages,
     &Moderation,

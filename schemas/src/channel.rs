@@ -1,8 +1,8 @@
 //! Channels, their stream keys and followers: topic `lemonair.channels`.
 
-use crate::AccountId;
 use crate::event::event;
 use crate::record::record;
+use crate::{AccountId, EventId};
 
 event! {
     /// An account got its channel.
@@ -19,12 +19,22 @@ event! {
         description: String,
     }
 
-    /// A new stream key; the one before is void.
+    /// A new stream key. It goes by this event's id.
     StreamKeyIssued of room {
         /// SHA-256 of the key, hexadecimal. The key itself is kept nowhere.
         hash: String,
         /// The key's first characters, so that its owner can tell it.
         prefix: String,
+        /// What its owner calls it.
+        label: String,
+        /// Whether the keys before it stay good; if not, they are void.
+        beside: bool,
+    }
+
+    /// A stream key is void.
+    StreamKeyRevoked of room {
+        /// The event that issued the key.
+        issued: EventId,
     }
 
     /// The actor follows the channel.
@@ -36,5 +46,5 @@ event! {
 
 record!(
     Channels, "channels":
-    ChannelOpened, ChannelUpdated, StreamKeyIssued, ChannelFollowed, ChannelUnfollowed,
+    ChannelOpened, ChannelUpdated, StreamKeyIssued, StreamKeyRevoked, ChannelFollowed, ChannelUnfollowed,
 );

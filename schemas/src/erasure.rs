@@ -187,6 +187,7 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
         Event::StreamKeyIssued(event) if in_their_room => {
             event.hash.clear();
             event.prefix.clear();
+            event.label.clear();
         }
         Event::AccountRegistered(event) => {
             if gone.rename(event.account, &mut event.name) {
@@ -213,6 +214,7 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
         | Event::StreamEnded(_)
         | Event::ChannelUpdated(_)
         | Event::StreamKeyIssued(_)
+        | Event::StreamKeyRevoked(_)
         | Event::ChannelFollowed(_)
         | Event::ChannelUnfollowed(_)
         | Event::RoleGranted(_)

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::account::{AccountRegistered, RoleGranted, SessionClosed, SessionOpened};
 use crate::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
+    StreamKeyRevoked,
 };
 use crate::chat::{
     ChatCleared, ChatSettingsChanged, HeldMessageApproved, HeldMessageDenied, MemberBanned,
@@ -123,6 +124,7 @@ all_events! {
     ChannelOpened("channel.opened") of room,
     ChannelUpdated("channel.updated") of room,
     StreamKeyIssued("channel.stream_key_issued") of room,
+    StreamKeyRevoked("channel.stream_key_revoked") of room,
     ChannelFollowed("channel.followed") of room,
     ChannelUnfollowed("channel.unfollowed") of room,
     AccountRegistered("account.registered") of account,

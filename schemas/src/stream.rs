@@ -27,7 +27,7 @@ event! {
     /// The broadcast is over.
     StreamEnded of room {
         stream: EventId,
-        /// `unpublished`, `timed_out`, `restarted`, `shut_down` or `unsupported`.
+        /// `unpublished`, `timed_out`, `restarted`, `shut_down`, `revoked` or `unsupported`.
         reason: String,
     }
 }

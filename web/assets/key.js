@@ -4,6 +4,7 @@ import { api, explain } from './api.js';
 import { confirmed } from './dialog.js';
 import { h, icon, iconButton, setIcon } from './dom.js';
 import { date, t } from './i18n.js';
+import { keyList } from './keylist.js';
 import { copy, toast } from './toast.js';
 
 /** The card, open until the first broadcast. A new key is in this page's memory only, and gone when it is left. */
@@ -60,6 +61,7 @@ export async function keyCard(room) {
         ' ',
         h('button', { type: 'button', class: 'link', 'data-testid': 'stream-key-rotate', onclick: rotate }, t('key.rotate')),
       ),
+      keyList(room, show, forget),
     ];
   }
 
@@ -77,12 +79,22 @@ export async function keyCard(room) {
     ];
   }
 
+  function show(answer) {
+    ({ key, server, prefix } = answer);
+    created = new Date().toISOString();
+    draw();
+    element.querySelector('.more-keys').open = answer.label !== '';
+  }
+
+  function forget() {
+    key = null;
+    prefix = null;
+    draw();
+  }
+
   async function create() {
     try {
-      const answer = await api.newStreamKey(room);
-      ({ key, server, prefix } = answer);
-      created = new Date().toISOString();
-      draw();
+      show(await api.newStreamKey(room));
     } catch (fault) {
       toast(explain(fault), { kind: 'bad' });
     }

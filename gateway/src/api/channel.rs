@@ -1,20 +1,15 @@
-//! The directory, one channel, and its stream key.
+//! The directory, and one channel.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lemonair_projections::broadcasts::{self, Broadcast};
 use lemonair_projections::channels::{self, Channel};
-use lemonair_schemas::channel::{ChannelUpdated, StreamKeyIssued};
+use lemonair_schemas::channel::ChannelUpdated;
 use lemonair_schemas::{EventId, RoomId, Timestamp};
-use rand::RngCore;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use super::history::{Paging, page};
 use super::{Body, InRoom, Params, User, Visitor};
@@ -134,69 +129,12 @@ pub(crate) async fn update(
     show(State(app), InRoom(room), Visitor(Some(user))).await
 }
 
-/// What may be told of the key: never the key itself.
-pub(crate) async fn stream_key(
-    State(app): State<Arc<App>>,
-    InRoom(room): InRoom,
-    user: User,
-) -> Result<Json<Value>, Problem> {
-    user.must_run(&room)?;
-    let key = find(&app, &room).await?.key;
-    Ok(Json(json!({
-        "server": app.config.rtmp_url,
-        "prefix": key.as_ref().map(|key| &key.prefix),
-        "created_at": key.as_ref().map(|key| key.issued_at),
-    })))
-}
-
-pub(crate) async fn issue_stream_key(
-    State(app): State<Arc<App>>,
-    InRoom(room): InRoom,
-    user: User,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    user.must_run(&room)?;
-    find(&app, &room).await?;
-    let (key, issued) = new_stream_key(room.clone(), Some(user.actor(Some(&room))));
-    let prefix = issued.prefix.clone();
-    let position = app.log.append(issued).await?;
-    app.settle(&[position]).await;
-    let body = json!({ "key": key, "server": app.config.rtmp_url, "prefix": prefix });
-    Ok((StatusCode::CREATED, Json(body)))
-}
-
-/// A key of 192 random bits, and the fact that it is now the one in force. Only its hash is kept: a
-/// key is too long to guess, so a plain hash tells nothing.
-pub fn new_stream_key(
-    room: RoomId,
-    actor: Option<lemonair_schemas::Actor>,
-) -> (String, StreamKeyIssued) {
-    let mut random = [0; 24];
-    rand::rng().fill_bytes(&mut random);
-    let key = format!("live_{}", URL_SAFE_NO_PAD.encode(random));
-    let issued = StreamKeyIssued {
-        id: EventId::new(),
-        at: Timestamp::now(),
-        room,
-        actor,
-        hash: hash_stream_key(&key),
-        prefix: key[..9].to_owned(),
-    };
-    (key, issued)
-}
-
-pub fn hash_stream_key(key: &str) -> String {
-    Sha256::digest(key)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 pub(super) async fn find(app: &App, room: &RoomId) -> Result<Channel, Problem> {
     let channel = channels::by_room(&app.pool, room).await?;
     channel.ok_or_else(|| Problem::not_found(format!("there is no channel {room}")))
 }
 
-fn bounded(field: &str, text: String, most: usize) -> Result<String, Problem> {
+pub(super) fn bounded(field: &str, text: String, most: usize) -> Result<String, Problem> {
     let text = text.trim().to_owned();
     if text.chars().count() > most {
         return Err(Problem::unprocessable(

@@ -7,7 +7,7 @@ mod stage;
 
 use std::time::Duration;
 
-use lemonair_ingest::{Config, OpenBroadcast, Reason, What};
+use lemonair_ingest::{Config, OpenBroadcast, Reason, Revoked, What};
 use lemonair_schemas::EventId;
 use stage::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,7 +64,7 @@ async fn picture_and_sound_from_first_to_last_frame() {
     assert_eq!(lengths.len(), 4, "{text}");
     let master = get(&stage.playlist()).await.text().await.expect("a text");
     assert!(
-        master.contains("CODECS=\"avc1.42c00d,mp4a.40.2\",RESOLUTION=320x180\n"),
+        master.contains("CODECS=\"avc1.42c00c,mp4a.40.2\",RESOLUTION=320x180\n"),
         "{master}"
     );
     assert_eq!(text.matches("#EXT-X-MAP").count(), 1, "{text}");
@@ -256,6 +256,29 @@ async fn a_second_encoder_takes_over() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_revoked_ends_the_broadcast() {
+    let stage = Stage::new().await;
+    let room = ROOM.parse().expect("a room");
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    stage.until_told(&[STARTED]).await;
+    // Another key is none of its business.
+    let other = EventId::new();
+    stage.ingest.revoke(&room, Revoked::Key(other)).await;
+    stage.ingest.revoke(&room, Revoked::AllBut(KEY_ID)).await;
+    stage
+        .until_playlist("a segment", |text| text.contains("#EXTINF"))
+        .await;
+    assert_eq!(stage.told(), [STARTED]);
+    stage.ingest.revoke(&room, Revoked::AllBut(other)).await;
+    stage
+        .until_told(&[STARTED, What::Ended(Reason::Revoked)])
+        .await;
+    let (success, _) = finish(encoder).await;
+    assert!(!success);
+    assert!(stage.playlist_text().await.contains("#EXT-X-ENDLIST"));
+}
+
+#[tokio::test]
 async fn a_topic_that_is_away_hears_everything_later_in_order() {
     let stage = Stage::new().await;
     stage
@@ -273,7 +296,7 @@ async fn stopping_ends_what_is_on_air() {
     let encoder = stage.publish(KEY, &picture_and_tone(20));
     stage.until_told(&[STARTED]).await;
     stage.shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(10), &mut stage.ingest)
+    tokio::time::timeout(Duration::from_secs(10), &mut stage.running)
         .await
         .expect("in time")
         .expect("no panic");

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use lemonair_ingest::{Backstage, BackstageError, Config, Ingest, Lifecycle, OpenBroadcast, What};
-use lemonair_schemas::RoomId;
+use lemonair_ingest::{
+    Backstage, BackstageError, Config, Ingest, Lifecycle, OpenBroadcast, Permit, What,
+};
+use lemonair_schemas::EventId;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) const KEY: &str = "a-good-key";
+pub(crate) const KEY_ID: EventId = EventId(Uuid::from_u128(7));
 pub(crate) const ROOM: &str = "mint";
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -26,7 +29,8 @@ pub(crate) struct Stage {
     rtmp_address: SocketAddr,
     pub(crate) http: String,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) ingest: JoinHandle<()>,
+    pub(crate) ingest: Ingest,
+    pub(crate) running: JoinHandle<()>,
     pub(crate) data: PathBuf,
 }
 
@@ -40,12 +44,12 @@ pub(crate) struct Topic {
 }
 
 impl Backstage for Topic {
-    fn room_of<'a>(
-        &'a self,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<RoomId>, BackstageError>> {
-        let room = (key == KEY).then(|| ROOM.parse().expect("a room"));
-        Box::pin(async move { Ok(room) })
+    fn permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Permit>, BackstageError>> {
+        let permit = (key == KEY).then(|| Permit {
+            room: ROOM.parse().expect("a room"),
+            key: KEY_ID,
+        });
+        Box::pin(async move { Ok(permit) })
     }
 
     fn append(&self, event: Lifecycle) -> BoxFuture<'_, Result<(), BackstageError>> {
@@ -92,13 +96,14 @@ impl Stage {
         let http_address = http.local_addr().expect("an address");
         tokio::spawn(axum::serve(http, ingest.router()).into_future());
         let shutdown = CancellationToken::new();
-        let ingest = tokio::spawn(run(ingest, rtmp, shutdown.clone()));
+        let running = tokio::spawn(run(ingest.clone(), rtmp, shutdown.clone()));
         Stage {
             topic,
             rtmp_address,
             http: format!("http://{http_address}"),
             shutdown,
             ingest,
+            running,
             data,
         }
     }

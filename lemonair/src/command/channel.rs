@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Subcommand;
-use lemonair_projections::{Slice, channels};
+use lemonair_projections::{Slice, channels, stream_keys};
 use lemonair_schemas::RoomId;
 
 use crate::services::Ground;
@@ -49,9 +49,10 @@ impl Channel {
                 println!("title        {}", channel.title);
                 println!("category     {}", channel.category);
                 println!("followers    {}", channel.followers);
-                match channel.key {
-                    Some(key) => println!("stream key   {key}"),
-                    None => println!("stream key   none; `lemonair key rotate {room}` makes one"),
+                let keys = stream_keys::of_room(&ground.pool, &room).await?;
+                match keys.len() {
+                    0 => println!("stream keys  none; `lemonair key add {room}` makes one"),
+                    count => println!("stream keys  {count}; `lemonair key list {room}`"),
                 }
             }
         }

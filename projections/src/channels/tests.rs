@@ -23,17 +23,6 @@ fn unfollowed(in_room: &str, by: &str) -> ChannelUnfollowed {
     }
 }
 
-fn key(in_room: &str, hash: &str) -> StreamKeyIssued {
-    StreamKeyIssued {
-        id: EventId::new(),
-        at: at(3),
-        room: room(in_room),
-        actor: None,
-        hash: hash.to_owned(),
-        prefix: hash[..2].to_owned(),
-    }
-}
-
 async fn followers(db: &Scratch, name: &str) -> i64 {
     let channel = by_room(&db.pool, &room(name)).await.unwrap().unwrap();
     channel.followers
@@ -62,7 +51,6 @@ async fn a_channel_is_opened_and_described() {
         category: updated.category.clone(),
         description: updated.description.clone(),
         followers: 0,
-        key: None,
         opened_at: at(0),
     };
     assert_eq!(channel, expected);
@@ -110,23 +98,6 @@ async fn following_twice_is_following_once() {
             .await
             .unwrap()
     );
-}
-
-#[tokio::test]
-async fn a_new_key_voids_the_one_before() {
-    let db = Scratch::new().await;
-    let events = [
-        opened("mint").into(),
-        key("mint", "aaaa").into(),
-        key("mint", "bbbb").into(),
-    ];
-    db.given(&Channels, &events).await;
-    let old = room_by_stream_key(&db.pool, "aaaa").await.unwrap();
-    assert_eq!(old, None);
-    let channel = room_by_stream_key(&db.pool, "bbbb").await.unwrap().unwrap();
-    assert_eq!(channel.room, room("mint"));
-    let key = channel.key.unwrap();
-    assert_eq!((key.prefix.as_str(), key.issued_at), ("bb", at(3)));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lemonair_schemas::account::{AccountRegistered, RoleGranted, SessionClosed, SessionOpened};
 use lemonair_schemas::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
+    StreamKeyRevoked,
 };
 use lemonair_schemas::chat::{
     ChatCleared, ChatSettingsChanged, HeldMessageApproved, HeldMessageDenied, MemberBanned,
@@ -297,7 +298,13 @@ samples! { seed:
         category: seed.text(1),
         description: seed.text(2),
     }
-    room StreamKeyIssued { hash: seed.secret.clone(), prefix: seed.text(2) }
+    room StreamKeyIssued {
+        hash: seed.secret.clone(),
+        prefix: seed.text(2),
+        label: seed.text(1),
+        beside: seed.full,
+    }
+    room StreamKeyRevoked { issued: seed.event() }
     room ChannelFollowed {}
     room ChannelUnfollowed {}
     account AccountRegistered {
