@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench load check status stop reset
+.PHONY: help run test chaos bench load check status stop reset
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -19,9 +19,14 @@ run: ## install what is missing, start the services, build, and run Lemonair
 test: ## run every test on services of their own; the last line counts them
 	@stack/test
 
+chaos: ## 20,000 donations while everything is killed in turn, on services of its own
+	@stack/stack install
+	LEMONAIR_CHAOS_DONATIONS=20000 LEMONAIR_CHAOS_KILLS=5 cargo test -p lemonair --test chaos -- --nocapture
+
 bench: ## run the benchmarks
 	@stack/stack install
 	@stack/stack up
+	@set -a; eval "$$(sed -n 's/^\(kafka_brokers\|registry_url\) = \(.*\)/LEMONAIR_\U\1\E=\2/p' .lemonair/stack.toml)"; \
 	cargo bench --workspace
 
 load: ## the load scenarios of k6/, with the real k6, against a Lemonair of their own

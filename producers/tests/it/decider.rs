@@ -115,6 +115,50 @@ async fn fifty_retries_at_once_are_one_donation() {
     assert_eq!(books.wallet(donor), 40);
 }
 
+/// Each key by fifty at once, through two desks; `LEMONAIR_TEST_KEYS=1000` is the full size.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_key_is_one_posting_however_many_ask_at_once() {
+    #[expect(clippy::disallowed_methods, reason = "tests have no Config")]
+    let keys = std::env::var("LEMONAIR_TEST_KEYS").ok();
+    let keys = keys.map_or(40, |keys| {
+        keys.parse().expect("LEMONAIR_TEST_KEYS is a number")
+    });
+    let office = Office::open().await;
+    let other = office.another_desk().await;
+    let deciders = [office.decider(), office.decider()];
+    let streamer = AccountId::new();
+    let donors: Vec<AccountId> = (0..10).map(|_| AccountId::new()).collect();
+    for donor in &donors {
+        office.ask(top_up(*donor, "a", 10_000)).await;
+    }
+    let of_key = async |key: usize| {
+        let donor = donors[key % donors.len()];
+        let asked = (0..50).map(|n| {
+            let desk = if n % 2 == 0 { &office.desk } else { &other };
+            ask(desk, donate(donor, &format!("k{key}"), streamer, 60).into())
+        });
+        join_all(asked).await
+    };
+    for batch in (0..keys).collect::<Vec<usize>>().chunks(20) {
+        for answers in join_all(batch.iter().map(|key| of_key(*key))).await {
+            let first = &answers[0];
+            assert!(first.event.is_some());
+            let same = |answer: &Answered| {
+                (answer.event, answer.decided, answer.balance)
+                    == (first.event, first.decided, first.balance)
+            };
+            assert!(answers.iter().all(same));
+        }
+    }
+    for decider in deciders {
+        decider.stop().await;
+    }
+    let books = Books::read(&office.close().await).await;
+    books.check();
+    assert_eq!(books.kinds()["donation.accepted"], keys);
+    assert_eq!(books.kinds()["ledger.posted"], keys + donors.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_outlives_the_decider() {
     let office = Office::open().await;
