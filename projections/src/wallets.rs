@@ -3,21 +3,25 @@
 //! **Invariant:** whatever is committed, the balances of all books sum to zero, each is the sum of
 //! its postings, and no wallet is below zero.
 
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryStreamExt};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind};
-use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp, Topic};
+use lemonair_schemas::{AccountId, Event, EventId, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Connection, FromRow, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
 use crate::erasure::{Personal, Whose};
 use crate::page::{Cursor, Edge, Page, Slice};
 use crate::projection::{Fault, Table};
-use crate::{Fact, Projection, Result, checkpoint, insert, row};
+use crate::{Fact, Projection, Result, insert, row};
+
+pub use snapshot::{Snapshot, snapshot};
 
 #[derive(Debug)]
 pub struct Wallets;
@@ -380,47 +384,6 @@ pub async fn top_up(pool: &MySqlPool, entry: EventId) -> Result<Option<Bought>> 
         payment: row.try_get("payment")?,
         posted_at: row::time(row, "posted_at")?,
     }))
-}
-
-/// Up to where the read model is, and how many entries it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    pub next: Vec<Position>,
-    pub entries: i64,
-}
-
-/// Gives every balance, by account and book; all of them and the positions are of one moment.
-pub async fn snapshot(
-    pool: &MySqlPool,
-    mut balance: impl FnMut(&str, Book, i64),
-) -> Result<Snapshot> {
-    let mut connection = pool.acquire().await?;
-    // For the next transaction alone.
-    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        .execute(&mut *connection)
-        .await?;
-    let mut tx = connection
-        .begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        .await?;
-    let positions = checkpoint::read(&mut tx, &Wallets).await?;
-    let entries = sqlx::query_scalar("SELECT COUNT(*) FROM entries")
-        .fetch_one(&mut *tx)
-        .await?;
-    let mut rows = sqlx::query("SELECT account, book, amount FROM balances").fetch(&mut *tx);
-    while let Some(row) = rows.try_next().await? {
-        let name: &str = row.try_get("book")?;
-        let known = BOOKS.into_iter().find(|known| book(*known) == name);
-        let Some(known) = known else {
-            continue;
-        };
-        balance(row.try_get("account")?, known, row.try_get("amount")?);
-    }
-    drop(rows);
-    tx.rollback().await?;
-    Ok(Snapshot {
-        next: positions.iter().map(|found| found.position).collect(),
-        entries,
-    })
 }
 
 /// All books together: zero, or something is wrong.

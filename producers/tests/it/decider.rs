@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use lemonair_consumers::{Watermark, watermarks};
 use lemonair_schemas::command::{Answer, Answered, Command};
-use lemonair_schemas::{AccountId, EventId, Records, Timestamp, Topic};
+use lemonair_schemas::{AccountId, EventId, Position, Records, Timestamp, Topic};
 use lemonair_testkit::{seed, within};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -12,6 +13,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use crate::books::Books;
 use crate::office::{Office, ask, donate, refund, register, top_up};
+
+/// What the broker may take for any step of a transaction.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn balance(answered: &Answered) -> i64 {
     answered.balance.expect("a balance")
@@ -306,12 +310,9 @@ async fn nothing_is_doubled_or_lost_whatever_becomes_of_deciders() {
     }
 }
 
-/// A decider that was away so long that another took its place cannot write any more.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_replaced_decides_nothing() {
-    let office = Office::open().await;
-    let donor = AccountId::new();
-    // In the place of a decider that hangs in the midst of a transaction.
+/// In the place of a decider that hangs in the midst of a transaction: it has answered, and not
+/// committed.
+async fn hung(office: &Office, timeout: Duration) -> (FutureProducer, Position) {
     let stale: FutureProducer = office
         .cluster
         .kafka
@@ -320,10 +321,10 @@ async fn who_was_replaced_decides_nothing() {
             "transactional.id",
             format!("{}decider-0", office.cluster.kafka.prefix),
         )
+        .set("transaction.timeout.ms", timeout.as_millis().to_string())
         .create()
         .unwrap();
-    let timeout = Duration::from_secs(30);
-    stale.init_transactions(timeout).unwrap();
+    stale.init_transactions(PATIENCE).unwrap();
     stale.begin_transaction().unwrap();
     let doubled = Answer::Answered(Answered {
         id: EventId::new(),
@@ -337,8 +338,21 @@ async fn who_was_replaced_decides_nothing() {
     let bytes = doubled.encode(&office.cluster.codec).unwrap();
     let topic = Topic::Answers.in_kafka(&office.cluster.kafka.prefix);
     let record = FutureRecord::to(&topic).key("x").payload(&bytes);
-    stale.send_result(record).unwrap().await.unwrap().unwrap();
+    let delivered = stale.send_result(record).unwrap().await.unwrap().unwrap();
+    let position = Position {
+        topic: Topic::Answers,
+        partition: delivered.partition,
+        offset: delivered.offset,
+    };
+    (stale, position)
+}
 
+/// A decider that was away so long that another took its place cannot write any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_replaced_decides_nothing() {
+    let office = Office::open().await;
+    let donor = AccountId::new();
+    let (stale, _) = hung(&office, PATIENCE).await;
     let decider = office.decider();
     // Once for each partition at least: by then all are taken over.
     for n in 0..12 {
@@ -347,7 +361,7 @@ async fn who_was_replaced_decides_nothing() {
             .await;
     }
     office.ask(top_up(donor, "a", 100)).await;
-    let error = stale.commit_transaction(timeout).unwrap_err();
+    let error = stale.commit_transaction(PATIENCE).unwrap_err();
     assert!(
         error.to_string().to_lowercase().contains("fence"),
         "{error}"
@@ -358,6 +372,36 @@ async fn who_was_replaced_decides_nothing() {
     books.check();
     assert!(books.answers.iter().all(|answer| answer.refusal.is_none()));
     assert_eq!(books.wallet(donor), 101);
+}
+
+/// Nobody takes its place, so readers wait behind its open transaction; not for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_ends_the_brokers_give_up() {
+    let office = Office::open().await;
+    let (stale, position) = hung(&office, Duration::from_secs(1)).await;
+    within("the transaction is given up", async {
+        loop {
+            let marks = watermarks(&office.cluster.kafka, &[Topic::Answers]).await;
+            let passed = |mark: &Watermark| {
+                mark.partition == position.partition && mark.high > position.offset
+            };
+            if marks.expect("watermarks").iter().any(passed) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    stale.commit_transaction(PATIENCE).unwrap_err();
+    let decider = office.decider();
+    assert_eq!(
+        balance(&office.ask(top_up(AccountId::new(), "a", 7)).await),
+        7
+    );
+    decider.stop().await;
+    let books = Books::read(&office.close().await).await;
+    books.check();
+    assert!(books.answers.iter().all(|answer| answer.refusal.is_none()));
 }
 
 #[tokio::test]
