@@ -323,9 +323,11 @@ async fn hung(office: &Office, timeout: Duration) -> (FutureProducer, Position) 
         )
         .set("transaction.timeout.ms", timeout.as_millis().to_string())
         .create()
-        .unwrap();
-    stale.init_transactions(PATIENCE).unwrap();
-    stale.begin_transaction().unwrap();
+        .expect("a producer");
+    stale
+        .init_transactions(PATIENCE)
+        .expect("init transactions");
+    stale.begin_transaction().expect("begin");
     let doubled = Answer::Answered(Answered {
         id: EventId::new(),
         at: Timestamp(0),
@@ -335,10 +337,11 @@ async fn hung(office: &Office, timeout: Duration) -> (FutureProducer, Position) 
         refusal: Some("stale".to_owned()),
         positions: Vec::new(),
     });
-    let bytes = doubled.encode(&office.cluster.codec).unwrap();
+    let bytes = doubled.encode(&office.cluster.codec).expect("encode");
     let topic = Topic::Answers.in_kafka(&office.cluster.kafka.prefix);
     let record = FutureRecord::to(&topic).key("x").payload(&bytes);
-    let delivered = stale.send_result(record).unwrap().await.unwrap().unwrap();
+    let sent = stale.send_result(record).expect("room in the queue").await;
+    let delivered = sent.expect("an answer").expect("delivered");
     let position = Position {
         topic: Topic::Answers,
         partition: delivered.partition,
