@@ -6,6 +6,7 @@ mod chat;
 mod donation;
 mod follow;
 mod history;
+mod me;
 mod moderation;
 mod payment;
 mod statement;
@@ -33,10 +34,15 @@ use crate::token::Claims;
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/api/accounts", post(account::sign_up))
+        .route("/api/accounts/me", delete(me::erase))
+        .route("/api/accounts/me/password", put(me::change_password))
         .route(
             "/api/sessions",
-            post(account::log_in).delete(account::log_out),
+            get(me::sessions)
+                .post(account::log_in)
+                .delete(account::log_out),
         )
+        .route("/api/sessions/{session}", delete(me::end_session))
         .route("/api/sessions/refresh", post(account::refresh))
         .route("/api/channels", get(channel::list))
         .route(

@@ -16,25 +16,23 @@ use crate::error::Problem;
 #[folder = "../web"]
 struct Web;
 
+const PAGES: [(&str, &str); 6] = [
+    ("/", "home.html"),
+    ("/studio", "studio.html"),
+    ("/wallet", "wallet.html"),
+    ("/checkout", "checkout.html"),
+    ("/account", "account.html"),
+    ("/admin", "admin.html"),
+];
+
 pub(crate) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route(
-            "/",
-            get(|headers: HeaderMap| async move { page("home.html", &headers) }),
-        )
-        .route(
-            "/studio",
-            get(|headers: HeaderMap| async move { page("studio.html", &headers) }),
-        )
-        .route(
-            "/wallet",
-            get(|headers: HeaderMap| async move { page("wallet.html", &headers) }),
-        )
-        .route(
-            "/checkout",
-            get(|headers: HeaderMap| async move { page("checkout.html", &headers) }),
-        )
-        .route("/assets/{*path}", get(asset))
+    let own = PAGES
+        .into_iter()
+        .fold(Router::new(), |router, (path, file)| {
+            let serve = move |headers: HeaderMap| async move { page(file, &headers) };
+            router.route(path, get(serve))
+        });
+    own.route("/assets/{*path}", get(asset))
         .route("/{room}", get(watch))
 }
 

@@ -2,7 +2,9 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::account::{AccountRegistered, RoleGranted, SessionClosed, SessionOpened};
+use lemonair_schemas::account::{
+    AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
+};
 use lemonair_schemas::{AccountId, Event, SessionId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
@@ -27,6 +29,16 @@ pub struct Account {
     /// For the whole site: `viewer`, `moderator` or `operator`.
     pub role: String,
     pub registered_at: Timestamp,
+}
+
+/// A log-in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Session {
+    pub id: SessionId,
+    pub opened_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// What the client calls itself.
+    pub agent: Option<String>,
 }
 
 // === Writes ===
@@ -74,6 +86,7 @@ impl Projection for Accounts {
             for fact in facts {
                 match fact.event {
                     Event::AccountRegistered(event) => register(tx, event).await?,
+                    Event::PasswordChanged(event) => change_password(tx, event).await?,
                     Event::RoleGranted(event) => grant(tx, event).await?,
                     Event::SessionOpened(event) => open_session(tx, event).await?,
                     Event::SessionClosed(event) => close_session(tx, event).await?,
@@ -102,6 +115,18 @@ async fn register(tx: &mut MySqlConnection, event: &AccountRegistered) -> Result
     Ok(())
 }
 
+async fn change_password(tx: &mut MySqlConnection, event: &PasswordChanged) -> Result<(), Fault> {
+    let changed = sqlx::query("UPDATE accounts SET password_hash = NULLIF(?, '') WHERE id = ?")
+        .bind(&event.password_hash)
+        .bind(event.account.0)
+        .execute(tx)
+        .await?;
+    if changed.rows_affected() == 0 {
+        return Fault::unfit(format!("no account {}", event.account));
+    }
+    Ok(())
+}
+
 async fn grant(tx: &mut MySqlConnection, event: &RoleGranted) -> Result<(), Fault> {
     let changed = sqlx::query("UPDATE accounts SET role = ? WHERE id = ?")
         .bind(&event.role)
@@ -115,13 +140,16 @@ async fn grant(tx: &mut MySqlConnection, event: &RoleGranted) -> Result<(), Faul
 }
 
 async fn open_session(tx: &mut MySqlConnection, event: &SessionOpened) -> Result<(), Fault> {
-    sqlx::query("INSERT INTO sessions (id, account, opened_at, expires_at) VALUES (?, ?, ?, ?)")
-        .bind(event.session.0)
-        .bind(event.account.0)
-        .bind(event.at.millis())
-        .bind(event.expires.millis())
-        .execute(tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO sessions (id, account, opened_at, expires_at, agent) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(event.session.0)
+    .bind(event.account.0)
+    .bind(event.at.millis())
+    .bind(event.expires.millis())
+    .bind(&event.agent)
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -160,6 +188,23 @@ pub async fn by_name(pool: &MySqlPool, name: &str) -> Result<Option<Account>> {
     Ok(found)
 }
 
+/// Where an account is logged in now, the latest first.
+pub async fn open_sessions(
+    pool: &MySqlPool,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<Vec<Session>> {
+    let found = sqlx::query_as(
+        "SELECT * FROM sessions WHERE account = ? AND closed_at IS NULL AND expires_at > ? \
+         ORDER BY opened_at DESC, id DESC LIMIT 100",
+    )
+    .bind(account.0)
+    .bind(now.millis())
+    .fetch_all(pool)
+    .await?;
+    Ok(found)
+}
+
 /// Whether the account logged in with this session and neither it nor time has ended it.
 pub async fn session_is_open(pool: &MySqlPool, session: SessionId, now: Timestamp) -> Result<bool> {
     let open: Option<i64> = sqlx::query_scalar(
@@ -170,6 +215,17 @@ pub async fn session_is_open(pool: &MySqlPool, session: SessionId, now: Timestam
     .fetch_optional(pool)
     .await?;
     Ok(open.is_some())
+}
+
+impl FromRow<'_, MySqlRow> for Session {
+    fn from_row(row: &MySqlRow) -> sqlx::Result<Session> {
+        Ok(Session {
+            id: SessionId(row.try_get("id")?),
+            opened_at: row::time(row, "opened_at")?,
+            expires_at: row::time(row, "expires_at")?,
+            agent: row.try_get("agent")?,
+        })
+    }
 }
 
 impl FromRow<'_, MySqlRow> for Account {

@@ -24,6 +24,15 @@ event! {
     SessionOpened of account {
         session: SessionId,
         expires: Timestamp,
+        /// What the client calls itself, cut to 200 characters.
+        #[serde(default)]
+        agent: Option<String>,
+    }
+
+    /// The account's password was changed; the one before it is void.
+    PasswordChanged of account {
+        /// Argon2id, PHC string.
+        password_hash: String,
     }
 
     /// The account logged out, or was logged out.
@@ -32,4 +41,7 @@ event! {
     }
 }
 
-record!(Accounts, "accounts": AccountRegistered, RoleGranted, SessionOpened, SessionClosed);
+record!(
+    Accounts, "accounts":
+    AccountRegistered, PasswordChanged, RoleGranted, SessionOpened, SessionClosed,
+);

@@ -195,6 +195,12 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
                 event.email = None;
             }
         }
+        Event::PasswordChanged(event) if gone.accounts.contains_key(&event.account) => {
+            event.password_hash.clear();
+        }
+        Event::SessionOpened(event) if gone.accounts.contains_key(&event.account) => {
+            event.agent = None;
+        }
         Event::EntryPosted(event) => {
             if let Some(room) = &mut event.room {
                 gone.rehouse(room);
@@ -218,6 +224,7 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
         | Event::ChannelFollowed(_)
         | Event::ChannelUnfollowed(_)
         | Event::RoleGranted(_)
+        | Event::PasswordChanged(_)
         | Event::SessionOpened(_)
         | Event::SessionClosed(_)
         | Event::AccountErased(_) => {}

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::account::{AccountRegistered, RoleGranted, SessionClosed, SessionOpened};
+use crate::account::{
+    AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
+};
 use crate::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
     StreamKeyRevoked,
@@ -128,6 +130,7 @@ all_events! {
     ChannelFollowed("channel.followed") of room,
     ChannelUnfollowed("channel.unfollowed") of room,
     AccountRegistered("account.registered") of account,
+    PasswordChanged("account.password_changed") of account,
     RoleGranted("account.role_granted") of account,
     SessionOpened("session.opened") of account,
     SessionClosed("session.closed") of account,

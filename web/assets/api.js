@@ -51,6 +51,20 @@ export const api = {
   pin: (room, message) => call('PUT', `${channel(room)}/pin`, { body: { message } }),
   unpin: (room) => call('DELETE', `${channel(room)}/pin`),
 
+  sessions: () => call('GET', '/api/sessions'),
+  endSession: (id) => call('DELETE', `/api/sessions/${encodeURIComponent(id)}`),
+  changePassword: (old, fresh) => call('PUT', '/api/accounts/me/password', { body: { old, new: fresh } }),
+  eraseAccount: (password) => call('DELETE', '/api/accounts/me', { body: { password } }),
+
+  // 503 says what is missing: that is an answer too.
+  ready: () => fetch('/readyz').then((answer) => answer.json()),
+  status: () => call('GET', '/api/admin/status'),
+  holdRebuild: (name, what) => call('POST', `/api/admin/rebuilds/${encodeURIComponent(name)}/${what}`),
+  deadLetters: () => call('GET', '/api/admin/dead-letters'),
+  deadLetter: (id) => call('GET', `/api/admin/dead-letters/${encodeURIComponent(id)}`),
+  retryLetter: (id) => call('POST', `/api/admin/dead-letters/${encodeURIComponent(id)}/retry`),
+  dropLetter: (id) => call('DELETE', `/api/admin/dead-letters/${encodeURIComponent(id)}`),
+
   wallet: () => call('GET', '/api/wallet'),
   entries: (page) => call('GET', `/api/wallet/entries${query(page)}`),
   statement: (span) => call('GET', `/api/wallet/statement.csv${query(span)}`, { text: true }),

@@ -84,6 +84,8 @@ function menuOf(who, menu) {
     who && h('a', { href: `/${encodeURIComponent(who.name.toLowerCase())}` }, icon('user'), t('header.my_channel')),
     who && h('a', { href: '/wallet' }, icon('lemon'), t('wallet.title')),
     h('a', { href: '/studio' }, icon('broadcast'), t('header.studio')),
+    who?.roles.includes('operator') && h('a', { href: '/admin' }, icon('gear'), t('admin.title')),
+    who && h('a', { href: '/account' }, icon('gear'), t('account.title')),
     choice(t('header.theme'), 'theme', THEMES.map((name) => [name, t(`theme.${name}`)]), word('theme') ?? 'auto', setTheme),
     choice(t('header.language'), 'language', Object.entries(languages), language, speak),
     who && h('button', { type: 'button', 'data-testid': 'logout', onclick: logOut }, icon('out'), t('header.log_out')),

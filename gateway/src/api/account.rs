@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use lemonair_projections::accounts::{self, Account};
@@ -24,7 +24,8 @@ use crate::{App, Denied};
 const COOKIE: &str = "lemonair_refresh";
 
 /// Names that are pages or folders of ours.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 19] = [
+    "account",
     "studio",
     "wallet",
     "checkout",
@@ -92,6 +93,7 @@ pub(crate) async fn sign_up(
     State(app): State<Arc<App>>,
     ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     jar: CookieJar,
+    headers: HeaderMap,
     Body(SignUp {
         name,
         password,
@@ -138,13 +140,14 @@ pub(crate) async fn sign_up(
         ));
     }
     app.settle(&answered.positions).await;
-    open_session(&app, jar, account, &name, "viewer").await
+    open_session(&app, jar, &headers, account, &name, "viewer").await
 }
 
 pub(crate) async fn log_in(
     State(app): State<Arc<App>>,
     ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     jar: CookieJar,
+    headers: HeaderMap,
     Body(LogIn { name, password }): Body<LogIn>,
 ) -> Answer {
     app.limits.login(address.ip())?;
@@ -155,7 +158,7 @@ pub(crate) async fn log_in(
     let right = app.passwords.verify(password, stored).await;
     match account {
         Some(Account { id, name, role, .. }) if right => {
-            open_session(&app, jar, id, &name, &role).await
+            open_session(&app, jar, &headers, id, &name, &role).await
         }
         _ => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -236,6 +239,7 @@ async fn refresh_claims(app: &App, jar: &CookieJar, body: &[u8]) -> Result<Claim
 async fn open_session(
     app: &App,
     jar: CookieJar,
+    headers: &HeaderMap,
     account: AccountId,
     name: &str,
     role: &str,
@@ -253,6 +257,7 @@ async fn open_session(
         }),
         session,
         expires: now.plus(REFRESH),
+        agent: agent(headers),
     };
     let position = app.log.append(opened).await?;
     app.settle(&[position]).await;
@@ -262,6 +267,11 @@ async fn open_session(
         jar.add(cookie(app, session.tokens.refresh_token.clone())),
         Json(session),
     ))
+}
+
+fn agent(headers: &HeaderMap) -> Option<String> {
+    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(agent.chars().take(200).collect())
 }
 
 fn tokens(
@@ -302,7 +312,7 @@ fn tokens(
 }
 
 /// An empty value takes the cookie away.
-fn cookie(app: &App, value: String) -> Cookie<'static> {
+pub(super) fn cookie(app: &App, value: String) -> Cookie<'static> {
     let age = if value.is_empty() {
         0
     } else {

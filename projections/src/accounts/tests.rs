@@ -65,8 +65,13 @@ async fn a_session_ends_by_log_out_or_by_time() {
         actor: None,
         session,
         expires: at(100),
+        agent: Some("Mozilla/5.0".to_owned()),
     };
     db.given(&Accounts, &[opened.into()]).await;
+    let listed = open_sessions(&db.pool, actor("mint").id, at(99))
+        .await
+        .unwrap();
+    assert_eq!(listed[0].agent.as_deref(), Some("Mozilla/5.0"));
     let open = async |now| session_is_open(&db.pool, session, now).await.unwrap();
     assert!(open(at(99)).await);
     assert!(!open(at(100)).await);

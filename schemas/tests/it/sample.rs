@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lemonair_schemas::account::{AccountRegistered, RoleGranted, SessionClosed, SessionOpened};
+use lemonair_schemas::account::{
+    AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
+};
 use lemonair_schemas::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
     StreamKeyRevoked,
@@ -312,8 +314,13 @@ samples! { seed:
         password_hash: seed.option(seed.secret.clone()),
         email: seed.option(seed.secret.clone()),
     }
+    account PasswordChanged { password_hash: seed.secret.clone() }
     account RoleGranted { role: seed.text(2) }
-    account SessionOpened { session: seed.session(), expires: seed.at() }
+    account SessionOpened {
+        session: seed.session(),
+        expires: seed.at(),
+        agent: seed.option(seed.text(0)),
+    }
     account SessionClosed { session: seed.session() }
     account EntryPosted {
         kind: if seed.full { Kind::Correction } else { Kind::TopUp },

@@ -1,0 +1,157 @@
+//! What people do to their own account: where they are logged in, another password, the end.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::StatusCode;
+use axum_extra::extract::CookieJar;
+use lemonair_projections::accounts;
+use lemonair_schemas::account::{PasswordChanged, SessionClosed};
+use lemonair_schemas::erasure::{AccountErased, room_hash};
+use lemonair_schemas::{Event, EventId, RoomId, SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::account::cookie;
+use super::{Body, User};
+use crate::App;
+use crate::door::Peer;
+use crate::error::Problem;
+use crate::password::Passwords;
+
+#[derive(Serialize)]
+pub(crate) struct Sessions {
+    sessions: Vec<Open>,
+}
+
+#[derive(Serialize)]
+struct Open {
+    #[serde(flatten)]
+    session: accounts::Session,
+    /// The one that asks.
+    current: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Change {
+    old: String,
+    new: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Farewell {
+    password: String,
+}
+
+pub(crate) async fn sessions(
+    State(app): State<Arc<App>>,
+    User(claims): User,
+) -> Result<Json<Sessions>, Problem> {
+    let open = accounts::open_sessions(&app.pool, claims.sub, Timestamp::now()).await?;
+    let sessions = open.into_iter().map(|session| Open {
+        current: claims.sid == Some(session.id),
+        session,
+    });
+    Ok(Json(Sessions {
+        sessions: sessions.collect(),
+    }))
+}
+
+pub(crate) async fn end_session(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path(session): Path<SessionId>,
+) -> Result<StatusCode, Problem> {
+    let open = accounts::open_sessions(&app.pool, user.0.sub, Timestamp::now()).await?;
+    if !open.iter().any(|found| found.id == session) {
+        return Err(Problem::not_found("you are not logged in there"));
+    }
+    write(&app, [closed(&user, session).into()]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whoever knew the old password is logged out, everywhere but here.
+pub(crate) async fn change_password(
+    State(app): State<Arc<App>>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    user: User,
+    Body(Change { old, new }): Body<Change>,
+) -> Result<StatusCode, Problem> {
+    app.limits.login(address.ip())?;
+    prove(&app, &user, old).await?;
+    Passwords::check_strength(&new)
+        .map_err(|error| Problem::unprocessable("weak_password", error.to_string()))?;
+    let changed = PasswordChanged {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        account: user.0.sub,
+        actor: Some(user.actor(None)),
+        password_hash: app.passwords.hash(new).await,
+    };
+    let open = accounts::open_sessions(&app.pool, user.0.sub, Timestamp::now()).await?;
+    let others = open.iter().filter(|session| user.0.sid != Some(session.id));
+    let mut events: Vec<Event> = vec![changed.into()];
+    events.extend(others.map(|session| closed(&user, session.id).into()));
+    write(&app, events).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Erases the account: the name and every word of it, everywhere, for ever.
+pub(crate) async fn erase(
+    State(app): State<Arc<App>>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    jar: CookieJar,
+    user: User,
+    Body(Farewell { password }): Body<Farewell>,
+) -> Result<(StatusCode, CookieJar), Problem> {
+    app.limits.login(address.ip())?;
+    prove(&app, &user, password).await?;
+    let room: RoomId = user
+        .0
+        .name
+        .parse()
+        .map_err(|error| Problem::unavailable(&error))?;
+    let erased = AccountErased {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        account: user.0.sub,
+        actor: None,
+        room_hash: room_hash(&room),
+    };
+    write(&app, [erased.into()]).await?;
+    Ok((StatusCode::NO_CONTENT, jar.add(cookie(&app, String::new()))))
+}
+
+/// A token may have been left lying about; the password was not.
+async fn prove(app: &App, user: &User, password: String) -> Result<(), Problem> {
+    let account = accounts::by_id(&app.pool, user.0.sub).await?;
+    let stored = account.and_then(|account| account.password_hash);
+    if app.passwords.verify(password, stored).await {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "bad_credentials",
+        "this is not your password",
+    ))
+}
+
+fn closed(user: &User, session: SessionId) -> SessionClosed {
+    SessionClosed {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        account: user.0.sub,
+        actor: Some(user.actor(None)),
+        session,
+    }
+}
+
+/// Appends in order, and waits until it can be read.
+async fn write(app: &App, events: impl IntoIterator<Item = Event>) -> Result<(), Problem> {
+    let mut positions = Vec::new();
+    for event in events {
+        positions.push(app.log.append(event).await?);
+    }
+    app.settle(&positions).await;
+    Ok(())
+}
