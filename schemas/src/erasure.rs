@@ -69,7 +69,8 @@ impl Erased {
         self.news.subscribe()
     }
 
-    fn learn(&self, event: &AccountErased) {
+    /// Decoding does this; whoever wrote an erasure need not wait until it is read.
+    pub fn learn(&self, event: &AccountErased) {
         let pseudonym = RoomId::of_erased(event.account);
         let mut gone = self.gone.write().unwrap_or_else(PoisonError::into_inner);
         if gone

@@ -157,7 +157,7 @@ pub(crate) async fn log_in(
         .and_then(|account| account.password_hash.clone());
     let right = app.passwords.verify(password, stored).await;
     match account {
-        Some(Account { id, name, role, .. }) if right => {
+        Some(Account { id, name, role, .. }) if right && !app.codec.erased().contains(id) => {
             open_session(&app, jar, &headers, id, &name, &role).await
         }
         _ => Err(Problem::new(

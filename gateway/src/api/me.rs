@@ -118,7 +118,9 @@ pub(crate) async fn erase(
         actor: None,
         room_hash: room_hash(&room),
     };
-    write(&app, [erased.into()]).await?;
+    let position = app.log.append(erased.clone()).await?;
+    app.codec.erased().learn(&erased);
+    app.settle(&[position]).await;
     Ok((StatusCode::NO_CONTENT, jar.add(cookie(&app, String::new()))))
 }
 
