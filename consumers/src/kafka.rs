@@ -168,6 +168,7 @@ impl Kafka {
 fn settings(topic: Topic) -> &'static [(&'static str, &'static str)] {
     match topic {
         Topic::Answers => &[("retention.ms", "86400000")],
+        Topic::Presence => &[("retention.ms", "7776000000")],
         Topic::Commands => &[("retention.ms", "604800000")],
         Topic::Decider => &[
             ("cleanup.policy", "compact"),

@@ -141,7 +141,10 @@ impl Replay {
             .map(|room| partition_of(room.as_str(), partitions));
         let marks: Vec<Watermark> = marks
             .into_iter()
-            .filter(|mark| only.is_none_or(|only| only == mark.partition))
+            // A gateway's count of all its rooms stands on one partition.
+            .filter(|mark| {
+                mark.topic == Topic::Presence || only.is_none_or(|only| only == mark.partition)
+            })
             .collect();
         let starts = self
             .resolve(&marks, self.selection.from, |mark| mark.low)
@@ -253,6 +256,10 @@ impl Selection {
     pub fn wants(&self, record: &Consumed<Event>) -> bool {
         if let Some(room) = &self.room
             && record.key != room.as_str().as_bytes()
+            && !record
+                .content
+                .as_ref()
+                .is_ok_and(|event| event.counts(room))
         {
             return false;
         }

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use lemonair_consumers::kafka::partition_of;
+use lemonair_consumers::kafka::{offsets_at, partition_of};
 use lemonair_consumers::{Batch, Feed, Kafka, Watermark, watermarks};
+use lemonair_producers::Log;
 use lemonair_projections::{Checkpoints, broadcasts};
-use lemonair_schemas::{AccountId, Codec, Event, EventId, Position, RoomId, Timestamp, Topic};
+use lemonair_schemas::{
+    AccountId, Codec, Event, EventId, GatewayId, Position, RoomId, Timestamp, Topic,
+};
 use serde_json::Value;
 use sqlx::MySqlPool;
 use tokio::sync::{Notify, Semaphore};
@@ -20,15 +23,13 @@ use crate::audience::Member;
 use crate::cursor::{Cursor, lane};
 use crate::frame::Joined;
 use crate::outbox::Outbox;
+use crate::presence::Presence;
 use crate::room::{Resume, Room};
 
 mod moderate;
 mod past;
+mod watched;
 
-/// How long a room without viewers keeps its tail for those who refresh.
-const LINGER: Duration = Duration::from_secs(120);
-/// Viewer counts are told at most this often.
-const PRESENCE: Duration = Duration::from_secs(1);
 /// How long the feed rests for each frame that it has sent. Sending is a system call for each viewer,
 /// however much is in it: what comes meanwhile is sent together. A quiet chat is sent at once.
 const REST: Duration = Duration::from_micros(40);
@@ -45,10 +46,13 @@ pub struct Hub {
     codec: Arc<Codec>,
     pool: MySqlPool,
     checkpoints: Checkpoints,
+    log: Log,
     rooms: DashMap<RoomId, Arc<Entry>>,
     /// How far the feed has been handed to the rooms. Held while that happens, so that a room that
     /// opens meanwhile knows exactly which events it has missed.
     reached: Mutex<HashMap<(Topic, i32), i64>>,
+    /// How many watch at other gateways. Whoever holds this lock waits for no other.
+    presence: Mutex<Presence>,
     partitions: i32,
     /// Stirred after every batch.
     delivered: Notify,
@@ -88,27 +92,41 @@ pub enum Error {
 // === impl Hub ===
 
 impl Hub {
-    /// Opens the hub and its consumer at the topics' ends.
+    /// Opens the hub and its consumer at the topics' ends; what gateways tell of themselves is read
+    /// from a while before, so that they are known at once.
     pub async fn open(
         kafka: &Kafka,
         codec: Arc<Codec>,
         pool: MySqlPool,
         checkpoints: Checkpoints,
+        log: Log,
     ) -> Result<(Hub, Feed<Event>), Error> {
         let marks = watermarks(kafka, &Topic::ROOM).await?;
         let ends: Vec<Position> = marks.iter().map(Watermark::end).collect();
-        let feed = Feed::open(kafka, Arc::clone(&codec), &ends)?;
+        let told = watermarks(kafka, &[Topic::Presence]).await?;
+        let offsets = offsets_at(kafka, &told, watched::lately()).await?;
+        let told_since = told.iter().zip(offsets).map(|(mark, offset)| Position {
+            offset,
+            ..mark.end()
+        });
+        let starts: Vec<Position> = ends.iter().copied().chain(told_since).collect();
+        let feed = Feed::open(kafka, Arc::clone(&codec), &starts)?;
         let hub = Hub {
             kafka: kafka.clone(),
             codec,
             pool,
             checkpoints,
+            log,
             rooms: DashMap::new(),
             reached: Mutex::new(
                 ends.iter()
                     .map(|end| ((end.topic, end.partition), end.offset))
                     .collect(),
             ),
+            presence: Mutex::new(Presence::new(
+                GatewayId::new(),
+                told.iter().map(Watermark::end),
+            )),
             partitions: marks
                 .iter()
                 .map(|mark| mark.partition + 1)
@@ -124,9 +142,13 @@ impl Hub {
     /// Hands what the topics hold to the rooms, until `shutdown`.
     pub async fn run(&self, feed: Feed<Event>, shutdown: CancellationToken) -> Result<(), Error> {
         tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
+            () = shutdown.cancelled() => {
+                self.sign_off();
+                Ok(())
+            }
             result = self.follow(feed) => result,
             () = self.tell_presence() => Ok(()),
+            () = self.share_presence() => Ok(()),
         }
     }
 
@@ -143,21 +165,15 @@ impl Hub {
         }
     }
 
-    /// Tells viewers how many they are, for ever.
-    async fn tell_presence(&self) {
-        let mut presence = tokio::time::interval(PRESENCE);
-        loop {
-            presence.tick().await;
-            self.tell_viewers(Timestamp::now());
-        }
-    }
-
     /// Returns how many frames it has given out.
     fn deliver(&self, batch: &Batch<Event>) -> usize {
         let mut reached = lock(&self.reached);
         let mut shares: BTreeMap<RoomId, Vec<(Position, &Event)>> = BTreeMap::new();
         for record in &batch.records {
             match &record.content {
+                Ok(Event::ViewersCounted(told)) => {
+                    lock(&self.presence).take(record.position, told, Timestamp::now());
+                }
                 Ok(event) => {
                     let Some(room) = event.room() else { continue };
                     shares
@@ -185,24 +201,9 @@ impl Hub {
         frames
     }
 
-    fn tell_viewers(&self, now: Timestamp) {
-        self.rooms.retain(|_, entry| {
-            let mut room = lock(&entry.room);
-            room.tell_viewers(now);
-            !room.close_if_empty(LINGER, now)
-        });
-        metrics::gauge!("lemonair_rooms").set(self.rooms.len() as f64);
-    }
-
     /// A number for a new connection.
     pub fn connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Viewers of a room on this gateway.
-    pub fn viewers(&self, id: &RoomId) -> usize {
-        self.entry(id)
-            .map_or(0, |entry| lock(&entry.room).viewers())
     }
 
     /// The recent message of this account that already carries this nonce.
@@ -310,7 +311,7 @@ impl Hub {
             cursor: room.cursor().to_string(),
             // Whoever came without a cursor has nothing to recover.
             recovered: since.is_some() || joining.since.is_none(),
-            viewers: room.viewers(),
+            viewers: room.viewers() + lock(&self.presence).elsewhere(&room.id),
             live: room.live,
         };
         let head = joined.frame(&events);

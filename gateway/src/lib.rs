@@ -7,6 +7,7 @@
 //! | [`socket`] | one connection; [`frame`] its JSON, [`outbox`] what waits to be sent; [`connections`] all of them |
 //! | [`hub`], [`room`] | all rooms, fed by one consumer; one room, without I/O; [`cursor`] a place in it |
 //! | [`moderation`], [`moderated`] | what a room lets pass, a fold without I/O; the room's own, from its read model on |
+//! | [`presence`] | how many watch at other gateways |
 //! | [`view`], [`audience`] | what of an event who may see |
 //! | [`api`] | the HTTP API, one file a subject |
 //! | [`token`], [`password`], [`limit`] | who may do what, and how often |
@@ -34,6 +35,7 @@ mod pages;
 mod password;
 mod payment;
 mod places;
+pub mod presence;
 pub mod room;
 mod socket;
 pub mod token;
@@ -222,6 +224,7 @@ impl Config {
             Arc::clone(&codec),
             pool.clone(),
             checkpoints.clone(),
+            log.clone(),
         )
         .await?;
         let answering = CancellationToken::new();

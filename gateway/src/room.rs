@@ -25,6 +25,8 @@ pub const SHOWN: usize = 50;
 pub struct Room {
     pub id: RoomId,
     tail: VecDeque<Kept>,
+    /// Events that the tail keeps, at most.
+    kept: usize,
     bytes: usize,
     /// From these offsets on, the tail has every event of the room.
     from: [i64; LANES],
@@ -37,7 +39,10 @@ pub struct Room {
     /// Messages of the tail that carry a nonce.
     nonces: HashMap<(AccountId, String), EventId>,
     pub live: bool,
+    /// Viewers at all gateways, as this one's were told.
     told: usize,
+    /// Viewers here, as other gateways were told.
+    shared: usize,
     /// Events older than the tail, for viewers who come without a cursor; read once.
     history: Option<Vec<View>>,
     /// What newcomers are shown, encoded; made anew when something has happened since.
@@ -88,6 +93,7 @@ impl Room {
         Room {
             id,
             tail: VecDeque::new(),
+            kept: KEPT_EVENTS,
             bytes: 0,
             from,
             cursor: Cursor(from.map(|next| Place { next, mark: 0 })),
@@ -97,6 +103,7 @@ impl Room {
             nonces: HashMap::new(),
             live,
             told: 0,
+            shared: 0,
             history: None,
             shown: None,
             empty_since: Some(now),
@@ -209,7 +216,7 @@ impl Room {
             view,
             nonce,
         });
-        while self.tail.len() > KEPT_EVENTS || self.bytes > KEPT_BYTES {
+        while self.tail.len() > self.kept || self.bytes > KEPT_BYTES {
             let Some(old) = self.tail.pop_front() else {
                 break;
             };
@@ -416,9 +423,19 @@ impl Room {
         self.closed
     }
 
-    /// Tells all viewers how many they are, if that has changed since they were told.
-    pub fn tell_viewers(&mut self, now: Timestamp) {
+    /// What other gateways are to be told: how many are here, if that has changed since they were
+    /// told; told `anew`, in any case.
+    pub fn share_viewers(&mut self, anew: bool) -> Option<usize> {
         let count = self.viewers.len();
+        let news = self.shared != count || (anew && count > 0);
+        self.shared = count;
+        news.then_some(count)
+    }
+
+    /// Tells all viewers how many they are, here and `elsewhere`, if that has changed since they were
+    /// told.
+    pub fn tell_viewers(&mut self, elsewhere: usize, now: Timestamp) {
+        let count = self.viewers.len() + elsewhere;
         if self.told == count {
             return;
         }
@@ -444,3 +461,6 @@ fn nonce(event: &Event) -> Option<(AccountId, String)> {
     };
     Some((event.actor()?.id, nonce.clone()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,11 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
                 gone.rehouse(room);
             }
         }
+        Event::ViewersCounted(event) => {
+            for one in &mut event.rooms {
+                gone.rehouse(&mut one.room);
+            }
+        }
         // Named one by one: a new event must say what in it is personal.
         Event::MessagePosted(_)
         | Event::MessageHeld(_)

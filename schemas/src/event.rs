@@ -17,22 +17,25 @@ use crate::chat::{
 use crate::donation::{DonationAccepted, DonationRefunded};
 use crate::erasure::{self, AccountErased};
 use crate::ledger::EntryPosted;
+use crate::presence::ViewersCounted;
 use crate::record::records;
 use crate::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
-use crate::{AccountId, Actor, EventId, RoomId, Timestamp};
+use crate::{AccountId, Actor, EventId, GatewayId, RoomId, Timestamp};
 
 /// What an event is about; the key of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     Room(RoomId),
     Account(AccountId),
+    Gateway(GatewayId),
 }
 
 /// Declares event structs. Every event has `id`, `at`, who did it, and what it is about
-/// (`room` or `account`) beside its own fields.
+/// (`room`, `account` or `gateway`) beside its own fields.
 macro_rules! event {
     (@subject room) => { $crate::RoomId };
     (@subject account) => { $crate::AccountId };
+    (@subject gateway) => { $crate::GatewayId };
     ($(
         $(#[$doc:meta])*
         $name:ident of $subject:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }
@@ -97,8 +100,10 @@ macro_rules! all_events {
     };
     (@subject room $event:ident) => { Subject::Room($event.room.clone()) };
     (@subject account $event:ident) => { Subject::Account($event.account) };
+    (@subject gateway $event:ident) => { Subject::Gateway($event.gateway) };
     (@room_mut room $event:ident) => { Some(&mut $event.room) };
     (@room_mut account $event:ident) => {{ let _ = $event; None }};
+    (@room_mut gateway $event:ident) => {{ let _ = $event; None }};
 }
 
 all_events! {
@@ -136,6 +141,7 @@ all_events! {
     SessionClosed("session.closed") of account,
     EntryPosted("ledger.posted") of account,
     AccountErased("account.erased") of account,
+    ViewersCounted("viewers.counted") of gateway,
 }
 
 /// Fields that no reader outside has a use for.
@@ -147,6 +153,7 @@ impl Event {
         match self.subject() {
             Subject::Room(room) => room.to_string(),
             Subject::Account(account) => account.to_string(),
+            Subject::Gateway(gateway) => gateway.to_string(),
         }
     }
 
@@ -154,8 +161,14 @@ impl Event {
     pub fn room(&self) -> Option<RoomId> {
         match self.subject() {
             Subject::Room(room) => Some(room),
-            Subject::Account(_) => None,
+            Subject::Account(_) | Subject::Gateway(_) => None,
         }
+    }
+
+    /// Whether it says how many watch the room, among others.
+    pub fn counts(&self, room: &RoomId) -> bool {
+        matches!(self, Event::ViewersCounted(counted)
+            if counted.anew || counted.rooms.iter().any(|one| one.room == *room))
     }
 
     /// The JSON form, as on the WebSocket and in `lemonair replay`: `type`, `id`, `at`, `from`, then

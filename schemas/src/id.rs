@@ -94,6 +94,10 @@ id! {
     /// A log-in.
     SessionId
 }
+id! {
+    /// A gateway, from its start to its end.
+    GatewayId
+}
 
 /// A room: the lower-case name of the account whose channel it is, as it stands in the address bar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`topic`] | the fixed set of topics |
 //! | [`id`], [`time`] | ids, room names, time stamps |
-//! | [`chat`], [`donation`], [`stream`], [`channel`], [`account`], [`ledger`] | the events of one topic each |
+//! | [`chat`], [`donation`], [`stream`], [`channel`], [`account`], [`ledger`], [`presence`] | the events of one topic each |
 //! | [`command`], [`decider`] | what deciders read, answer and remember |
 //! | [`event`] | one enum over all events, and their JSON form |
 //! | [`erasure`] | who was erased, and what that leaves of an event |
@@ -22,6 +22,7 @@ pub mod erasure;
 pub mod event;
 pub mod id;
 pub mod ledger;
+pub mod presence;
 pub mod record;
 pub mod registry;
 pub mod stream;
@@ -31,7 +32,7 @@ pub mod topic;
 pub use codec::{Codec, DecodeError, EncodeError};
 pub use erasure::Erased;
 pub use event::Event;
-pub use id::{AccountId, EventId, RoomId, SessionId};
+pub use id::{AccountId, EventId, GatewayId, RoomId, SessionId};
 pub use record::{Actor, Position, Record, Records};
 pub use registry::Registry;
 pub use time::Timestamp;

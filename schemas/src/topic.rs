@@ -25,6 +25,8 @@ pub enum Topic {
     Ledger,
     /// Who must no longer be read of. Keyed by account; few, and read before anything else.
     Erasures,
+    /// How many watch each room, gateway by gateway. Keyed by gateway; kept for 90 days.
+    Presence,
     /// What deciders are asked. Keyed by the account whose state decides.
     Commands,
     /// What deciders answered. Keyed by command; kept for a day.
@@ -34,7 +36,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub const ALL: [Topic; 10] = [
+    pub const ALL: [Topic; 11] = [
         Topic::Chat,
         Topic::Donations,
         Topic::Streams,
@@ -42,6 +44,7 @@ impl Topic {
         Topic::Accounts,
         Topic::Ledger,
         Topic::Erasures,
+        Topic::Presence,
         Topic::Commands,
         Topic::Answers,
         Topic::Decider,
@@ -70,6 +73,7 @@ impl Topic {
             Topic::Accounts => "accounts",
             Topic::Ledger => "ledger",
             Topic::Erasures => "erasures",
+            Topic::Presence => "presence",
             Topic::Commands => "commands",
             Topic::Answers => "answers",
             Topic::Decider => "decider",
@@ -95,7 +99,7 @@ impl fmt::Display for Topic {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no topic {0:?}; there are lemonair.chat, .donations, .streams, .channels, .accounts, .ledger, .erasures, .commands, .answers and .decider"
+    "no topic {0:?}; there are lemonair.chat, .donations, .streams, .channels, .accounts, .ledger, .erasures, .presence, .commands, .answers and .decider"
 )]
 pub struct UnknownTopic(String);
 

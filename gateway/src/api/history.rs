@@ -116,6 +116,7 @@ pub(crate) async fn stats(
     find(&app, &room).await?;
     let stats = figures::of_room(&app.pool, &room).await?;
     Ok(Json(json!({
+        "viewers": app.hub.viewers(&room),
         "followers": stats.followers,
         "messages": stats.messages,
         "chatters": stats.chatters,

@@ -14,6 +14,8 @@ pub(crate) struct Viewer {
     pub(crate) seen: Vec<Value>,
     pub(crate) cursor: String,
     pub(crate) recovered: bool,
+    /// As it was told last.
+    pub(crate) viewers: u64,
     answers: Vec<Value>,
     pub(crate) closed: Option<u16>,
 }
@@ -28,6 +30,7 @@ impl Viewer {
             seen: Vec::new(),
             cursor: String::new(),
             recovered: false,
+            viewers: 0,
             answers: Vec::new(),
             closed: None,
         }
@@ -125,6 +128,18 @@ impl Viewer {
         }
     }
 
+    /// Waits until it is told that so many watch.
+    pub(crate) async fn until_viewers(&mut self, count: u64) {
+        while self.viewers != count {
+            assert!(
+                self.closed.is_none(),
+                "closed with {:?} before there were {count} viewers",
+                self.closed
+            );
+            self.receive().await;
+        }
+    }
+
     /// Waits until the server closes the connection; its code.
     pub(crate) async fn until_closed(&mut self) -> Option<u16> {
         while self.closed.is_none() {
@@ -165,10 +180,12 @@ impl Viewer {
         }
         if frame["type"] == "joined" {
             self.recovered = frame["recovered"] == true;
+            self.viewers = frame["viewers"].as_u64().expect("a count");
         }
         for event in frame["events"].as_array().into_iter().flatten() {
-            if event["type"] != "viewers" {
-                self.seen.push(event.clone());
+            match event["type"] == "viewers" {
+                true => self.viewers = event["count"].as_u64().expect("a count"),
+                false => self.seen.push(event.clone()),
             }
         }
         if frame["type"] != "events" {

@@ -22,11 +22,12 @@ use lemonair_schemas::decider::{
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
 use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
+use lemonair_schemas::presence::{RoomViewers, ViewersCounted};
 use lemonair_schemas::record::Schema;
 use lemonair_schemas::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
 use lemonair_schemas::{
-    AccountId, Actor, Codec, DecodeError, EncodeError, Event, EventId, Position, Record, Records,
-    RoomId, SessionId, Timestamp, Topic,
+    AccountId, Actor, Codec, DecodeError, EncodeError, Event, EventId, GatewayId, Position, Record,
+    Records, RoomId, SessionId, Timestamp, Topic,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -112,6 +113,10 @@ impl Seed {
 
     fn session(&self) -> SessionId {
         SessionId(Uuid::from_u128(self.ids[0]))
+    }
+
+    fn gateway(&self) -> GatewayId {
+        GatewayId(Uuid::from_u128(self.ids[1]))
     }
 
     fn at(&self) -> Timestamp {
@@ -216,6 +221,15 @@ macro_rules! samples {
             id: $seed.event(),
             at: $seed.at(),
             account: $seed.account(),
+            actor: $seed.option($seed.actor()),
+            $($field: $value),*
+        })
+    };
+    (@gateway $codec:ident, $name:ident { $($field:ident: $value:expr),* }, $seed:ident) => {
+        event($codec, $name {
+            id: $seed.event(),
+            at: $seed.at(),
+            gateway: $seed.gateway(),
             actor: $seed.option($seed.actor()),
             $($field: $value),*
         })
@@ -341,6 +355,13 @@ samples! { seed:
         payment: seed.option(seed.text(2)),
     }
     account AccountErased { room_hash: seed.text(2) }
+    gateway ViewersCounted {
+        anew: seed.full,
+        rooms: seed.list(vec![RoomViewers {
+            room: seed.room(),
+            viewers: seed.number,
+        }]),
+    }
     record Register {
         id: seed.event(),
         at: seed.at(),
