@@ -109,4 +109,4 @@ fn encode(room: &str, cursor: &str, fresh: &[View], close: impl Fn(&View) -> boo
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

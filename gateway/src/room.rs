@@ -25,8 +25,6 @@ pub const SHOWN: usize = 50;
 pub struct Room {
     pub id: RoomId,
     tail: VecDeque<Kept>,
-    /// Events that the tail keeps, at most.
-    kept: usize,
     bytes: usize,
     /// From these offsets on, the tail has every event of the room.
     from: [i64; LANES],
@@ -36,7 +34,7 @@ pub struct Room {
     /// Those of them who stand for somebody.
     audience: Audience,
     pub moderated: Moderated,
-    /// Messages of the tail that carry a nonce.
+    /// Messages of the tail, and some from before it, that carry a nonce.
     nonces: HashMap<(AccountId, String), EventId>,
     pub live: bool,
     /// Viewers at all gateways, as this one's were told.
@@ -72,6 +70,15 @@ pub struct Earlier {
     pub event: Event,
 }
 
+/// A message that its author may send again, not knowing that it stands.
+#[derive(Debug)]
+pub struct Sent {
+    pub nonce: (AccountId, String),
+    pub message: EventId,
+    /// Its offset.
+    pub at: i64,
+}
+
 /// Whether a cursor can be resumed from the tail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Resume {
@@ -93,7 +100,6 @@ impl Room {
         Room {
             id,
             tail: VecDeque::new(),
-            kept: KEPT_EVENTS,
             bytes: 0,
             from,
             cursor: Cursor(from.map(|next| Place { next, mark: 0 })),
@@ -137,15 +143,16 @@ impl Room {
             }
             self.cursor.0[lane] = Place::behind(position.offset, event.id());
             self.shown = None;
-            self.moderated.take(position, event);
             let nonce = nonce(event);
-            // Sent twice because an ack was lost: viewers have it already.
+            // Sent twice because an ack was lost, or through two gateways at once: viewers have it
+            // already.
             if nonce
                 .as_ref()
                 .is_some_and(|nonce| self.nonces.contains_key(nonce))
             {
                 continue;
             }
+            self.moderated.take(position, event);
             match event {
                 Event::StreamStarted(_) | Event::StreamResumed(_) => self.live = true,
                 Event::StreamEnded(_) => self.live = false,
@@ -216,7 +223,7 @@ impl Room {
             view,
             nonce,
         });
-        while self.tail.len() > self.kept || self.bytes > KEPT_BYTES {
+        while self.tail.len() > KEPT_EVENTS || self.bytes > KEPT_BYTES {
             let Some(old) = self.tail.pop_front() else {
                 break;
             };
@@ -319,6 +326,16 @@ impl Room {
             self.tail.push_front(kept);
         }
         self.from = start;
+    }
+
+    /// Remembers messages of before the tail, should they be sent again.
+    pub fn recall(&mut self, sent: Vec<Sent>) {
+        for Sent { nonce, message, at } in sent {
+            // What the tail has or will have is remembered with it.
+            if at < self.from[0] {
+                self.nonces.entry(nonce).or_insert(message);
+            }
+        }
     }
 
     /// The message that already carries this nonce, if it is recent.
@@ -453,7 +470,7 @@ impl Room {
 }
 
 /// Of what its author sent: an approval is somebody else's, and no resend.
-fn nonce(event: &Event) -> Option<(AccountId, String)> {
+pub fn nonce(event: &Event) -> Option<(AccountId, String)> {
     let nonce = match event {
         Event::MessagePosted(message) => &message.nonce,
         Event::MessageHeld(message) => &message.nonce,
@@ -461,6 +478,3 @@ fn nonce(event: &Event) -> Option<(AccountId, String)> {
     };
     Some((event.actor()?.id, nonce.clone()?))
 }
-
-#[cfg(test)]
-mod tests;

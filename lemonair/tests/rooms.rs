@@ -153,6 +153,66 @@ async fn a_resend_is_the_same_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_sent_through_two_gateways_at_once_is_one() {
+    let deployment = Deployment::new("twice").with("LEMONAIR_CHAT_BURST", "1000");
+    let up = deployment.start("up").await;
+    let other = deployment.start("gateway").await;
+    let sender = Api::sign_up(&up.http, "lime").await;
+    let token = sender.token.as_deref();
+    let mut here = Viewer::join(&up.ws(), "lime", token, None).await;
+    let mut there = Viewer::join(&other.ws(), "lime", token, None).await;
+    // Whether both get onto the topic is a matter of luck: until they have.
+    let mut said = 0;
+    let twice = loop {
+        said += 1;
+        let nonce = format!("n{said}");
+        let say =
+            json!({ "type": "chat", "id": nonce, "room": "lime", "text": nonce, "nonce": nonce });
+        tokio::join!(here.send(say.clone()), there.send(say));
+        let id = json!(nonce);
+        assert_eq!(here.answer(&id).await["type"], "ack");
+        assert_eq!(there.answer(&id).await["type"], "ack");
+        let topic = deployment.replay(&["lemonair.chat"]).await;
+        if topic.len() > said {
+            break topic[said - 1].clone();
+        }
+        assert!(said < 100, "never in the same instant");
+    };
+    // Rooms show the first on the topic, and so does the history, also when it is built again.
+    let texts: Vec<String> = (1..=said).map(|n| format!("n{n}")).collect();
+    assert_eq!(here.chat("lime", "last").await["type"], "ack");
+    for viewer in [&mut here, &mut there] {
+        viewer
+            .until("the last", |event| event["text"] == "last")
+            .await;
+        assert_eq!(viewer.texts()[..said], texts);
+        assert_eq!(viewer.seen[said - 1]["id"], twice["id"]);
+    }
+    let history = sender.get("/api/channels/lime/messages?limit=200").await;
+    let history = history["messages"].as_array().expect("a list");
+    assert_eq!(history.len(), said + 1);
+    assert_eq!(history[1]["id"], twice["id"]);
+    deployment
+        .run(&["rebuild", "messages", "--verify-only"])
+        .await;
+    // Whoever sends it again is told which one stands, even where the room has just been opened.
+    let fresh = deployment.start("gateway").await;
+    for at in [&up, &other, &fresh] {
+        let mut later = Viewer::join(&at.ws(), "lime", token, None).await;
+        let again = json!({ "type": "chat", "id": 1, "room": "lime", "text": "again", "nonce": twice["nonce"] });
+        assert_eq!(later.ask(again).await["event"], twice["id"]);
+    }
+    assert_eq!(
+        deployment.replay(&["lemonair.chat"]).await.len(),
+        said + 2,
+        "nothing more was written"
+    );
+    for gateway in [fresh, other, up] {
+        assert_eq!(gateway.stop().await, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_frames_get_one_clear_answer_and_change_nothing() {
     let deployment = Deployment::new("frames");
     let up = deployment.start("up").await;
@@ -246,7 +306,6 @@ async fn bad_frames_get_one_clear_answer_and_change_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_pages_may_not_connect() {
-    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
     let deployment =
         Deployment::new("origin").with("LEMONAIR_ORIGINS", r#"["https://friend.example"]"#);
     let up = deployment.start("up").await;
@@ -258,14 +317,8 @@ async fn strangers_pages_may_not_connect() {
         (Some(own.as_str()), true),
         (None, true),
     ] {
-        let mut request = up.ws().into_client_request().expect("a request");
-        if let Some(origin) = origin {
-            request
-                .headers_mut()
-                .insert("origin", origin.parse().expect("a header"));
-        }
-        let connected = tokio_tungstenite::connect_async(request).await;
-        assert_eq!(connected.is_ok(), allowed, "{origin:?}");
+        let connected = Viewer::from_page(&up.ws(), origin).await;
+        assert_eq!(connected.is_some(), allowed, "{origin:?}");
     }
     assert_eq!(up.stop().await, Some(0));
 }

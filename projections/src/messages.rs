@@ -149,7 +149,8 @@ async fn post(
 ) -> Result<(), Fault> {
     const INSERT: &str = "INSERT INTO messages (room, part, record_offset, id, author, author_name, \
          author_roles, text, nonce, sent_at, deleted_at)";
-    // An event that an unsure producer wrote twice is one message, where it first stood.
+    // A message that was sent twice (by an unsure producer, or with the same nonce through two
+    // gateways at once) is one message, where it first stood.
     const TAIL: &str = "ON DUPLICATE KEY UPDATE room = room";
     for chunk in insert::chunks(posted) {
         let sql = insert::statement(

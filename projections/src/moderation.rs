@@ -314,8 +314,9 @@ async fn hold(tx: &mut MySqlConnection, event: &MessageHeld) -> Result<(), Fault
         return Fault::unfit("nobody is named as the author");
     };
     sqlx::query(
-        "REPLACE INTO held_messages (room, id, author, author_name, author_roles, text, nonce, \
-         held_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        // Sent twice, it is one message, where it first stood.
+        "INSERT INTO held_messages (room, id, author, author_name, author_roles, text, nonce, \
+         held_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE room = room",
     )
     .bind(event.room.as_str())
     .bind(event.id.0)

@@ -9,9 +9,13 @@ use lemonair_schemas::{Event, EventId, Position, RoomId, Timestamp, Topic};
 use super::{Entry, Error, Hub, READ_MODEL, lock};
 use crate::audience::Member;
 use crate::moderation::{Moderation, Rank, Refusal, Speaker, Verdict};
+use crate::room::{Sent, nonce};
 
-/// Messages that slow mode and the check for repeats look back on when a room opens.
+/// Messages that slow mode, the check for repeats and that for resends look back on when a room
+/// opens.
 const LOOK_BACK: u32 = 200;
+/// Offsets that are looked through for resends where the read model is behind.
+const RESENDS: i64 = 1000;
 
 /// A message that was let pass.
 #[derive(Debug, Clone, Copy)]
@@ -35,39 +39,50 @@ impl Hub {
                 room.moderated.begin(next)
             };
             let Some(from) = from else { return Ok(()) };
-            let (next, moderation) = self.load(id, from).await?;
+            let (next, moderation, sent) = self.load(id, from).await?;
             let mut room = lock(&entry.room);
+            room.recall(sent);
             if room.moderated.finish(from, next, moderation) {
                 return Ok(());
             }
         }
     }
 
-    /// The room's moderation up to `to` at least: from the read model, and from the topic what that
-    /// does not have yet.
-    async fn load(&self, id: &RoomId, to: i64) -> Result<(i64, Moderation), Error> {
+    /// The room's moderation up to `to` at least, and what was sent lately: from the read models, and
+    /// from the topic what those do not have yet.
+    async fn load(&self, id: &RoomId, to: i64) -> Result<(i64, Moderation, Vec<Sent>), Error> {
         let partition = self.partition(id);
         let at = |offset| Position {
             topic: Topic::Chat,
             partition,
             offset,
         };
-        if to > 0 {
-            self.checkpoints
-                .wait("moderation", at(to - 1), READ_MODEL)
-                .await;
-        }
+        let reach = |projection| self.checkpoints.wait(projection, at(to - 1), READ_MODEL);
+        let (_, all_said) = match to > 0 {
+            true => tokio::join!(reach("moderation"), reach("messages")),
+            false => (true, true),
+        };
         let snapshot = rows::snapshot(&self.pool, id, partition).await?;
         let next = snapshot.next;
         let mut moderation = Moderation::restore(snapshot);
         let recent = messages::page(&self.pool, id, &Slice::start(LOOK_BACK)).await?;
+        let mut sent = Vec::new();
         for message in recent.items.into_iter().rev() {
             if let Some(author) = message.author {
                 moderation.note(message.id, author.id, &message.text, message.sent_at);
+                sent.extend(message.nonce.map(|nonce| Sent {
+                    nonce: (author.id, nonce),
+                    message: message.id,
+                    at: message.position.offset,
+                }));
             }
         }
-        if next >= to {
-            return Ok((next, moderation));
+        let from = match all_said {
+            true => next,
+            false => next.min(to - RESENDS),
+        };
+        if from >= to {
+            return Ok((next, moderation, sent));
         }
         // Never fails: the semaphore is never closed.
         let _permit = self.catch_ups.acquire().await;
@@ -76,7 +91,7 @@ impl Hub {
             .iter()
             .find(|mark| mark.partition == partition)
             .map_or(0, |mark| mark.low);
-        let start = [at(next.max(low))];
+        let start = [at(from.max(low))];
         let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &start)?;
         loop {
             let batch = feed.next(5000).await?;
@@ -85,11 +100,19 @@ impl Hub {
                     && record.position.offset < to
                     && event.room().as_ref() == Some(id)
                 {
-                    moderation.apply(&event);
+                    let at = record.position.offset;
+                    sent.extend(nonce(&event).map(|nonce| Sent {
+                        nonce,
+                        message: event.id(),
+                        at,
+                    }));
+                    if at >= next {
+                        moderation.apply(&event);
+                    }
                 }
             }
             if batch.next.iter().all(|next| next.offset >= to) {
-                return Ok((to, moderation));
+                return Ok((next.max(to), moderation, sent));
             }
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lemonair_producers::log::Pending;
 use lemonair_projections::channels;
 use lemonair_schemas::chat::{MessageHeld, MessagePosted};
-use lemonair_schemas::{Event, EventId, RoomId, Timestamp};
+use lemonair_schemas::{AccountId, Event, EventId, RoomId, Timestamp};
 use serde_json::Value;
 
 use super::Connection;
@@ -139,7 +139,8 @@ impl Connection {
         };
         match self.app.log.enqueue(&message) {
             Ok(pending) => {
-                let done = confirm(Arc::clone(&self.app), room.clone(), pending, event);
+                let by = nonce.clone().map(|nonce| (account, nonce));
+                let done = confirm(Arc::clone(&self.app), room.clone(), pending, event, by);
                 let done = match nonce {
                     Some(nonce) => self.app.nonces.remember(room, account, nonce, done),
                     None => futures::FutureExt::boxed(done),
@@ -174,9 +175,21 @@ impl Connection {
     }
 }
 
-async fn confirm(app: Arc<App>, room: RoomId, pending: Pending, event: EventId) -> Option<EventId> {
+/// The event that stands for the message, once Kafka has it.
+async fn confirm(
+    app: Arc<App>,
+    room: RoomId,
+    pending: Pending,
+    event: EventId,
+    by: Option<(AccountId, String)>,
+) -> Option<EventId> {
     match pending.confirmed().await {
-        Ok(_) => Some(event),
+        Ok(_) => {
+            // Sent through another gateway a moment before, the first one stands. It is known by now
+            // unless both came in the same instant.
+            let first = by.and_then(|(account, nonce)| app.hub.sent(&room, account, &nonce));
+            Some(first.unwrap_or(event))
+        }
         Err(error) => {
             tracing::warn!(%error, "message not confirmed");
             // The next try is not to be taken for a repeat.

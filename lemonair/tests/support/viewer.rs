@@ -3,7 +3,8 @@
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::PATIENCE;
@@ -22,10 +23,22 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     pub(crate) async fn connect(url: &str) -> Viewer {
-        let (socket, _) = tokio_tungstenite::connect_async(url)
-            .await
-            .expect("connect");
-        Viewer {
+        Viewer::from_page(url, None).await.expect("connect")
+    }
+
+    /// As the browser does for a page of this origin; `None` if the page may not connect.
+    pub(crate) async fn from_page(url: &str, origin: Option<&str>) -> Option<Viewer> {
+        let mut request = url.into_client_request().expect("a request");
+        if let Some(origin) = origin {
+            let origin = origin.parse().expect("a header");
+            request.headers_mut().insert("origin", origin);
+        }
+        let (socket, _) = match tokio_tungstenite::connect_async(request).await {
+            Ok(connected) => connected,
+            Err(Error::Http(answer)) if answer.status() == 403 => return None,
+            Err(error) => panic!("connect: {error}"),
+        };
+        Some(Viewer {
             socket,
             seen: Vec::new(),
             cursor: String::new(),
@@ -33,7 +46,7 @@ impl Viewer {
             viewers: 0,
             answers: Vec::new(),
             closed: None,
-        }
+        })
     }
 
     /// Connects and joins a room.
@@ -78,6 +91,25 @@ impl Viewer {
         let id = uuid::Uuid::new_v4().to_string();
         self.ask(json!({ "type": "chat", "id": id, "room": room, "text": text, "nonce": id }))
             .await
+    }
+
+    /// Sends a message; `None` if the connection was lost before the answer came.
+    pub(crate) async fn try_chat(&mut self, room: &str, text: &str, nonce: &str) -> Option<Value> {
+        let ask =
+            json!({ "type": "chat", "id": nonce, "room": room, "text": text, "nonce": nonce });
+        let sent = self.socket.send(Message::text(ask.to_string())).await;
+        if sent.is_err() {
+            self.closed = Some(1006);
+        }
+        loop {
+            if let Some(index) = self.answers.iter().position(|answer| answer["id"] == nonce) {
+                return Some(self.answers.remove(index));
+            }
+            if self.closed.is_some() {
+                return None;
+            }
+            self.receive().await;
+        }
     }
 
     /// The answer to a request.
@@ -158,7 +190,8 @@ impl Viewer {
             .collect()
     }
 
-    async fn receive(&mut self) {
+    /// Takes in one frame, or the end.
+    pub(crate) async fn receive(&mut self) {
         let message = tokio::time::timeout(PATIENCE, self.socket.next())
             .await
             .expect("a frame in time");

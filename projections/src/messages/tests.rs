@@ -67,6 +67,65 @@ async fn a_deleted_message_loses_its_text_in_whatever_batch() {
 }
 
 #[tokio::test]
+async fn a_nonce_is_one_message_of_its_author_in_its_room_however_batches_fall() {
+    let with = |room: &str, by: &str, text: &str, nonce: Option<&str>| {
+        let mut event = said(room, by, text);
+        event.nonce = nonce.map(str::to_owned);
+        event
+    };
+    let first = with("mint", "lime", "first", Some("n"));
+    let events: Vec<Event> = [
+        first.clone(),
+        with("mint", "lime", "again", Some("n")),
+        with("mint", "kiwi", "another author", Some("n")),
+        with("lime", "lime", "another room", Some("n")),
+        with("mint", "lime", "another nonce", Some("m")),
+        with("mint", "lime", "none", None),
+        with("mint", "lime", "none again", None),
+        with("mint", "lime", "and again", Some("n")),
+    ]
+    .map(Event::from)
+    .to_vec();
+    // As a rebuild may cut it, and as it came.
+    for size in [8, 1, 3] {
+        let db = Scratch::new().await;
+        for batch in events.chunks(size) {
+            db.given(&Messages, batch).await;
+        }
+        let page = page(&db.pool, &room("mint"), &Slice::start(10))
+            .await
+            .unwrap();
+        assert_eq!(
+            texts(&page),
+            [
+                "none again",
+                "none",
+                "another nonce",
+                "another author",
+                "first"
+            ]
+        );
+        assert_eq!(page.items[4].id, first.id);
+        // Taken away, it does not come back by being sent again.
+        let gone = MessageDeleted {
+            id: EventId::new(),
+            at: at(9),
+            room: room("mint"),
+            actor: None,
+            message: first.id,
+        };
+        let again = with("mint", "lime", "again", Some("n"));
+        db.given(&Messages, &[gone.into(), again.into()]).await;
+        let found = by_id(&db.pool, first.id).await.unwrap().unwrap();
+        assert!(found.deleted_at.is_some());
+        let page = super::page(&db.pool, &room("mint"), &Slice::start(10))
+            .await
+            .unwrap();
+        assert_eq!(page.items.len(), 5);
+    }
+}
+
+#[tokio::test]
 async fn a_page_leads_both_ways_without_gap_or_repeat() {
     let db = Scratch::new().await;
     let events: Vec<Event> = (0..337)
