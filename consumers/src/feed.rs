@@ -8,6 +8,7 @@ use lemonair_schemas::{Codec, Position, Records};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 
 use crate::batch::{self, Batch};
+use crate::watchdog::Watchdog;
 use crate::{Error, Kafka};
 
 /// Reads the partitions that it was given.
@@ -16,6 +17,7 @@ pub struct Feed<R> {
     codec: Arc<Codec>,
     consumer: StreamConsumer,
     start: Vec<Position>,
+    watchdog: Watchdog,
     records: PhantomData<fn() -> R>,
 }
 
@@ -29,6 +31,7 @@ impl<R: Records> Feed<R> {
             codec,
             consumer,
             start: from.to_vec(),
+            watchdog: Watchdog::new(kafka),
             records: PhantomData,
         })
     }
@@ -40,6 +43,7 @@ impl<R: Records> Feed<R> {
             .await
             .map_err(|error| batch::fatal(error, &self.kafka, &self.start))?;
         let next = batch::positions(&self.consumer, &self.kafka, &self.start)?;
+        self.watchdog.watch(&next).await?;
         Ok(Batch { records, next })
     }
 }

@@ -17,6 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::Notify;
 
 use crate::batch::{self, Batch};
+use crate::watchdog::Watchdog;
 use crate::{Error, Kafka};
 
 /// A member of a group.
@@ -26,6 +27,7 @@ pub struct Group<R> {
     consumer: StreamConsumer<Rebalancing>,
     changes: Arc<Changes>,
     start: Mutex<Vec<Position>>,
+    watchdog: Watchdog,
     records: PhantomData<fn() -> R>,
 }
 
@@ -82,6 +84,7 @@ impl<R: Records> Group<R> {
             consumer,
             changes,
             start,
+            watchdog: Watchdog::new(kafka),
             records: PhantomData,
         })
     }
@@ -104,9 +107,10 @@ impl<R: Records> Group<R> {
             if self.changes.is_pending() {
                 continue;
             }
-            let start = self.lock_start();
+            let start = self.lock_start().clone();
             let records = records.map_err(|error| batch::fatal(error, &self.kafka, &start))?;
             let next = batch::positions(&self.consumer, &self.kafka, &start)?;
+            self.watchdog.watch(&next).await?;
             return Ok(Step::Batch(Batch { records, next }));
         }
     }
@@ -196,3 +200,6 @@ impl ConsumerContext for Rebalancing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

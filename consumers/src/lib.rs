@@ -7,6 +7,7 @@
 //! | [`feed`] | given partitions from given positions: gateway rooms, rebuilds, deciders' memory |
 //! | [`group`] | partitions shared with other processes, positions from elsewhere: projections, deciders |
 //! | [`erasures`] | of whom nothing is read any more, known before anything else is read |
+//! | `watchdog` | notices a consumer that stands still while its topic grows |
 //! | [`replay`] | a slice of history, merged into one deterministic order |
 
 pub mod batch;
@@ -15,6 +16,7 @@ pub mod feed;
 pub mod group;
 pub mod kafka;
 pub mod replay;
+mod watchdog;
 
 pub use batch::{Batch, Consumed, Poison};
 pub use feed::Feed;
@@ -37,6 +39,15 @@ pub enum Error {
         topic: String,
         found: usize,
         expected: usize,
+    },
+    #[error(
+        "the consumer of {topic}/{partition} stands still at {offset} while the topic has {end}; taking a new one"
+    )]
+    Stuck {
+        topic: String,
+        partition: i32,
+        offset: i64,
+        end: i64,
     },
     #[error("topic {topic} does not hold what was asked for: it was trimmed, or made anew")]
     Trimmed {
