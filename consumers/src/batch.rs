@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt;
-use lemonair_schemas::codec::unframe;
-use lemonair_schemas::{Codec, DecodeError, Position, Records, Timestamp, Topic};
+use lemonair_schemas::{Codec, Position, Records, Timestamp, Topic};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -30,15 +29,15 @@ pub struct Consumed<R> {
     /// The record's own time in Kafka.
     pub at: Timestamp,
     pub key: Vec<u8>,
+    /// As they stood on the topic, header and all.
+    pub bytes: Vec<u8>,
     pub content: Result<R, Poison>,
 }
 
-/// A record that cannot be decoded.
+/// Why a record cannot be decoded.
 #[derive(Debug, Clone)]
 pub struct Poison {
     pub cause: String,
-    pub schema_id: Option<u32>,
-    pub bytes: Vec<u8>,
 }
 
 /// How long a loop waits for records before it reports its positions all the same.
@@ -89,7 +88,11 @@ pub(crate) async fn decode<R: Records>(
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
-            Err(error) => break Err(poison(bytes, &error)),
+            Err(error) => {
+                break Err(Poison {
+                    cause: error.to_string(),
+                });
+            }
         }
     };
     Some(Consumed {
@@ -100,16 +103,9 @@ pub(crate) async fn decode<R: Records>(
         },
         at: Timestamp(message.timestamp().to_millis().unwrap_or(0)),
         key: message.key().unwrap_or_default().to_vec(),
+        bytes: bytes.to_vec(),
         content,
     })
-}
-
-fn poison(bytes: &[u8], error: &DecodeError) -> Poison {
-    Poison {
-        cause: error.to_string(),
-        schema_id: unframe(bytes).ok().map(|(id, _)| id),
-        bytes: bytes.to_vec(),
-    }
 }
 
 /// The consumer's position in every partition of `list`; where nothing was consumed yet, its start.

@@ -1,6 +1,7 @@
 //! The HTTP API.
 
 mod account;
+mod admin;
 mod channel;
 mod chat;
 mod donation;
@@ -126,6 +127,12 @@ pub(crate) fn router() -> Router<Arc<App>> {
             "/api/sandbox/top-ups/{entry}/refund",
             post(payment::take_back),
         )
+        .route("/api/admin/dead-letters", get(admin::list))
+        .route(
+            "/api/admin/dead-letters/{id}",
+            get(admin::show).delete(admin::drop),
+        )
+        .route("/api/admin/dead-letters/{id}/retry", post(admin::retry))
         .route("/api/openapi.json", get(describe))
         .route("/api/{*path}", axum::routing::any(nowhere))
 }
@@ -169,6 +176,17 @@ impl User {
 
     fn is_operator(&self) -> bool {
         self.0.role == "operator"
+    }
+
+    /// Refuses whoever is no operator.
+    fn must_operate(&self) -> Result<(), Problem> {
+        if self.is_operator() {
+            return Ok(());
+        }
+        Err(Problem::forbidden(
+            "not_an_operator",
+            "only an operator can do this",
+        ))
     }
 
     /// Refuses whoever is neither the streamer of the room nor an operator.

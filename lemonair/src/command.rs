@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod channel;
+pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod key;
 pub(crate) mod ledger;

@@ -45,6 +45,9 @@ enum Command {
     Rebuild(command::rebuild::Rebuild),
     /// Print events as JSON lines, in one deterministic order
     Replay(command::replay::Replay),
+    /// Records that could not be decoded or applied: list, show, retry, drop
+    #[command(subcommand)]
+    Dlq(command::dlq::Dlq),
     /// Print an access token; the account is created if it is missing
     Token(command::token::Token),
     /// Create, show and change accounts
@@ -125,6 +128,7 @@ async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Decide => services::decide(settings).await,
         Command::Rebuild(rebuild) => rebuild.run(&settings).await,
         Command::Replay(replay) => replay.run(&settings).await,
+        Command::Dlq(dlq) => dlq.run(&settings).await,
         Command::Token(token) => token.run(&settings).await,
         Command::Account(account) => account.run(&settings).await,
         Command::Channel(channel) => channel.run(&settings).await,

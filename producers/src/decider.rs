@@ -181,7 +181,7 @@ impl Partition {
                 let key = String::from_utf8_lossy(&record.key).into_owned();
                 match record.content {
                     Ok(memory) => self.state.remember(&key, Some(memory)),
-                    Err(poison) if poison.bytes.is_empty() => self.state.remember(&key, None),
+                    Err(_) if record.bytes.is_empty() => self.state.remember(&key, None),
                     // To decide without a part of the memory could pay twice.
                     Err(poison) => {
                         let Position {

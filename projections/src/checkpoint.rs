@@ -42,7 +42,7 @@ pub(crate) struct Move {
 }
 
 /// How long a claim waits while a rebuilt model is swapped in.
-const SWAP: Duration = Duration::from_secs(5);
+pub(crate) const SWAP: Duration = Duration::from_secs(5);
 
 pub(crate) fn table(projection: &dyn Projection) -> String {
     format!("{}_checkpoint", projection.name())

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use lemonair_consumers::{Consumed, Poison};
-use lemonair_schemas::codec::unframe;
-use lemonair_schemas::{Codec, Event, Position, Records};
+use lemonair_consumers::Consumed;
+use lemonair_schemas::{Event, Position};
 use sqlx::{Connection, MySqlConnection};
 
 use crate::checkpoint::{Claims, Move, step};
+use crate::dead_letters::keep;
 use crate::projection::Fault;
-use crate::{Error, Fact, Projection, Result, dead_letters, erasure};
+use crate::{Error, Fact, Projection, Result, erasure};
 
 /// Records of partitions that are ours, and how far they bring us.
 #[derive(Debug)]
@@ -87,7 +87,6 @@ impl<'a> Batch<'a> {
         &self,
         connection: &mut MySqlConnection,
         projection: &dyn Projection,
-        codec: &Codec,
     ) -> Result<Committed> {
         if self.moves.is_empty() {
             return Ok(Committed::default());
@@ -104,7 +103,7 @@ impl<'a> Batch<'a> {
                 tx.rollback().await?;
                 let mut tx = connection.begin().await?;
                 step(&mut tx, projection, &self.moves).await?;
-                let committed = self.apply_singly(&mut tx, projection, codec).await?;
+                let committed = self.apply_singly(&mut tx, projection).await?;
                 tx.commit().await?;
                 Ok(committed)
             }
@@ -126,7 +125,7 @@ impl<'a> Batch<'a> {
                     event,
                 }),
                 Err(poison) => {
-                    keep(tx, projection, record, poison).await?;
+                    keep(tx, projection, record, &poison.cause).await?;
                     committed.dead_letters += 1;
                 }
             }
@@ -142,14 +141,13 @@ impl<'a> Batch<'a> {
         &self,
         tx: &mut MySqlConnection,
         projection: &dyn Projection,
-        codec: &Codec,
     ) -> Result<Committed> {
         let mut committed = self.count();
         for record in &self.records {
             let event = match &record.content {
                 Ok(event) => event,
                 Err(poison) => {
-                    keep(tx, projection, record, poison).await?;
+                    keep(tx, projection, record, &poison.cause).await?;
                     committed.dead_letters += 1;
                     continue;
                 }
@@ -163,8 +161,7 @@ impl<'a> Batch<'a> {
                 Ok(()) => savepoint.commit().await?,
                 Err(fault) if fault.is_records() => {
                     savepoint.rollback().await?;
-                    let poison = unfit(event, &fault, codec);
-                    keep(tx, projection, record, &poison).await?;
+                    keep(tx, projection, record, &fault.to_string()).await?;
                     committed.dead_letters += 1;
                 }
                 Err(fault) => return Err(fault.into()),
@@ -182,7 +179,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Facts, and behind them the erasures among them: what was decoded after an erasure knows of it.
-async fn apply(
+pub(crate) async fn apply(
     tx: &mut MySqlConnection,
     projection: &dyn Projection,
     facts: &[Fact<'_>],
@@ -194,26 +191,6 @@ async fn apply(
         }
     }
     Ok(())
-}
-
-async fn keep(
-    tx: &mut MySqlConnection,
-    projection: &dyn Projection,
-    record: &Consumed<Event>,
-    poison: &Poison,
-) -> sqlx::Result<()> {
-    let (position, at) = (record.position, record.at);
-    dead_letters::keep(tx, projection, position, &record.key, at, poison).await
-}
-
-/// The bytes are encoded anew, with today's schema: what stood on the topic was decoded and let go.
-fn unfit(event: &Event, fault: &Fault, codec: &Codec) -> Poison {
-    let bytes = event.encode(codec).unwrap_or_default();
-    Poison {
-        cause: fault.to_string(),
-        schema_id: unframe(&bytes).ok().map(|(id, _)| id),
-        bytes,
-    }
 }
 
 impl From<Fault> for Error {

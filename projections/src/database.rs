@@ -68,10 +68,24 @@ pub(crate) fn pool(options: MySqlConnectOptions, most_connections: u32) -> MySql
         .connect_lazy_with(options)
 }
 
+/// A connection of its own, whose end frees its locks: in the pool's database or in another.
+pub(crate) async fn connect_to(
+    pool: &MySqlPool,
+    database: Option<&str>,
+) -> sqlx::Result<MySqlConnection> {
+    let mut options = pool.connect_options().as_ref().clone();
+    if let Some(database) = database {
+        options = options.database(database);
+    }
+    let mut connection = options.connect().await?;
+    prepare(&mut connection).await?;
+    Ok(connection)
+}
+
 /// What every connection has, whatever the server's own settings: faulty data is refused instead of
 /// bent, and locks are taken on rows only, not on the gaps between them, which two processes that
 /// insert side by side would block each other on.
-pub(crate) async fn prepare(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+async fn prepare(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'); \
          SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",

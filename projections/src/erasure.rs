@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
 
 use crate::database::quote;
 use crate::projection::{ALL, Fault};
-use crate::{Projection, Result};
+use crate::{Projection, Result, dead_letters};
 
 /// Columns of a table that say something of a person.
 #[derive(Debug, Clone, Copy)]
@@ -56,24 +56,38 @@ pub(crate) async fn apply(
         .fetch_one(&mut *tx)
         .await?;
     projection.erase(tx, event).await?;
-    for personal in projection.personal() {
-        erase(tx, &quote(&live), personal, event, &pseudonym).await?;
-        for beside in BESIDE {
-            let database = format!("{live}{beside}");
+    let letters = dead_letters::table(projection);
+    for suffix in ["", BESIDE[0], BESIDE[1]] {
+        let database = format!("{live}{suffix}");
+        for personal in projection.personal() {
             if exists(tx, &database, personal.table).await? {
                 erase(tx, &quote(&database), personal, event, &pseudonym).await?;
             }
         }
+        if exists(tx, &database, &letters).await? {
+            erase_letters(tx, &database, &letters, event).await?;
+        }
     }
-    sqlx::query(
-        "UPDATE dead_letters SET bytes = '', record_key = '', cause = 'of an account that was erased' \
-         WHERE projection = ? AND (INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = ?)",
-    )
-    .bind(projection.name())
-    .bind(event.account.to_string().into_bytes())
-    .bind(&event.room_hash)
-    .execute(tx)
-    .await?;
+    Ok(())
+}
+
+async fn erase_letters(
+    tx: &mut MySqlConnection,
+    database: &str,
+    letters: &str,
+    event: &AccountErased,
+) -> sqlx::Result<()> {
+    let sql = format!(
+        "UPDATE {}.{} SET bytes = '', record_key = '', cause = 'of an account that was erased' \
+         WHERE INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = ?",
+        quote(database),
+        quote(letters)
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(event.account.to_string().into_bytes())
+        .bind(&event.room_hash)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

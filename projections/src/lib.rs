@@ -85,6 +85,12 @@ pub enum Error {
     },
     #[error("{0:?} is not a cursor of this list")]
     BadCursor(String),
+    #[error("{0:?} is not a dead letter's id, such as messages.chat.3.17")]
+    BadLetter(String),
+    #[error("{0:?} is not a dead letter's state; there are open, applied, dropped")]
+    BadState(String),
+    #[error(transparent)]
+    Registry(#[from] lemonair_schemas::registry::Error),
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

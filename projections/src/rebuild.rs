@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use crate::checkpoint::{self, Claim, Claims};
 use crate::commit::Batch;
-use crate::database::{lock, unlock};
-use crate::{Error, Projection, Projector, Result};
+use crate::database::{connect_to, lock, unlock};
+use crate::{Error, Projection, Projector, Result, dead_letters};
 
 mod compare;
 mod shadow;
@@ -91,7 +91,7 @@ pub async fn rebuild(
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report> {
     // Its locks are freed whenever this function ends, or the process does.
-    let mut live = shadow::connect(&projector.pool, None).await?;
+    let mut live = connect_to(&projector.pool, None).await?;
     if !lock(
         &mut live,
         &format!("rebuild.{}", projection.name()),
@@ -219,7 +219,7 @@ impl<'a> Filling<'a> {
             }
             let work = Batch::new(&self.claims, &batch.records, &batch.next);
             let connection = &mut self.shadow.connection;
-            let committed = work.commit(connection, self.projection, codec).await?;
+            let committed = work.commit(connection, self.projection).await?;
             work.settle(&mut self.claims);
             wasted += batch.records.len() - work.len();
             self.records += committed.records;
@@ -256,6 +256,7 @@ impl<'a> Filling<'a> {
         let positions = self.live_positions(live).await?;
         let comparison = if self.is_comparable(&positions) {
             self.fill(&positions).await?;
+            self.retry().await?;
             self.phase = Phase::Comparing;
             self.tell();
             let comparison = self.shadow.compare(live, self.projection).await?;
@@ -266,6 +267,12 @@ impl<'a> Filling<'a> {
         };
         sqlx::raw_sql("COMMIT").execute(&mut *live).await?;
         Ok(comparison)
+    }
+
+    /// What operators had applied by hand is not in the shadow yet.
+    async fn retry(&mut self) -> Result<()> {
+        let (live, codec) = (&self.shadow.live, &self.projector.codec);
+        dead_letters::again(&mut self.shadow.connection, live, codec, self.projection).await
     }
 
     /// Not where the live model is empty, nor where the shadow is already further than it.
@@ -303,6 +310,7 @@ impl<'a> Filling<'a> {
         // Nobody shall see a row go that was there.
         let positions = self.live_positions(live).await?;
         self.fill(&positions).await?;
+        self.retry().await?;
         self.shadow.swap(live, self.projection).await?;
         unlock(live, &lock_name).await?;
         self.phase = Phase::Done;
@@ -341,4 +349,4 @@ impl<'a> Filling<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

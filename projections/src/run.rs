@@ -192,9 +192,7 @@ impl Follower<'_> {
 
     async fn try_commit(&self, batch: &Batch<'_>) -> Result<crate::commit::Committed> {
         let mut connection = self.projector.pool.acquire().await?;
-        batch
-            .commit(&mut connection, self.projection, &self.projector.codec)
-            .await
+        batch.commit(&mut connection, self.projection).await
     }
 
     async fn is_done(&self, batch: &Batch<'_>) -> bool {

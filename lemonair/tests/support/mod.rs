@@ -110,6 +110,15 @@ impl Deployment {
         self
     }
 
+    /// Its topics, for what no service of ours would write.
+    pub(crate) fn kafka(&self) -> lemonair_consumers::Kafka {
+        lemonair_consumers::Kafka {
+            brokers: setting("LEMONAIR_KAFKA_BROKERS"),
+            prefix: self.prefix.clone(),
+            ..lemonair_consumers::Kafka::default()
+        }
+    }
+
     pub(crate) fn database(&self) -> &str {
         &self.database
     }

@@ -1,32 +1,18 @@
 //! The shadow tables: made like the live ones, filled beside them, and renamed into their place.
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, Row};
 
 use super::compare::{self, Comparison};
-use crate::database::{create_database, prepare, quote};
-use crate::{Projection, Result, checkpoint};
+use crate::database::{connect_to, create_database, quote};
+use crate::{Projection, Result, checkpoint, dead_letters};
 
 pub(super) struct Shadow {
     /// In the shadow database.
     pub(super) connection: MySqlConnection,
-    live: String,
+    pub(super) live: String,
     shadow: String,
     old: String,
     tables: Vec<String>,
-}
-
-/// A connection of its own, in the live database or in another.
-pub(super) async fn connect(
-    pool: &MySqlPool,
-    database: Option<&str>,
-) -> sqlx::Result<MySqlConnection> {
-    let mut options = pool.connect_options().as_ref().clone();
-    if let Some(database) = database {
-        options = options.database(database);
-    }
-    let mut connection = options.connect().await?;
-    prepare(&mut connection).await?;
-    Ok(connection)
 }
 
 impl Shadow {
@@ -38,14 +24,17 @@ impl Shadow {
         verify_only: bool,
         fresh: bool,
     ) -> Result<Shadow> {
-        let mut connection = connect(pool, None).await?;
+        let mut connection = connect_to(pool, None).await?;
         let live: String = sqlx::query_scalar("SELECT DATABASE()")
             .fetch_one(&mut connection)
             .await?;
         let shadow = format!("{live}_{}", if verify_only { "verify" } else { "shadow" });
         create_database(&mut connection, &shadow).await?;
         connection.close().await?;
-        let mut tables = vec![checkpoint::table(projection)];
+        let mut tables = vec![
+            checkpoint::table(projection),
+            dead_letters::table(projection),
+        ];
         tables.extend(
             projection
                 .tables()
@@ -53,15 +42,14 @@ impl Shadow {
                 .map(|table| table.name.to_owned()),
         );
         let mut shadow = Shadow {
-            connection: connect(pool, Some(&shadow)).await?,
+            connection: connect_to(pool, Some(&shadow)).await?,
             old: format!("{live}_old"),
             live,
             shadow,
             tables,
         };
-        shadow.make_dead_letters().await?;
         if fresh || !shadow.is_alike().await? {
-            shadow.make_anew(projection).await?;
+            shadow.make_anew().await?;
         }
         Ok(shadow)
     }
@@ -95,24 +83,12 @@ impl Shadow {
         Ok(row.try_get(1)?)
     }
 
-    async fn make_dead_letters(&mut self) -> Result<()> {
-        let live = quote(&self.live);
-        self.execute(format!(
-            "CREATE TABLE IF NOT EXISTS dead_letters LIKE {live}.dead_letters"
-        ))
-        .await
-    }
-
     /// The checkpoint goes first and comes last: without it, the tables count for nothing.
-    async fn make_anew(&mut self, projection: &dyn Projection) -> Result<()> {
+    async fn make_anew(&mut self) -> Result<()> {
         for table in self.tables.clone() {
             self.execute(format!("DROP TABLE IF EXISTS {}", quote(&table)))
                 .await?;
         }
-        sqlx::query("DELETE FROM dead_letters WHERE projection = ?")
-            .bind(projection.name())
-            .execute(&mut self.connection)
-            .await?;
         for table in self.tables.clone().iter().rev() {
             let (live, table) = (quote(&self.live), quote(table));
             self.execute(format!("CREATE TABLE {table} LIKE {live}.{table}"))
@@ -158,13 +134,6 @@ impl Shadow {
              ON l.topic = s.topic AND l.part = s.part SET s.owner = l.owner + 1"
         ))
         .await?;
-        sqlx::query(AssertSqlSafe(format!(
-            "INSERT IGNORE INTO {there}.dead_letters \
-             SELECT * FROM {here}.dead_letters WHERE projection = ?"
-        )))
-        .bind(projection.name())
-        .execute(&mut self.connection)
-        .await?;
         let renames: Vec<String> = self
             .tables
             .iter()
@@ -180,20 +149,6 @@ impl Shadow {
         let rename = format!("RENAME TABLE {}", renames.join(", "));
         sqlx::raw_sql(AssertSqlSafe(rename))
             .execute(&mut *live)
-            .await?;
-        // Letters that were written before, and that the new tables have no need of.
-        sqlx::query(AssertSqlSafe(format!(
-            "UPDATE {there}.dead_letters d LEFT JOIN {here}.dead_letters s \
-             ON s.projection = d.projection AND s.topic = d.topic AND s.part = d.part \
-             AND s.record_offset = d.record_offset SET d.state = 'applied' \
-             WHERE d.projection = ? AND d.state = 'open' AND s.projection IS NULL"
-        )))
-        .bind(projection.name())
-        .execute(&mut self.connection)
-        .await?;
-        sqlx::query("DELETE FROM dead_letters WHERE projection = ?")
-            .bind(projection.name())
-            .execute(&mut self.connection)
             .await?;
         Ok(())
     }

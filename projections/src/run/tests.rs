@@ -11,10 +11,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
+use crate::dead_letters::{self, DeadLetter, Filter};
 use crate::page::{Edge, Slice};
 use crate::scratch::{Scratch, actor, at, opened, registered, room, said};
 use crate::wait::Checkpoints;
-use crate::{accounts, broadcasts, channels, dead_letters, lag, messages, stats, wallets};
+use crate::{accounts, broadcasts, channels, lag, messages, stats, wallets};
 
 const LONG: Duration = Duration::from_secs(40);
 
@@ -86,6 +87,12 @@ impl Stage {
         assert!(reached, "not at {positions:?}");
     }
 
+    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
+        dead_letters::list(&self.db.pool, &Filter::default())
+            .await
+            .unwrap()
+    }
+
     /// Texts of a room in the room's order.
     pub(crate) async fn texts(&self, in_room: &str) -> Vec<String> {
         let mut texts = Vec::new();
@@ -123,7 +130,7 @@ pub(crate) fn numbers(numbers: std::ops::Range<u32>) -> Vec<String> {
 }
 
 /// Puts bytes on a topic that are no record.
-async fn put_poison(kafka: &Kafka, topic: Topic, key: &str, bytes: &[u8]) -> Position {
+pub(crate) async fn put_poison(kafka: &Kafka, topic: Topic, key: &str, bytes: &[u8]) -> Position {
     let producer: FutureProducer = kafka
         .client()
         .set("partitioner", "murmur2_random")
@@ -207,10 +214,10 @@ async fn every_read_model_keeps_up_past_poison() {
     let (messages, chatters, streams) = (of_room.messages, of_room.chatters, of_room.streams);
     assert_eq!((messages, chatters, streams), (2, 1, 1));
 
-    let letters = dead_letters::open(pool, None, 10).await.unwrap();
+    let letters = stage.letters().await;
     let mut found: Vec<(&str, i64)> = letters
         .iter()
-        .map(|letter| (letter.projection.as_str(), letter.position.offset))
+        .map(|letter| (letter.id.projection, letter.id.position.offset))
         .collect();
     let ledger = after
         .iter()
@@ -281,12 +288,7 @@ async fn killed_connections_neither_skip_nor_repeat() {
     assert!(kills > 0, "nothing was killed");
     stage.reach(&last).await;
     assert_eq!(stage.texts("mint").await, numbers(0..3000));
-    assert!(
-        dead_letters::open(&stage.db.pool, None, 5)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(stage.letters().await, []);
     running.stop().await;
 }
 

@@ -1,4 +1,4 @@
-use lemonair_testkit::{codec, within};
+use lemonair_testkit::within;
 
 use super::*;
 use crate::checkpoint::claim;
@@ -27,11 +27,7 @@ async fn advance_one(db: &Scratch, projection: &dyn Projection, to: i64) {
         .unwrap();
     let batch = Batch::new(&claims, [], &[at(to)]);
     let mut connection = db.pool.acquire().await.unwrap();
-    let codec = codec().await;
-    batch
-        .commit(&mut connection, projection, &codec)
-        .await
-        .unwrap();
+    batch.commit(&mut connection, projection).await.unwrap();
 }
 
 #[tokio::test]
