@@ -19,9 +19,10 @@ run: ## install what is missing, start the services, build, and run Lemonair
 test: ## run every test on services of their own; the last line counts them
 	@stack/test
 
-chaos: ## 20,000 donations while everything is killed in turn, on services of its own
+chaos: ## 20,000 donations while everything is killed in turn, on services of its own; then the projections 200 times
 	@stack/stack install
 	LEMONAIR_CHAOS_DONATIONS=20000 LEMONAIR_CHAOS_KILLS=5 cargo test -p lemonair --test chaos -- --nocapture
+	LEMONAIR_KILLS=$${LEMONAIR_KILLS:-200} stack/test -p lemonair-projections --lib kills
 
 bench: ## run the benchmarks
 	@stack/stack install

@@ -10,6 +10,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::topic_partition_list::Offset;
 use serde::{Deserialize, Serialize};
 
@@ -297,6 +298,34 @@ fn while_led<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Addresses of the brokers there are.
+pub async fn brokers(kafka: &Kafka) -> Result<Vec<String>, Error> {
+    let kafka = kafka.clone();
+    run_blocking(move || {
+        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let metadata = consumer
+            .fetch_metadata(None, TIMEOUT)
+            .map_err(|source| kafka.unreachable(source))?;
+        let address = |broker: &MetadataBroker| format!("{}:{}", broker.host(), broker.port());
+        Ok(metadata.brokers().iter().map(address).collect())
+    })
+    .await
+}
+
+/// How many members a group has.
+pub async fn members(kafka: &Kafka, group: &str) -> Result<usize, Error> {
+    let (kafka, group) = (kafka.clone(), format!("{}{group}", kafka.prefix));
+    run_blocking(move || {
+        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let groups = consumer
+            .fetch_group_list(Some(&group), TIMEOUT)
+            .map_err(|source| kafka.unreachable(source))?;
+        let members = groups.groups().iter().map(|group| group.members().len());
+        Ok(members.sum())
+    })
+    .await
 }
 
 /// librdkafka's metadata calls block.

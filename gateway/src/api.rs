@@ -127,6 +127,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
             "/api/sandbox/top-ups/{entry}/refund",
             post(payment::take_back),
         )
+        .route("/api/admin/status", get(admin::status))
+        .route("/api/admin/rebuilds/{name}/{what}", post(admin::hold))
         .route("/api/admin/dead-letters", get(admin::list))
         .route(
             "/api/admin/dead-letters/{id}",

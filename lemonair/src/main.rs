@@ -62,6 +62,8 @@ enum Command {
     /// The ledger of points
     #[command(subcommand)]
     Ledger(command::ledger::Ledger),
+    /// Show how everything is: services, read models, rebuilds, dead letters
+    Status(command::status::Status),
     /// Check the settings and every backing service
     Doctor,
 }
@@ -134,6 +136,7 @@ async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Channel(channel) => channel.run(&settings).await,
         Command::Key(key) => key.run(&settings).await,
         Command::Ledger(ledger) => ledger.run(&settings).await,
+        Command::Status(status) => status.run(&settings).await,
         Command::Doctor => command::doctor::run(&settings).await,
     }
 }

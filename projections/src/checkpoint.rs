@@ -11,7 +11,7 @@ use lemonair_schemas::{Position, Timestamp, Topic};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, Row};
 
 use crate::database::{lock, unlock};
-use crate::{Error, Projection, Result, row};
+use crate::{Error, Projection, Result, fault, row};
 
 /// What a process holds of a read model, by topic and partition.
 pub(crate) type Claims = BTreeMap<(Topic, i32), Claim>;
@@ -67,7 +67,9 @@ pub(crate) async fn claim(
         return Err(Error::Busy("the read model is being swapped"));
     }
     let mut tx = connection.begin().await?;
+    fault::point("claiming");
     take(&mut tx, projection, partitions).await?;
+    fault::point("taken");
     let found = read(&mut tx, projection).await?;
     tx.commit().await?;
     unlock(&mut connection, &lock_name).await?;

@@ -10,7 +10,7 @@ use sqlx::{Connection, MySqlConnection};
 use crate::checkpoint::{Claims, Move, step};
 use crate::dead_letters::keep;
 use crate::projection::Fault;
-use crate::{Error, Fact, Projection, Result, erasure};
+use crate::{Error, Fact, Projection, Result, erasure, fault};
 
 /// Records of partitions that are ours, and how far they bring us.
 #[derive(Debug)]
@@ -92,11 +92,15 @@ impl<'a> Batch<'a> {
             return Ok(Committed::default());
         }
         let mut tx = connection.begin().await?;
+        fault::point("begun");
         // First of all: who was fenced off does no work, and a claim waits for our end.
         step(&mut tx, projection, &self.moves).await?;
+        fault::point("moved");
         match self.apply_together(&mut tx, projection).await {
             Ok(committed) => {
+                fault::point("applied");
                 tx.commit().await?;
+                fault::point("committed");
                 Ok(committed)
             }
             Err(fault) if fault.is_records() => {
@@ -104,6 +108,7 @@ impl<'a> Batch<'a> {
                 let mut tx = connection.begin().await?;
                 step(&mut tx, projection, &self.moves).await?;
                 let committed = self.apply_singly(&mut tx, projection).await?;
+                fault::point("singly");
                 tx.commit().await?;
                 Ok(committed)
             }
@@ -126,6 +131,7 @@ impl<'a> Batch<'a> {
                 }),
                 Err(poison) => {
                     keep(tx, projection, record, &poison.cause).await?;
+                    fault::point("kept");
                     committed.dead_letters += 1;
                 }
             }

@@ -6,7 +6,6 @@ use lemonair_consumers::{Kafka, watermarks};
 use lemonair_schemas::{Position, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::MySqlPool;
-use tokio_util::sync::CancellationToken;
 
 use crate::{Result, checkpoint, projection};
 
@@ -21,8 +20,6 @@ pub struct Lag {
     /// Time of the newest record that the read model has.
     pub record_at: Option<Timestamp>,
 }
-
-const EVERY: Duration = Duration::from_secs(5);
 
 impl Lag {
     /// Offsets between the read model and the topic's end; transaction markers count too.
@@ -65,23 +62,9 @@ pub async fn lag(pool: &MySqlPool, kafka: &Kafka) -> Result<Vec<Lag>> {
     Ok(lags)
 }
 
-/// Tells the metrics, every few seconds.
-pub(crate) async fn report(pool: &MySqlPool, kafka: &Kafka, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match lag(pool, kafka).await {
-            Ok(lags) => lags.iter().for_each(Lag::gauge),
-            Err(error) => tracing::debug!(%error, "lag is unknown"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(EVERY) => {}
-        }
-    }
-}
-
 impl Lag {
     #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
-    fn gauge(&self) {
+    pub(crate) fn gauge(&self) {
         let labels = [
             ("projection", self.projection.to_owned()),
             ("topic", self.position.topic.to_string()),

@@ -13,7 +13,9 @@
 //! | [`erasure`] | a person's erasure, taken into the rows that were there before |
 //! | [`run`] | the loops, one a read model |
 //! | [`wait`] | waiting until a write can be read |
-//! | [`lag`] | how far the read models are behind the topics |
+//! | [`lag`], [`status`] | how far the read models are behind the topics; all that can be told of them |
+//! | `health` | what the loops tell of themselves |
+//! | `fault` | where the tests kill a process |
 //! | [`rebuild`] | a read model made anew beside the live one, compared, and swapped in |
 
 pub mod accounts;
@@ -31,15 +33,20 @@ pub mod projection;
 pub mod rebuild;
 pub mod run;
 pub mod stats;
+pub mod status;
 pub mod stream_keys;
 pub mod wait;
 pub mod wallets;
 
 mod checkpoint;
 mod commit;
+mod fault;
+mod health;
 mod insert;
 mod row;
 
+#[cfg(test)]
+mod dialect;
 #[cfg(test)]
 mod scratch;
 
@@ -47,6 +54,7 @@ pub use database::connect;
 pub use page::{Cursor, Page, Slice};
 pub use projection::{ALL, Fact, Projection};
 pub use run::Projector;
+pub use status::{Status, status};
 pub use wait::Checkpoints;
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +67,27 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("{0} by another process; try again when it is done")]
     Busy(&'static str),
+    #[error("{0} is not being rebuilt")]
+    NotRebuilding(&'static str),
+    #[error(
+        "the rows of {projection} are kept by {by}, not by room; rebuild all of it: lemonair rebuild {projection}"
+    )]
+    NotByRoom {
+        projection: &'static str,
+        by: &'static str,
+    },
+    #[error(
+        "rows of {0} sum up or replace what was before any time, so they can only be made from the beginning: lemonair rebuild {0}"
+    )]
+    NotByRecord(&'static str),
+    #[error(
+        "nothing is kept of {0} from before its last rebuild, or its tables were changed since: rebuild it instead"
+    )]
+    NothingKept(&'static str),
+    #[error(
+        "no record on the topics is of room {0}, though there are rows of it; they are left alone"
+    )]
+    NoRecords(lemonair_schemas::RoomId),
     #[error("no read model {name:?}; there are {}", projection::names())]
     NoSuchProjection { name: String },
     #[error(transparent)]

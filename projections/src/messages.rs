@@ -90,6 +90,10 @@ impl Projection for Messages {
         .boxed()
     }
 
+    fn rows_are_records(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut MySqlConnection,

@@ -50,6 +50,12 @@ pub trait Projection: fmt::Debug + Sync {
     /// Every table that [`Projection::apply`] touches; no other read model touches them.
     fn tables(&self) -> &'static [Table];
 
+    /// Whether each row belongs to one record (`part` and `record_offset` say which), and what later
+    /// records do to it may be done twice. Then a rebuild can keep the rows before a time.
+    fn rows_are_records(&self) -> bool {
+        false
+    }
+
     /// Changes the tables by `facts`, which come in order within each partition. Table names carry
     /// no database, so that the same statements fill shadow tables in another one.
     fn apply<'a>(

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lemonair_consumers::{Feed, watermarks};
-use lemonair_schemas::{Event, Position, Topic};
+use lemonair_consumers::kafka::offsets_at;
+use lemonair_consumers::{Consumed, Feed, Watermark, watermarks};
+use lemonair_schemas::{Event, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::{Connection, MySqlConnection};
 use tokio::time::Instant;
@@ -19,13 +20,20 @@ use tokio::time::Instant;
 use crate::checkpoint::{self, Claim, Claims};
 use crate::commit::Batch;
 use crate::database::{connect_to, lock, unlock};
-use crate::{Error, Projection, Projector, Result, dead_letters};
+use crate::{Error, Projection, Projector, Result, dead_letters, fault};
 
+mod board;
 mod compare;
+mod room;
 mod shadow;
 
+pub(crate) use board::rate;
+pub use board::{Rebuild, State, pause, rebuilds};
 pub use compare::{Comparison, Difference, Sum};
-use shadow::Shadow;
+pub use room::rebuild_room;
+
+use board::Board;
+use shadow::{Place, Shadow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -33,6 +41,8 @@ pub struct Options {
     pub verify_only: bool,
     /// Begins anew instead of going on where a rebuild was cut off.
     pub fresh: bool,
+    /// Begins anew, with the live rows from before this time.
+    pub from: Option<Timestamp>,
 }
 
 /// How a rebuild is getting on.
@@ -49,6 +59,8 @@ pub struct Progress {
 pub enum Phase {
     /// Reads the topics from the beginning, or from where it was cut off.
     Filling,
+    /// Held by somebody, until somebody lets it go on.
+    Paused,
     Comparing,
     Swapping,
     Done,
@@ -82,6 +94,9 @@ const STANDSTILL: Duration = Duration::from_secs(90);
 
 const SWAP: Duration = Duration::from_secs(30);
 
+/// How soon it is noticed that a rebuild may go on.
+const HELD: Duration = Duration::from_millis(200);
+
 /// Rebuilds a read model. Run again, it goes on where it was cut off. A second one of the same model is
 /// refused. Differences do not keep it from being swapped in: to mend them is what it is for.
 pub async fn rebuild(
@@ -90,19 +105,65 @@ pub async fn rebuild(
     options: Options,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report> {
-    // Its locks are freed whenever this function ends, or the process does.
+    let (mut live, ends) = begin(projector, projection).await?;
+    let place = if options.verify_only {
+        Place::Verify
+    } else {
+        Place::Shadow
+    };
+    let mut shadow = Shadow::open(&projector.pool, projection, place).await?;
+    if let Some(from) = options.from {
+        let kept = kept(projector, projection, &mut live, from).await?;
+        shadow.make_anew(projection, &kept).await?;
+    } else if options.fresh || options.verify_only || !shadow.is_alike().await? {
+        shadow.make_anew(projection, &[]).await?;
+    }
+    let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
+    let comparison = filling.compare(&mut live).await?;
+    fault::point("compared");
+    if options.verify_only {
+        filling.shadow.remove().await?;
+        filling.end().await?;
+        return Ok(filling.report(comparison, false));
+    }
+    filling.fill(&ends).await?;
+    filling.swap(&mut live, &ends).await?;
+    filling.end().await?;
+    Ok(filling.report(comparison, true))
+}
+
+/// Goes back to what was live before the last rebuild, after bringing it up to date. Done twice, it goes
+/// forth again.
+pub async fn rollback(
+    projector: &Projector,
+    projection: &'static dyn Projection,
+    tell: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Report> {
+    let (mut live, ends) = begin(projector, projection).await?;
+    let mut shadow = Shadow::open(&projector.pool, projection, Place::Old).await?;
+    if !shadow.is_alike().await? {
+        return Err(Error::NothingKept(projection.name()));
+    }
+    let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
+    let comparison = filling.compare(&mut live).await?;
+    filling.fill(&ends).await?;
+    filling.swap(&mut live, &ends).await?;
+    filling.end().await?;
+    Ok(filling.report(comparison, true))
+}
+
+/// Keeps others from rebuilding the same model for as long as the connection lives, and says where the
+/// topics end.
+async fn begin(
+    projector: &Projector,
+    projection: &'static dyn Projection,
+) -> Result<(MySqlConnection, Ends)> {
+    // Its locks are freed whenever the rebuild ends, or its process does.
     let mut live = connect_to(&projector.pool, None).await?;
-    if !lock(
-        &mut live,
-        &format!("rebuild.{}", projection.name()),
-        Duration::ZERO,
-    )
-    .await?
-    {
+    let name = projection.name();
+    if !lock(&mut live, &format!("rebuild.{name}"), Duration::ZERO).await? {
         return Err(Error::Busy("this read model is being rebuilt"));
     }
-    let fresh = options.fresh || options.verify_only;
-    let shadow = Shadow::prepare(&projector.pool, projection, options.verify_only, fresh).await?;
     // In this order: what the live model has, the topics had before.
     let reached = checkpoint::read(&mut live, projection).await?;
     let marks = watermarks(&projector.kafka, &projection.reads()).await?;
@@ -113,23 +174,46 @@ pub async fn rebuild(
     for position in reached.iter().map(|found| found.position) {
         let end = ends.get(&(position.topic, position.partition));
         if position.offset > end.copied().unwrap_or(0) {
-            let projection = projection.name();
             return Err(Error::Foreign {
-                projection,
+                projection: name,
                 position,
             });
         }
     }
-    let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
+    Ok((live, ends))
+}
 
-    let comparison = filling.compare(&mut live).await?;
-    if options.verify_only {
-        filling.shadow.remove().await?;
-        return Ok(filling.report(comparison, false));
+/// Up to where the live rows stay as they are: to the first record of the time, if the live model is
+/// that far.
+async fn kept(
+    projector: &Projector,
+    projection: &'static dyn Projection,
+    live: &mut MySqlConnection,
+    from: Timestamp,
+) -> Result<Vec<Position>> {
+    if !projection.rows_are_records() {
+        return Err(Error::NotByRecord(projection.name()));
     }
-    filling.fill(&ends).await?;
-    filling.swap(&mut live, &ends).await?;
-    Ok(filling.report(comparison, true))
+    let reached = checkpoint::read(live, projection).await?;
+    let marks = watermarks(&projector.kafka, &projection.reads()).await?;
+    let offsets = offsets_at(&projector.kafka, &marks, from).await?;
+    let position = |(mark, offset): (&Watermark, i64)| {
+        let live = reached
+            .iter()
+            .map(|found| found.position)
+            .find(|found| (found.topic, found.partition) == (mark.topic, mark.partition));
+        let live = live.map_or(0, |live| live.offset);
+        // Who was erased is erased in the rows that are kept.
+        let offset = match mark.topic {
+            Topic::Erasures => live,
+            _ => offset.min(live),
+        };
+        Position {
+            offset,
+            ..mark.start()
+        }
+    };
+    Ok(marks.iter().zip(offsets).map(position).collect())
 }
 
 /// A rebuild under way.
@@ -143,6 +227,11 @@ struct Filling<'a> {
     target: Ends,
     records: u64,
     dead_letters: u64,
+    /// Only this room's records.
+    room: Option<RoomId>,
+    /// Not while others wait for us, or while a snapshot is held open.
+    pausable: bool,
+    board: Board,
     tell: &'a mut (dyn FnMut(Progress) + Send),
 }
 
@@ -175,6 +264,9 @@ impl<'a> Filling<'a> {
             target: ends.clone(),
             records: 0,
             dead_letters: 0,
+            room: None,
+            pausable: true,
+            board: Board::open(&projector.pool, projection).await?,
             tell,
         })
     }
@@ -208,8 +300,8 @@ impl<'a> Filling<'a> {
         let mut feed: Feed<Event> = Feed::open(kafka, Arc::clone(codec), from)?;
         let mut moved = Instant::now();
         let mut wasted = 0;
+        let mut batch = feed.next(BATCH).await?;
         while wasted < WASTE {
-            let mut batch = feed.next(BATCH).await?;
             let mut at_end = true;
             for next in &mut batch.next {
                 let end = ends.get(&(next.topic, next.partition)).copied();
@@ -217,22 +309,41 @@ impl<'a> Filling<'a> {
                 at_end &= next.offset >= end;
                 next.offset = next.offset.min(end);
             }
-            let work = Batch::new(&self.claims, &batch.records, &batch.next);
-            let connection = &mut self.shadow.connection;
-            let committed = work.commit(connection, self.projection).await?;
+            let ours = |record: &&Consumed<Event>| match &self.room {
+                Some(room) => record.key == room.as_str().as_bytes(),
+                None => true,
+            };
+            let ours = batch.records.iter().filter(ours);
+            let work = Batch::new(&self.claims, ours, &batch.next);
+            let commit = work.commit(&mut self.shadow.connection, self.projection);
+            // The next records are read and decoded while the server is busy with these.
+            let (committed, following) = if at_end {
+                (commit.await?, None)
+            } else {
+                let (committed, following) = tokio::join!(commit, feed.next(BATCH));
+                (committed?, Some(following))
+            };
             work.settle(&mut self.claims);
-            wasted += batch.records.len() - work.len();
-            self.records += committed.records;
-            self.dead_letters += committed.dead_letters;
-            self.tell();
-            if at_end {
-                return Ok(());
+            fault::point("filled");
+            if self.room.is_none() {
+                wasted += batch.records.len() - work.len();
             }
             if !work.moves.is_empty() {
                 moved = Instant::now();
-            } else if moved.elapsed() > STANDSTILL {
+            }
+            self.records += committed.records;
+            self.dead_letters += committed.dead_letters;
+            self.tell().await?;
+            let Some(following) = following else {
+                return Ok(());
+            };
+            if moved.elapsed() > STANDSTILL {
                 return Err(Error::Standstill(self.projection.name()));
             }
+            if self.wait_while_paused().await? {
+                moved = Instant::now();
+            }
+            batch = following?;
         }
         Ok(())
     }
@@ -255,12 +366,14 @@ impl<'a> Filling<'a> {
             .await?;
         let positions = self.live_positions(live).await?;
         let comparison = if self.is_comparable(&positions) {
+            self.pausable = false;
             self.fill(&positions).await?;
             self.retry().await?;
             self.phase = Phase::Comparing;
-            self.tell();
+            self.tell().await?;
             let comparison = self.shadow.compare(live, self.projection).await?;
             self.phase = Phase::Filling;
+            self.pausable = true;
             Some(comparison)
         } else {
             None
@@ -295,8 +408,9 @@ impl<'a> Filling<'a> {
 
     /// Holds the live loop off, adds what is missing, and swaps.
     async fn swap(&mut self, live: &mut MySqlConnection, ends: &Ends) -> Result<()> {
+        self.pausable = false;
         self.phase = Phase::Swapping;
-        self.tell();
+        self.tell().await?;
         self.shadow.clear_old().await?;
         let lock_name = checkpoint::swap_lock(self.projection);
         if !lock(live, &lock_name, SWAP).await? {
@@ -307,14 +421,14 @@ impl<'a> Filling<'a> {
         let mut tx = live.begin().await?;
         checkpoint::take(&mut tx, self.projection, &partitions).await?;
         tx.commit().await?;
+        fault::point("held");
         // Nobody shall see a row go that was there.
         let positions = self.live_positions(live).await?;
         self.fill(&positions).await?;
         self.retry().await?;
         self.shadow.swap(live, self.projection).await?;
+        fault::point("renamed");
         unlock(live, &lock_name).await?;
-        self.phase = Phase::Done;
-        self.tell();
         Ok(())
     }
 
@@ -326,7 +440,25 @@ impl<'a> Filling<'a> {
         left.sum()
     }
 
-    fn tell(&mut self) {
+    /// Whether it was.
+    async fn wait_while_paused(&mut self) -> Result<bool> {
+        let mut paused = false;
+        while self.pausable && self.board.is_paused().await? {
+            self.phase = Phase::Paused;
+            self.tell().await?;
+            tokio::time::sleep(HELD).await;
+            self.phase = Phase::Filling;
+            paused = true;
+        }
+        Ok(paused)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.phase = Phase::Done;
+        self.tell().await
+    }
+
+    async fn tell(&mut self) -> Result<()> {
         let total = self.target.values().sum::<i64>().cast_unsigned();
         let progress = Progress {
             projection: self.projection.name(),
@@ -335,6 +467,7 @@ impl<'a> Filling<'a> {
             total,
         };
         (self.tell)(progress);
+        self.board.tell(progress).await
     }
 
     fn report(&self, comparison: Option<Comparison>, swapped: bool) -> Report {
@@ -348,5 +481,19 @@ impl<'a> Filling<'a> {
     }
 }
 
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Filling => "filling",
+            Phase::Paused => "paused",
+            Phase::Comparing => "comparing",
+            Phase::Swapping => "swapping",
+            Phase::Done => "done",
+        }
+    }
+}
+
+#[cfg(test)]
+mod controls;
 #[cfg(test)]
 pub(crate) mod tests;

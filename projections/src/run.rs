@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{self, Checkpoint, Claims, claim};
 use crate::commit::Batch;
-use crate::{Error, Projection, Result, lag, projection};
+use crate::health::{Health, report};
+use crate::{Error, Projection, Result, fault, projection};
 
 /// Records of one transaction, at most.
 pub(crate) const BATCH: usize = 500;
@@ -33,6 +34,7 @@ pub struct Projector {
 struct Follower<'a> {
     projector: &'a Projector,
     projection: &'static dyn Projection,
+    health: &'a Health,
     stop: &'a CancellationToken,
 }
 
@@ -44,11 +46,12 @@ impl Projector {
     /// tried again, as long as it takes; a panic ends all loops and is passed on.
     pub async fn run(self, stop: CancellationToken) {
         let mut loops = JoinSet::new();
+        let health = Arc::new(Health::new());
         for projection in projection::ALL {
-            let (projector, stop) = (self.clone(), stop.clone());
-            loops.spawn(async move { projector.follow(projection, &stop).await });
+            let (projector, health, stop) = (self.clone(), Arc::clone(&health), stop.clone());
+            loops.spawn(async move { projector.follow(projection, &health, &stop).await });
         }
-        loops.spawn(async move { lag::report(&self.pool, &self.kafka, &stop).await });
+        loops.spawn(async move { report(&health, &self.pool, &self.kafka, &stop).await });
         while let Some(ended) = loops.join_next().await {
             if let Err(error) = ended
                 && error.is_panic()
@@ -59,15 +62,23 @@ impl Projector {
     }
 
     /// Keeps one read model up.
-    pub async fn follow(&self, projection: &'static dyn Projection, stop: &CancellationToken) {
+    async fn follow(
+        &self,
+        projection: &'static dyn Projection,
+        health: &Health,
+        stop: &CancellationToken,
+    ) {
         let follower = Follower {
             projector: self,
             projection,
+            health,
             stop,
         };
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
-            match follower.join_in(&mut pause).await {
+            let ended = follower.join_in(&mut pause).await;
+            health.holds(projection.name(), &Claims::new());
+            match ended {
                 Ok(()) => break,
                 // A new consumer begins where the checkpoint says.
                 Err(error @ Error::Fenced { .. }) => tracing::info!("{error}; claiming anew"),
@@ -87,6 +98,7 @@ impl Follower<'_> {
         let name = format!("projection.{}", self.projection.name());
         let topics = self.projection.reads();
         let mut group: Group<Event> = Group::join(kafka, Arc::clone(codec), &name, &topics)?;
+        fault::point("join");
         let mut claims = Claims::new();
         let mut checked = Instant::now();
         loop {
@@ -96,10 +108,17 @@ impl Follower<'_> {
                 step = group.next(BATCH) => step?,
             };
             match step {
-                Step::Revoked => claims.clear(),
+                Step::Revoked => {
+                    claims.clear();
+                    self.health.holds(self.projection.name(), &claims);
+                }
                 Step::Assigned(partitions) => {
+                    fault::point("assigned");
                     claims = self.claim(&partitions).await?;
+                    fault::point("claimed");
+                    self.health.holds(self.projection.name(), &claims);
                     group.start(&positions(&claims))?;
+                    fault::point("started");
                 }
                 Step::Batch(batch) => {
                     let batch = Batch::new(&claims, &batch.records, &batch.next);
@@ -107,8 +126,10 @@ impl Follower<'_> {
                         self.check(&claims, &mut checked).await?;
                         continue;
                     }
+                    fault::point("read");
                     self.commit(&batch).await?;
                     batch.settle(&mut claims);
+                    fault::point("settled");
                     *pause = FIRST_PAUSE;
                 }
             }
@@ -168,6 +189,7 @@ impl Follower<'_> {
             let begun = Instant::now();
             match self.try_commit(batch).await {
                 Ok(committed) => {
+                    self.health.applied(name, committed.records);
                     metrics::counter!("lemonair_projection_records_total", "projection" => name)
                         .increment(committed.records);
                     metrics::counter!("lemonair_projection_dead_letters_total", "projection" => name)
@@ -206,6 +228,7 @@ impl Follower<'_> {
     fn trouble(&self, error: &Error) {
         let name = self.projection.name();
         metrics::counter!("lemonair_projection_troubles_total", "projection" => name).increment(1);
+        self.health.failed(name, error);
         tracing::warn!(projection = name, %error, "read model stands still, trying again");
     }
 
@@ -227,5 +250,7 @@ fn positions(claims: &Claims) -> Vec<Position> {
     claims.iter().map(position).collect()
 }
 
+#[cfg(test)]
+mod kills;
 #[cfg(test)]
 pub(crate) mod tests;

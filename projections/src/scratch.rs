@@ -96,7 +96,7 @@ impl Drop for Scratch {
                     let kill = AssertSqlSafe(format!("KILL {id}"));
                     let _ = sqlx::raw_sql(kill).execute(&mut connection).await;
                 }
-                let suffixes = ["_shadow", "_verify", "_old", ""];
+                let suffixes = ["_shadow", "_verify", "_room", "_old", ""];
                 for name in suffixes.map(|suffix| format!("{name}{suffix}")) {
                     let sql = format!("DROP DATABASE IF EXISTS `{name}`");
                     sqlx::raw_sql(AssertSqlSafe(sql))

@@ -22,15 +22,14 @@ async fn put(kafka: &Kafka) {
 
 /// The offsets of the next records, from `from` on.
 async fn read(group: &mut Group<Event>, from: i64) -> Result<Vec<i64>, Error> {
-    let offset = |topic, partition| if partition == 0 { from } else { 0 };
-    let offset = |&(topic, partition): &(Topic, i32)| Position {
+    let start = |&(topic, partition): &(Topic, i32)| Position {
         topic,
         partition,
-        offset: offset(topic, partition),
+        offset: if partition == 0 { from } else { 0 },
     };
     loop {
         match group.next(100).await? {
-            Step::Assigned(ours) => group.start(&ours.iter().map(offset).collect::<Vec<_>>())?,
+            Step::Assigned(ours) => group.start(&ours.iter().map(start).collect::<Vec<_>>())?,
             Step::Revoked => {}
             Step::Batch(batch) if batch.records.is_empty() => {}
             Step::Batch(batch) => {
@@ -60,6 +59,8 @@ async fn a_consumer_that_stands_still_is_replaced() {
     group.watchdog.patience = Duration::ZERO;
     let paused = group.consumer.assignment().unwrap();
     group.consumer.pause(&paused).unwrap();
+    // The list holds on to the partitions, and the consumer cannot be taken down while it does.
+    drop(paused);
     put(&kafka).await;
     let stuck = within("the watchdog", read(&mut group, 1)).await;
     assert!(

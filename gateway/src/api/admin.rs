@@ -1,4 +1,4 @@
-//! For operators: dead letters.
+//! For operators: how the read models are, their rebuilds, dead letters.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use lemonair_projections::dead_letters::{self, DeadLetter, Filter, LetterId};
+use lemonair_projections::{projection, rebuild};
 use lemonair_schemas::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +31,40 @@ pub(super) struct Which {
 pub(super) struct Retry {
     #[serde(default)]
     dry_run: bool,
+}
+
+pub(super) async fn status(
+    State(app): State<Arc<App>>,
+    user: User,
+) -> Result<Json<Value>, Problem> {
+    user.must_operate()?;
+    let now = Timestamp::now();
+    let models = lemonair_projections::status(&app.pool, &app.kafka, now).await?;
+    Ok(Json(json!({ "at": now, "read_models": models })))
+}
+
+/// Holds a rebuild that runs anywhere, or lets it go on.
+pub(super) async fn hold(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path((name, what)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    user.must_operate()?;
+    let paused = match what.as_str() {
+        "pause" => true,
+        "continue" => false,
+        _ => return Err(Problem::not_found("a rebuild is held by pause or continue")),
+    };
+    let missing = |error: lemonair_projections::Error| Problem::not_found(error.to_string());
+    let projection = projection::named(&name).map_err(missing)?;
+    match rebuild::pause(&app.pool, projection, paused).await {
+        Err(error @ lemonair_projections::Error::NotRebuilding(_)) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "not_rebuilding",
+            error.to_string(),
+        )),
+        result => Ok(result.map(|()| StatusCode::NO_CONTENT)?),
+    }
 }
 
 pub(super) async fn list(
@@ -107,10 +142,7 @@ impl Which {
             let parsed = text.map(|text| text.parse()).transpose();
             parsed.map_err(|error: T::Err| Problem::bad_request("bad_query", error.to_string()))
         }
-        let projection = self
-            .projection
-            .as_deref()
-            .map(lemonair_projections::projection::named);
+        let projection = self.projection.as_deref().map(projection::named);
         let projection = projection
             .transpose()
             .map_err(|error| Problem::bad_request("bad_query", error.to_string()))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use lemonair_consumers::erasures;
 use lemonair_projections::dead_letters::{self, DeadLetter, Filter, LetterId, State};
 use lemonair_projections::{Projection, projection};
 use lemonair_schemas::{Codec, Timestamp, Topic};
@@ -12,7 +13,6 @@ use serde::Serialize;
 use serde_json::json;
 use sqlx::MySqlPool;
 
-use super::replay::Point;
 use crate::services::{open_registry, schemas};
 use crate::settings::Settings;
 
@@ -74,10 +74,10 @@ pub(crate) struct Which {
     #[arg(long, value_name = "TEXT")]
     cause: Option<String>,
     /// Of records from a time on: 2026-01-02T03:04:05Z, or a duration ago such as 2h
-    #[arg(long, value_parser = time)]
+    #[arg(long, value_parser = super::time)]
     since: Option<Timestamp>,
     /// Of records before a time
-    #[arg(long, value_parser = time)]
+    #[arg(long, value_parser = super::time)]
     until: Option<Timestamp>,
     /// So many at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -181,7 +181,9 @@ async fn list(pool: &MySqlPool, filter: &Filter, json: bool) -> anyhow::Result<(
         "ID", "KEY", "AT", "SCHEMA", "TRIES"
     );
     for letter in &letters {
-        let schema = letter.schema_id.map_or("-".to_owned(), |id| id.to_string());
+        let schema = letter
+            .schema_id
+            .map_or_else(|| "-".to_owned(), |id| id.to_string());
         let cause = letter.cause.replace(['\n', '\r'], " ");
         let cause = match cause.char_indices().nth(SHOWN) {
             Some((end, _)) if terminal => format!("{}…", &cause[..end]),
@@ -270,7 +272,9 @@ async fn show(
 
 async fn open_codec(settings: &Settings) -> anyhow::Result<Arc<Codec>> {
     let registry = open_registry(settings)?;
-    Ok(Arc::new(Codec::register(registry, &schemas()).await?))
+    let codec = Arc::new(Codec::register(registry, &schemas()).await?);
+    erasures::load(&settings.kafka(), &codec).await?;
+    Ok(codec)
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -298,7 +302,7 @@ fn operator() -> String {
     let user = std::env::var("LOGNAME").or_else(|_| std::env::var("USER"));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let (user, host) = (
-        user.unwrap_or("somebody".to_owned()),
+        user.unwrap_or_else(|_| "somebody".to_owned()),
         host.trim().to_owned(),
     );
     format!("{user}@{host}")
@@ -306,14 +310,4 @@ fn operator() -> String {
 
 fn named(name: &str) -> Result<&'static str, lemonair_projections::Error> {
     projection::named(name).map(Projection::name)
-}
-
-fn time(text: &str) -> anyhow::Result<Timestamp> {
-    match text
-        .parse::<Point>()
-        .map(|point| point.bound(Timestamp::now()))
-    {
-        Ok(lemonair_consumers::replay::Bound::Time(time)) => Ok(time),
-        _ => bail!("not a time (2026-01-02T03:04:05Z) or a duration ago (90s, 2h, 3 days)"),
-    }
 }

@@ -121,7 +121,7 @@ async fn memory(
                     Ok(Memory::Donation(donation)) => {
                         remembered.donations.insert(EventId(id), donation.amount);
                     }
-                    Err(poison) if poison.bytes.is_empty() => {
+                    Err(_) if record.bytes.is_empty() => {
                         remembered.donations.remove(&EventId(id));
                     }
                     _ => {}

@@ -12,13 +12,14 @@ async fn many_processes_may_start_at_once_on_nothing() {
         .await
         .unwrap();
     let pools = join_all((0..6).map(|_| connect(&db.url, 2))).await;
+    let all = sqlx::migrate!("../migrations").iter().count();
     for pool in pools {
         let applied: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations WHERE success")
                 .fetch_one(&pool.unwrap())
                 .await
                 .unwrap();
-        assert_eq!(applied, 8);
+        assert_eq!(usize::try_from(applied).unwrap(), all);
     }
 }
 

@@ -41,6 +41,7 @@ fn moved(amount: i64) -> EntryPosted {
         ],
         room: None,
         donation: None,
+        payment: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Two tables compared by checksums, room by room.
 
 use futures::TryStreamExt;
+use lemonair_schemas::RoomId;
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
@@ -41,11 +42,12 @@ pub struct Sum {
 /// Differences that are listed; beyond these they are only counted.
 const LISTED: usize = 1000;
 
-/// Compares a table of two connections, each in its own database.
+/// Compares a table of two connections, each in its own database: all of it, or one group of rows.
 pub(super) async fn table(
     live: &mut MySqlConnection,
     rebuilt: &mut MySqlConnection,
     table: &Table,
+    only: Option<&RoomId>,
     comparison: &mut Comparison,
 ) -> Result<()> {
     let columns: Vec<String> = sqlx::query_scalar(
@@ -63,13 +65,19 @@ pub(super) async fn table(
     let sql = format!(
         "SELECT CAST({by} AS BINARY) AS grouped, CAST(COUNT(*) AS UNSIGNED) AS amount, BIT_XOR(CAST(CONV(\
          LEFT(MD5(CONCAT_WS(',', {columns})), 16), 16, 10) AS UNSIGNED)) AS checksum \
-         FROM {table} GROUP BY {by} ORDER BY {by}",
+         FROM {table} WHERE ? IS NULL OR {by} = ? GROUP BY {by} ORDER BY {by}",
         by = quote(table.by),
         columns = columns.join(", "),
         table = quote(table.name),
     );
-    let mut theirs = sqlx::query(AssertSqlSafe(sql.as_str())).fetch(live);
-    let mut ours = sqlx::query(AssertSqlSafe(sql.as_str())).fetch(rebuilt);
+    let only = only.map(RoomId::as_str);
+    let query = || {
+        sqlx::query(AssertSqlSafe(sql.as_str()))
+            .bind(only)
+            .bind(only)
+    };
+    let mut theirs = query().fetch(live);
+    let mut ours = query().fetch(rebuilt);
     let (mut left, mut right) = (theirs.try_next().await?, ours.try_next().await?);
     // Both come in the order of the bytes that they are grouped by.
     loop {

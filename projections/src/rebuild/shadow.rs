@@ -1,5 +1,6 @@
 //! The shadow tables: made like the live ones, filled beside them, and renamed into their place.
 
+use lemonair_schemas::Position;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, Row};
 
 use super::compare::{self, Comparison};
@@ -10,26 +11,40 @@ pub(super) struct Shadow {
     /// In the shadow database.
     pub(super) connection: MySqlConnection,
     pub(super) live: String,
-    shadow: String,
+    pub(super) name: String,
     old: String,
     tables: Vec<String>,
 }
 
+/// The database in which tables stand beside the live ones. What is only made to be verified, or for
+/// one room, does not touch a rebuild that was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Shadow,
+    Verify,
+    Room,
+    /// What was live before.
+    Old,
+}
+
 impl Shadow {
-    /// Tables made like the live ones, or left by a rebuild that was cut off. What is only made to be
-    /// verified stands in a database of its own, and does not touch those.
-    pub(super) async fn prepare(
+    pub(super) async fn open(
         pool: &MySqlPool,
         projection: &dyn Projection,
-        verify_only: bool,
-        fresh: bool,
+        place: Place,
     ) -> Result<Shadow> {
         let mut connection = connect_to(pool, None).await?;
         let live: String = sqlx::query_scalar("SELECT DATABASE()")
             .fetch_one(&mut connection)
             .await?;
-        let shadow = format!("{live}_{}", if verify_only { "verify" } else { "shadow" });
-        create_database(&mut connection, &shadow).await?;
+        let suffix = match place {
+            Place::Shadow => "shadow",
+            Place::Verify => "verify",
+            Place::Room => "room",
+            Place::Old => "old",
+        };
+        let name = format!("{live}_{suffix}");
+        create_database(&mut connection, &name).await?;
         connection.close().await?;
         let mut tables = vec![
             checkpoint::table(projection),
@@ -41,21 +56,17 @@ impl Shadow {
                 .iter()
                 .map(|table| table.name.to_owned()),
         );
-        let mut shadow = Shadow {
-            connection: connect_to(pool, Some(&shadow)).await?,
+        Ok(Shadow {
+            connection: connect_to(pool, Some(&name)).await?,
             old: format!("{live}_old"),
             live,
-            shadow,
+            name,
             tables,
-        };
-        if fresh || !shadow.is_alike().await? {
-            shadow.make_anew().await?;
-        }
-        Ok(shadow)
+        })
     }
 
     /// Whether all tables are there, and made as the live ones are made today.
-    async fn is_alike(&mut self) -> Result<bool> {
+    pub(super) async fn is_alike(&mut self) -> Result<bool> {
         for table in self.tables.clone() {
             let exists: Option<i64> = sqlx::query_scalar(
                 "SELECT 1 FROM information_schema.tables \
@@ -68,7 +79,7 @@ impl Shadow {
                 return Ok(false);
             }
             let live = self.definition(&self.live.clone(), &table).await?;
-            if self.definition(&self.shadow.clone(), &table).await? != live {
+            if self.definition(&self.name.clone(), &table).await? != live {
                 return Ok(false);
             }
         }
@@ -83,18 +94,54 @@ impl Shadow {
         Ok(row.try_get(1)?)
     }
 
-    /// The checkpoint goes first and comes last: without it, the tables count for nothing.
-    async fn make_anew(&mut self) -> Result<()> {
+    /// Empty tables, but for the live rows of records before the `kept` positions. The checkpoint goes
+    /// first and comes last, all of it at once: without it, the tables count for nothing.
+    pub(super) async fn make_anew(
+        &mut self,
+        projection: &dyn Projection,
+        kept: &[Position],
+    ) -> Result<()> {
         for table in self.tables.clone() {
             self.execute(format!("DROP TABLE IF EXISTS {}", quote(&table)))
                 .await?;
         }
-        for table in self.tables.clone().iter().rev() {
-            let (live, table) = (quote(&self.live), quote(table));
+        let live = quote(&self.live);
+        for table in self.tables.clone().iter().skip(1) {
+            let table = quote(table);
             self.execute(format!("CREATE TABLE {table} LIKE {live}.{table}"))
                 .await?;
+            let own = |position: &&Position| projection.topics().contains(&position.topic);
+            for position in kept.iter().filter(own) {
+                let sql = format!(
+                    "INSERT INTO {table} SELECT * FROM {live}.{table} \
+                     WHERE part = ? AND record_offset < ?"
+                );
+                sqlx::query(AssertSqlSafe(sql))
+                    .bind(position.partition)
+                    .bind(position.offset)
+                    .execute(&mut self.connection)
+                    .await?;
+            }
         }
-        Ok(())
+        let table = quote(&self.tables[0]);
+        let making = quote(&format!("{}_new", self.tables[0]));
+        self.execute(format!("DROP TABLE IF EXISTS {making}"))
+            .await?;
+        self.execute(format!("CREATE TABLE {making} LIKE {live}.{table}"))
+            .await?;
+        for position in kept {
+            let sql = format!(
+                "INSERT INTO {making} (topic, part, next_offset, owner) VALUES (?, ?, ?, 0)"
+            );
+            sqlx::query(AssertSqlSafe(sql))
+                .bind(position.topic.name())
+                .bind(position.partition)
+                .bind(position.offset)
+                .execute(&mut self.connection)
+                .await?;
+        }
+        self.execute(format!("RENAME TABLE {making} TO {table}"))
+            .await
     }
 
     /// `live` is in the transaction whose snapshot is compared.
@@ -105,13 +152,16 @@ impl Shadow {
     ) -> Result<Comparison> {
         let mut comparison = Comparison::default();
         for table in projection.tables() {
-            compare::table(live, &mut self.connection, table, &mut comparison).await?;
+            compare::table(live, &mut self.connection, table, None, &mut comparison).await?;
         }
         Ok(comparison)
     }
 
     /// Makes room for what is live now, by letting go what was live before it.
     pub(super) async fn clear_old(&mut self) -> Result<()> {
+        if self.is_old() {
+            return Ok(());
+        }
         create_database(&mut self.connection, &self.old).await?;
         for table in self.tables.clone() {
             let (old, table) = (quote(&self.old), quote(&table));
@@ -121,13 +171,18 @@ impl Shadow {
         Ok(())
     }
 
+    /// Whether these are the tables that were live before, on their way back.
+    fn is_old(&self) -> bool {
+        self.name == self.old
+    }
+
     /// Swaps everything at once. Whoever had a claim must claim anew.
     pub(super) async fn swap(
         &mut self,
         live: &mut MySqlConnection,
         projection: &dyn Projection,
     ) -> Result<()> {
-        let (here, there, old) = (quote(&self.shadow), quote(&self.live), quote(&self.old));
+        let (here, there, old) = (quote(&self.name), quote(&self.live), quote(&self.old));
         let checkpoint = quote(&checkpoint::table(projection));
         self.execute(format!(
             "UPDATE {here}.{checkpoint} s JOIN {there}.{checkpoint} l \
@@ -138,8 +193,15 @@ impl Shadow {
             .tables
             .iter()
             .map(|table| {
-                let table = quote(table);
-                format!("{there}.{table} TO {old}.{table}, {here}.{table} TO {there}.{table}")
+                let (aside, table) = (quote(&format!("{table}_aside")), quote(table));
+                if self.is_old() {
+                    format!(
+                        "{there}.{table} TO {old}.{aside}, {old}.{table} TO {there}.{table}, \
+                         {old}.{aside} TO {old}.{table}"
+                    )
+                } else {
+                    format!("{there}.{table} TO {old}.{table}, {here}.{table} TO {there}.{table}")
+                }
             })
             .collect();
         // A reader that sits on a table holds up this statement, which holds up all other readers.

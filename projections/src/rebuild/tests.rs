@@ -116,12 +116,12 @@ fn moderated() -> Vec<Event> {
 }
 
 /// Something of everything, with some that cannot be applied.
-fn history() -> Vec<Event> {
+pub(crate) fn history(messages: u32) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     for name in ["mint", "lime", "kiwi"] {
         events.push(registered(name).into());
         events.push(opened(name).into());
-        events.extend(numbered(name, 0..300));
+        events.extend(numbered(name, 0..messages));
     }
     let oops = said("mint", "kiwi", "oops");
     let deleted = MessageDeleted {
@@ -206,13 +206,14 @@ pub(crate) async fn rebuild_one(
 const VERIFY: Options = Options {
     verify_only: true,
     fresh: false,
+    from: None,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_database_comes_back_row_for_row() {
     let mut stage = Stage::set().await;
     let running = stage.run();
-    let last = stage.append(history()).await;
+    let last = stage.append(history(300)).await;
     stage.reach(&last).await;
     running.stop().await;
     let before = dump(&stage.db.pool).await;
@@ -258,7 +259,7 @@ async fn a_dropped_database_comes_back_row_for_row() {
 async fn a_database_dropped_under_running_loops_comes_back() {
     let stage = Stage::set().await;
     let running = stage.run();
-    stage.reach(&stage.append(history()).await).await;
+    stage.reach(&stage.append(history(300)).await).await;
     let before = dump(&stage.db.pool).await;
     let name = stage.db.url.rsplit_once('/').unwrap().1;
     let drop = AssertSqlSafe(format!("DROP DATABASE {name}"));
@@ -439,7 +440,7 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     let mut stage = Stage::set().await;
     stage.cluster.codec = fresh_codec().await;
     let running = stage.run();
-    stage.reach(&stage.append(history()).await).await;
+    stage.reach(&stage.append(history(300)).await).await;
     rebuild_one(&stage, &Messages, Options::default())
         .await
         .unwrap();

@@ -233,7 +233,7 @@ async fn every_read_model_keeps_up_past_poison() {
 
     let lags = lag::lag(pool, &stage.cluster.kafka).await.unwrap();
     // Partitions of its own topic, and of the erasures.
-    assert_eq!(lags.len(), 7 * (3 + 3));
+    assert_eq!(lags.len(), projection::ALL.len() * (3 + 3));
     assert_eq!(
         lags.iter().map(lag::Lag::records).sum::<i64>(),
         0,

@@ -1,4 +1,4 @@
-//! Dead letters from end to end: poison on the real broker, what goes on beside it, what operators do.
+//! What operators see and do, from end to end: dead letters of real poison, status, rebuilds.
 
 mod support;
 
@@ -29,10 +29,10 @@ async fn put(deployment: &Deployment, topic: Topic, key: &str, bytes: &[u8]) -> 
     (put.partition, put.offset)
 }
 
-async fn listed(deployment: &Deployment, arguments: &[&str]) -> Vec<Value> {
-    let printed = deployment.run(&[&["dlq", "list", "--json"], arguments].concat());
-    let lines = printed.await;
-    let lines = lines.lines().map(serde_json::from_str);
+async fn listed(deployment: &Deployment, filter: &[&str]) -> Vec<Value> {
+    let arguments = [&["dlq", "list", "--json"], filter].concat();
+    let printed = deployment.run(&arguments).await;
+    let lines = printed.lines().map(serde_json::from_str);
     lines.map(|line| line.expect("a JSON line")).collect()
 }
 
@@ -214,6 +214,109 @@ async fn poison_is_kept_shown_tried_again_and_dropped() {
         .send("GET", &format!("{path}?since=soon"), None, &[])
         .await;
     assert_eq!((status, &refused["code"]), (400, &json!("bad_query")));
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_and_rebuilds_are_shown_and_steered() {
+    let deployment = Deployment::new("status");
+    let before = deployment.run(&["status"]).await;
+    assert!(before.contains("nobody decides"), "{before}");
+    let up = deployment.start("up").await;
+    let mint = Api::sign_up(&up.http, "Mint").await;
+    let mut viewer = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    for n in 0..20 {
+        viewer.chat("mint", &n.to_string()).await;
+    }
+    let models = eventually("everything is caught up and owned", async || {
+        let printed = deployment.run(&["status", "--json"]).await;
+        let status: Value = serde_json::from_str(&printed).expect("JSON");
+        let models = status["read_models"]
+            .as_array()
+            .expect("read models")
+            .clone();
+        let well = |model: &Value| {
+            let owned = model["owners"].as_array().is_some_and(|all| all.len() == 1);
+            model["lag_records"] == 0 && owned
+        };
+        models.iter().all(well).then_some(models)
+    })
+    .await;
+    assert_eq!(models.len(), 16, "each with its own topic and the erasures");
+    let messages = models
+        .iter()
+        .find(|model| model["projection"] == "messages");
+    let messages = messages.expect("messages");
+    let reached = (&messages["position"], &messages["end"]);
+    assert_eq!(reached, (&json!(20), &json!(20)));
+    assert_eq!(messages["partitions"].as_array().map(Vec::len), Some(3));
+    let table = deployment.run(&["status", "--once"]).await;
+    let line = table.lines().find(|line| line.starts_with("messages "));
+    let cells: Vec<&str> = line.expect("a line").split_whitespace().take(6).collect();
+    assert_eq!(cells, ["messages", "chat", "20", "20", "0", "-"], "{table}");
+
+    let said = deployment.run(&["rebuild", "messages"]).await;
+    assert!(
+        said.contains("20 records; equal to the live model; swapped in"),
+        "{said}"
+    );
+    let said = deployment.run(&["rebuild", "rollback", "messages"]).await;
+    assert!(said.contains("swapped in"), "{said}");
+    let said = deployment
+        .run(&["rebuild", "messages", "--room", "mint"])
+        .await;
+    assert!(said.contains("20 records; equal"), "{said}");
+    let refusals: [(&[&str], &str); 4] = [
+        (&["rebuild", "wallets", "--room", "mint"], "kept by account"),
+        (
+            &["rebuild", "wallets", "--from", "1h"],
+            "from the beginning",
+        ),
+        (
+            &["rebuild", "messages", "--pause"],
+            "messages is not being rebuilt",
+        ),
+        (
+            &["rebuild", "rollback", "wallets"],
+            "nothing is kept of wallets",
+        ),
+    ];
+    for (refused, because) in refusals {
+        let said = deployment.refused(refused).await;
+        assert!(
+            said.contains(because) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+
+    let path = "/api/admin/status";
+    assert_eq!(mint.send("GET", path, None, &[]).await.0, 403);
+    let token = deployment
+        .run(&["token", "Boss", "--role", "operator"])
+        .await;
+    let boss = Api {
+        token: Some(token.trim().to_owned()),
+        ..mint
+    };
+    let shown = boss.get(path).await;
+    let models = shown["read_models"].as_array().expect("read models");
+    let messages = models
+        .iter()
+        .find(|model| model["projection"] == "messages");
+    assert_eq!(messages.expect("messages")["rebuild"]["state"], "done");
+    for (path, status) in [
+        ("messages/pause", 409),
+        ("messages/continue", 409),
+        ("messages/stop", 404),
+        ("nothing/pause", 404),
+    ] {
+        let path = format!("/api/admin/rebuilds/{path}");
+        assert_eq!(
+            boss.send("POST", &path, None, &[]).await.0,
+            status,
+            "{path}"
+        );
+    }
     assert_eq!(up.stop().await, Some(0));
 }
 

@@ -23,6 +23,7 @@ CREATE TABLE messages_dead_letters LIKE accounts_dead_letters;
 CREATE TABLE moderation_dead_letters LIKE accounts_dead_letters;
 CREATE TABLE donations_dead_letters LIKE accounts_dead_letters;
 CREATE TABLE wallets_dead_letters LIKE accounts_dead_letters;
+CREATE TABLE stream_keys_dead_letters LIKE accounts_dead_letters;
 
 -- Nobody noted when these failed; their records' times come nearest.
 INSERT INTO accounts_dead_letters SELECT topic, part, record_offset, record_key, record_at, schema_id, cause, bytes, tries, record_at, record_at, state FROM dead_letters WHERE projection = 'accounts';
@@ -32,6 +33,7 @@ INSERT INTO messages_dead_letters SELECT topic, part, record_offset, record_key,
 INSERT INTO moderation_dead_letters SELECT topic, part, record_offset, record_key, record_at, schema_id, cause, bytes, tries, record_at, record_at, state FROM dead_letters WHERE projection = 'moderation';
 INSERT INTO donations_dead_letters SELECT topic, part, record_offset, record_key, record_at, schema_id, cause, bytes, tries, record_at, record_at, state FROM dead_letters WHERE projection = 'donations';
 INSERT INTO wallets_dead_letters SELECT topic, part, record_offset, record_key, record_at, schema_id, cause, bytes, tries, record_at, record_at, state FROM dead_letters WHERE projection = 'wallets';
+INSERT INTO stream_keys_dead_letters SELECT topic, part, record_offset, record_key, record_at, schema_id, cause, bytes, tries, record_at, record_at, state FROM dead_letters WHERE projection = 'stream_keys';
 DROP TABLE dead_letters;
 
 -- Who did what to which dead letter. It is about operators, not about facts, and is never swapped.

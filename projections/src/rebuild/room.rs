@@ -1,0 +1,90 @@
+//! One room's rows made anew: its records are filtered out of its partitions, and its rows replaced in
+//! one transaction, so that readers see either the former or the new ones.
+
+use lemonair_consumers::kafka::partition_of;
+use lemonair_schemas::RoomId;
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
+
+use super::shadow::{Place, Shadow};
+use super::{Ends, Filling, Progress, Report, begin, compare};
+use crate::database::quote;
+use crate::{Error, Projection, Projector, Result, checkpoint, dead_letters};
+
+/// Compares a room's rows with its records, and unless it shall only `verify`, replaces them.
+pub async fn rebuild_room(
+    projector: &Projector,
+    projection: &'static dyn Projection,
+    room: &RoomId,
+    verify_only: bool,
+    tell: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Report> {
+    if let Some(table) = projection.tables().iter().find(|table| table.by != "room") {
+        return Err(Error::NotByRoom {
+            projection: projection.name(),
+            by: table.by,
+        });
+    }
+    let (mut live, mut ends) = begin(projector, projection).await?;
+    let partitions = i32::try_from(ends.len() / projection.reads().len()).unwrap_or(i32::MAX);
+    let partition = partition_of(room.as_str(), partitions);
+    ends.retain(|key, _| key.1 == partition);
+    let mut shadow = Shadow::open(&projector.pool, projection, Place::Room).await?;
+    shadow.make_anew(projection, &[]).await?;
+    let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
+    filling.room = Some(room.clone());
+    filling.fill(&ends).await?;
+
+    // The live loop waits meanwhile, as if it were another process's turn: it has come a little
+    // further since.
+    filling.pausable = false;
+    let mut tx = live.begin().await?;
+    let hold = format!("SELECT 1 FROM {} FOR UPDATE", checkpoint::table(projection));
+    sqlx::query(AssertSqlSafe(hold)).fetch_all(&mut *tx).await?;
+    let mut positions: Ends = filling.live_positions(&mut tx).await?;
+    positions.retain(|key, _| key.1 == partition);
+    filling.fill(&positions).await?;
+    filling.retry().await?;
+    let mut comparison = compare::Comparison::default();
+    for table in projection.tables() {
+        let rebuilt = &mut filling.shadow.connection;
+        compare::table(&mut tx, rebuilt, table, Some(room), &mut comparison).await?;
+    }
+    // A room that nobody ever wrote to, or that goes by another name since its owner was erased.
+    if filling.records == 0 && comparison.rows > 0 {
+        return Err(Error::NoRecords(room.clone()));
+    }
+    if !verify_only {
+        replace(&mut tx, projection, &filling.shadow.name, room).await?;
+    }
+    tx.commit().await?;
+    filling.shadow.remove().await?;
+    filling.end().await?;
+    Ok(filling.report(Some(comparison), !verify_only))
+}
+
+async fn replace(
+    live: &mut MySqlConnection,
+    projection: &dyn Projection,
+    rebuilt: &str,
+    room: &RoomId,
+) -> Result<()> {
+    let mut tables: Vec<(String, &str)> = projection
+        .tables()
+        .iter()
+        .map(|table| (quote(table.name), table.by))
+        .collect();
+    tables.push((quote(&dead_letters::table(projection)), "record_key"));
+    for (table, by) in tables {
+        let (by, rebuilt) = (quote(by), quote(rebuilt));
+        for sql in [
+            format!("DELETE FROM {table} WHERE {by} = ?"),
+            format!("INSERT INTO {table} SELECT * FROM {rebuilt}.{table} WHERE {by} = ?"),
+        ] {
+            sqlx::query(AssertSqlSafe(sql))
+                .bind(room.as_str())
+                .execute(&mut *live)
+                .await?;
+        }
+    }
+    Ok(())
+}
