@@ -10,6 +10,7 @@ import { faultLine, field, onSubmit } from './form.js';
 import { showHeader } from './header.js';
 import { clock, compact, date, duration, number, points, t } from './i18n.js';
 import { keyCard } from './key.js';
+import { moderationDesk } from './moderation.js';
 import { Player } from './player.js';
 import { rulesForm } from './rules.js';
 import { session } from './session.js';
@@ -58,6 +59,7 @@ function desk(room, first) {
   let counting = 0;
   const player = new Player();
   const donations = donationDesk(room);
+  const moderation = moderationDesk(room);
   const status = h('div', { class: 'status', 'data-testid': 'studio-status', role: 'status' });
   const uptime = h('span', { class: 'uptime' });
   const viewers = h('strong', { 'data-testid': 'viewers' }, number(channel.viewers));
@@ -83,7 +85,7 @@ function desk(room, first) {
         h('button', { type: 'button', class: 'button', onclick: () => copy(address, t('watch.shared')) }, icon('link'), t('watch.share')),
         h('a', { class: 'button', href: address }, t('studio.view')),
       ),
-      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), tiles, infoForm(), rulesForm(room), streams),
+      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), tiles, infoForm(), rulesForm(room), moderation.element, streams),
       h(
         'aside',
         { class: 'panel surface', 'aria-label': t('watch.panel') },
@@ -109,6 +111,7 @@ function desk(room, first) {
     const count = events.findLast(({ type }) => type === 'viewers');
     if (count) viewers.textContent = number(count.count);
     donations.heard(events);
+    moderation.heard(events);
     // The read model follows the events closely; one reading a while is enough however many come.
     if (events.some(({ type }) => type.startsWith('donation.'))) counting ||= setTimeout(drawTiles, TILES_MS);
     const next = after(channel, events);
