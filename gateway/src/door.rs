@@ -139,10 +139,14 @@ impl Door {
         };
         tokio::spawn(async move {
             let told = async {
+                let mut ignored = [0; 1024];
+                // Who has not asked yet does not know what to make of an answer.
+                if stream.read(&mut ignored).await? == 0 {
+                    return Ok(());
+                }
                 stream.write_all(refusal().as_bytes()).await?;
                 stream.shutdown().await?;
                 // What a kernel holds unread when a socket is closed takes the answer with it.
-                let mut ignored = [0; 1024];
                 while stream.read(&mut ignored).await? > 0 {}
                 io::Result::Ok(())
             };
