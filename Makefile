@@ -1,14 +1,14 @@
 # Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos bench load check status stop reset
+.PHONY: help run test chaos conformance bench load check status stop reset
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-scripts := stack/stack stack/test k6/run .ci/run
+scripts := stack/stack stack/test stack/conformance k6/run .ci/run
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install what is missing, start the services, build, and run Lemonair
 	@stack/stack install
@@ -23,6 +23,9 @@ chaos: ## 20,000 donations while everything is killed in turn, on services of it
 	@stack/stack install
 	LEMONAIR_CHAOS_DONATIONS=20000 LEMONAIR_CHAOS_KILLS=5 cargo test -p lemonair --test chaos -- --nocapture
 	LEMONAIR_KILLS=$${LEMONAIR_KILLS:-200} stack/test -p lemonair-projections --lib kills
+
+conformance: ## Autobahn's cases for WebSocket servers (fetches kosoku from PyPI)
+	@stack/conformance
 
 bench: ## run the benchmarks
 	@stack/stack install

@@ -24,7 +24,7 @@ use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
-use lemonair_schemas::{Actor, RoomId};
+use lemonair_schemas::{Actor, RoomId, frame};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -136,6 +136,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
         )
         .route("/api/admin/dead-letters/{id}/retry", post(admin::retry))
         .route("/api/openapi.json", get(describe))
+        .route("/api/frames.avsc", get(|| schema(frame::FRAMES)))
+        .route("/api/requests.avsc", get(|| schema(frame::REQUESTS)))
         .route("/api/{*path}", axum::routing::any(nowhere))
 }
 
@@ -145,6 +147,11 @@ async fn describe() -> impl IntoResponse {
         [(header::CONTENT_TYPE, "application/json")],
         include_str!("api/openapi.json"),
     )
+}
+
+/// What goes over the WebSocket in Avro.
+async fn schema(avsc: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], avsc)
 }
 
 async fn nowhere() -> Problem {

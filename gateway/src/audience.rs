@@ -5,10 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use lemonair_schemas::AccountId;
 
-use crate::frame;
+use crate::frame::Events;
 use crate::moderation::{Moderation, Rank};
 use crate::view::View;
 
@@ -77,7 +76,7 @@ impl Audience {
         cursor: &str,
         fresh: &[View],
         moderation: &Moderation,
-    ) -> HashMap<u64, Bytes> {
+    ) -> HashMap<u64, Arc<Events>> {
         let mut frames = HashMap::new();
         if fresh.iter().all(|view| view.aside.is_empty()) {
             return frames;
@@ -100,12 +99,12 @@ impl Audience {
     }
 }
 
-fn encode(room: &str, cursor: &str, fresh: &[View], close: impl Fn(&View) -> bool) -> Bytes {
+fn encode(room: &str, cursor: &str, fresh: &[View], close: impl Fn(&View) -> bool) -> Arc<Events> {
     let parts: Vec<&Arc<str>> = fresh
         .iter()
         .flat_map(|view| view.parts(close(view)))
         .collect();
-    frame::events(room, cursor, &parts)
+    Arc::new(Events::of(room, cursor, &parts))
 }
 
 #[cfg(test)]

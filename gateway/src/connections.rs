@@ -23,6 +23,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// A connection is there; it is sent away at once if the gateway is about to go.
     pub(crate) fn add(&self, number: u64, outbox: &Arc<Outbox>) {
+        metrics::gauge!("lemonair_connections").increment(1.0);
         self.outboxes.insert(number, Arc::clone(outbox));
         if self.draining.is_cancelled() {
             outbox.close(Close::Draining);
@@ -31,6 +32,7 @@ impl Connections {
 
     pub(crate) fn remove(&self, number: u64) {
         self.outboxes.remove(&number);
+        metrics::gauge!("lemonair_connections").decrement(1.0);
     }
 
     /// Pings everybody in turn, for ever. One clock for all: a timer each would cost more than the

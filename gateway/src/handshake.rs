@@ -6,18 +6,24 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 
 use crate::App;
+use crate::deflate;
 use crate::door::Peer;
 use crate::error::Problem;
+use crate::frame::Form;
 use crate::line::Line;
 use crate::socket::Connection;
 use crate::websocket;
+
+/// What a client may name in `Sec-WebSocket-Protocol`; who names nothing speaks JSON too.
+const JSON: &str = "lemonair.json";
+const AVRO: &str = "lemonair.avro";
 
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
@@ -36,6 +42,7 @@ pub(crate) async fn upgrade(
         let why = "this connection cannot be upgraded";
         return not_a_websocket((StatusCode::BAD_REQUEST, why));
     };
+    let (form, agreed) = negotiate(request.headers());
     tokio::spawn(async move {
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
@@ -44,7 +51,7 @@ pub(crate) async fn upgrade(
         match bare(upgraded) {
             // A task of its own, as small as a connection can be.
             Some((line, first)) => {
-                tokio::spawn(Connection::new(app, address.ip(), line).run(first));
+                tokio::spawn(Connection::new(app, address.ip(), line, form).run(first));
             }
             None => tracing::error!("the HTTP server runs on something else"),
         }
@@ -54,7 +61,13 @@ pub(crate) async fn upgrade(
         (header::UPGRADE, "websocket".to_owned()),
         (header::SEC_WEBSOCKET_ACCEPT, accept),
     ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
+    (
+        StatusCode::SWITCHING_PROTOCOLS,
+        headers,
+        AppendHeaders(agreed),
+        Body::empty(),
+    )
+        .into_response()
 }
 
 /// The value of `Sec-WebSocket-Accept`; or else what is wrong with this handshake.
@@ -80,16 +93,33 @@ fn check(request: &Request) -> Result<String, (StatusCode, &'static str)> {
     accept.ok_or((StatusCode::BAD_REQUEST, why))
 }
 
+/// How the client wants to be spoken to, and the headers that agree to it.
+fn negotiate(headers: &HeaderMap) -> (Form, Vec<(HeaderName, &'static str)>) {
+    let mut agreed = Vec::new();
+    let protocols = values(headers, &header::SEC_WEBSOCKET_PROTOCOL);
+    let protocol = protocols
+        .flat_map(|value| value.split(','))
+        .find_map(|name| [JSON, AVRO].into_iter().find(|known| *known == name.trim()));
+    agreed.extend(protocol.map(|name| (header::SEC_WEBSOCKET_PROTOCOL, name)));
+    // Avro is short already: it is not deflated.
+    if protocol == Some(AVRO) {
+        return (Form::Avro, agreed);
+    }
+    if !values(headers, &header::SEC_WEBSOCKET_EXTENSIONS).any(deflate::is_offered) {
+        return (Form::Json, agreed);
+    }
+    agreed.push((header::SEC_WEBSOCKET_EXTENSIONS, deflate::AGREED));
+    (Form::Deflated, agreed)
+}
+
+fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    let values = headers.get_all(name).iter();
+    values.filter_map(|value| value.to_str().ok())
+}
+
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values.any(|value| {
-        value
-            .split(',')
-            .any(|one| one.trim().eq_ignore_ascii_case(token))
-    })
+    let mut tokens = values(headers, name).flat_map(|value| value.split(','));
+    tokens.any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
 fn not_a_websocket((status, why): (StatusCode, &'static str)) -> Response {

@@ -314,8 +314,8 @@ impl Hub {
             viewers: room.viewers() + lock(&self.presence).elsewhere(&room.id),
             live: room.live,
         };
-        let head = joined.frame(&events);
-        joining.outbox.push_all([head, events]);
+        let outbox = joining.outbox;
+        outbox.push_all(joined.pieces(&events, outbox.form));
         None
     }
 

@@ -3,8 +3,9 @@
 //! | file | holds |
 //! |---|---|
 //! | [`door`], [`line`], [`places`] | where connections come in; one of them; how many an address has |
-//! | [`handshake`], [`websocket`] | from HTTP to a bare connection; the protocol's frames, without I/O |
-//! | [`socket`] | one connection; [`frame`] its JSON, [`outbox`] what waits to be sent; [`connections`] all of them |
+//! | [`handshake`], [`websocket`], [`deflate`] | from HTTP to a bare connection; the protocol's frames, and deflated ones, without I/O |
+//! | [`socket`], [`sse`] | one connection; one that only reads |
+//! | [`frame`], [`outbox`], [`connections`] | what they are told, in each form; what waits to be sent; all of them |
 //! | [`hub`], [`room`] | all rooms, fed by one consumer; one room, without I/O; [`cursor`] a place in it |
 //! | [`moderation`], [`moderated`] | what a room lets pass, a fold without I/O; the room's own, from its read model on |
 //! | [`presence`] | how many watch at other gateways |
@@ -19,6 +20,7 @@ mod api;
 mod audience;
 mod connections;
 pub mod cursor;
+pub mod deflate;
 mod door;
 mod error;
 mod frame;
@@ -38,10 +40,11 @@ mod places;
 pub mod presence;
 pub mod room;
 mod socket;
+mod sse;
 pub mod token;
 mod view;
 mod watch;
-mod websocket;
+pub mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -356,6 +359,7 @@ fn routes(app: Arc<App>) -> Router {
     let web = api::router().merge(pages::router()).merge(health::router());
     let web = web.layer(tower_http::compression::CompressionLayer::new());
     web.merge(watch::router())
+        .merge(sse::router())
         .route("/ws", axum::routing::any(handshake::upgrade))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(axum::middleware::map_response(pages::protect))

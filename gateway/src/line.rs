@@ -15,6 +15,9 @@ use crate::places::Place;
 /// Who takes nothing of what is sent for so long, or has vanished, is given up by the kernel.
 const DEAF: Duration = Duration::from_secs(30);
 
+/// Bytes that the kernel may hold before it has begun to send them.
+const UNSENT: u32 = 128 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) stream: TcpStream,
@@ -26,7 +29,11 @@ impl Line {
         // Frames are whole when they are written: nothing is won by waiting for more.
         stream.set_nodelay(true).ok();
         #[cfg(target_os = "linux")]
-        SockRef::from(&stream).set_tcp_user_timeout(Some(DEAF)).ok();
+        {
+            let socket = SockRef::from(&stream);
+            socket.set_tcp_user_timeout(Some(DEAF)).ok();
+            socket.set_tcp_notsent_lowat(UNSENT).ok();
+        }
         Line {
             stream,
             _place: place,

@@ -1,14 +1,16 @@
 //! What waits to be sent to one connection. Bounded in bytes: a connection that does not take its
 //! frames is closed with 4508 and comes back with its cursor; nothing is skipped in between.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 
+use crate::frame::Form;
 use crate::websocket;
 
 /// Bytes that may wait. A viewer of a busy room reads far more than this in a second.
@@ -26,6 +28,8 @@ pub(crate) enum Close {
     TooSlow,
     Draining,
     Idle,
+    /// The room cannot be read now.
+    Unavailable,
     /// The client broke the protocol.
     Fault(websocket::Fault),
     /// The client said goodbye, with this code.
@@ -34,6 +38,7 @@ pub(crate) enum Close {
 
 #[derive(Debug, Default)]
 pub struct Outbox {
+    pub(crate) form: Form,
     waiting: Mutex<Waiting>,
     /// The connection's task.
     task: AtomicWaker,
@@ -51,6 +56,13 @@ struct Waiting {
 }
 
 impl Outbox {
+    pub(crate) fn new(form: Form) -> Arc<Outbox> {
+        Arc::new(Outbox {
+            form,
+            ..Outbox::default()
+        })
+    }
+
     pub(crate) fn push(&self, frame: Bytes) {
         self.push_all([frame]);
     }
@@ -82,7 +94,10 @@ impl Outbox {
 
     /// Asks whether the client is still there, or gives it up.
     pub(crate) fn ping(&self) {
-        if self.silent.fetch_add(1, Ordering::Relaxed) >= SILENT_PINGS {
+        if self.form == Form::Sse {
+            // They cannot answer; proxies see that the line is in use, and the kernel whether it is.
+            self.push(Bytes::from_static(b":\n\n"));
+        } else if self.silent.fetch_add(1, Ordering::Relaxed) >= SILENT_PINGS {
             self.close(Close::Idle);
         } else {
             self.push(websocket::ping());
@@ -135,19 +150,26 @@ impl Outbox {
 // === impl Close ===
 
 impl Close {
+    /// What a WebSocket's close frame says.
     pub(crate) fn frame(self) -> Bytes {
+        let (code, reason) = self.reason();
+        websocket::close(code, &reason)
+    }
+
+    pub(crate) fn reason(self) -> (u16, Cow<'static, str>) {
         let (code, reason) = match self {
             Close::Token => (4401, "the token is not valid"),
             Close::Banned => (4403, "banned from the room"),
-            Close::TooSlow => (4508, "too slow; come back with your cursor"),
+            Close::Unavailable => (4500, "the room's history cannot be read right now"),
             Close::Draining => (
                 4503,
                 "this gateway is going away; come back with your cursor",
             ),
             Close::Idle => (4504, "nothing was heard for too long"),
-            Close::Fault(fault) => return websocket::close(fault.code(), &fault.to_string()),
+            Close::TooSlow => (4508, "too slow; come back with your cursor"),
+            Close::Fault(fault) => return (fault.code(), fault.to_string().into()),
             Close::Bye(code) => (code.unwrap_or(1000), ""),
         };
-        websocket::close(code, reason)
+        (code, reason.into())
     }
 }

@@ -4,12 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp};
 
 use crate::audience::{Audience, Member};
 use crate::cursor::{Cursor, LANES, Place, lane, mark};
-use crate::frame;
+use crate::frame::{Events, List};
 use crate::moderated::Moderated;
 use crate::outbox::{Close, Outbox};
 use crate::view::View;
@@ -44,7 +43,7 @@ pub struct Room {
     /// Events older than the tail, for viewers who come without a cursor; read once.
     history: Option<Vec<View>>,
     /// What newcomers are shown, encoded; made anew when something has happened since.
-    shown: Option<Bytes>,
+    shown: Option<List>,
     /// When the last viewer left.
     empty_since: Option<Timestamp>,
     /// Dropped by the hub: whoever still holds it must look the room up again.
@@ -191,13 +190,14 @@ impl Room {
             None => HashMap::new(),
         };
         let open: Vec<&Arc<str>> = fresh.iter().flat_map(|view| view.parts(false)).collect();
-        let frame = (!open.is_empty()).then(|| frame::events(room, &cursor, &open));
+        let frame = (!open.is_empty()).then(|| Events::of(room, &cursor, &open));
         match (frame, few.is_empty()) {
             (Some(frame), true) => self.send(&frame),
             (frame, _) => {
                 for (connection, outbox) in &self.viewers {
-                    if let Some(frame) = few.get(connection).or(frame.as_ref()) {
-                        outbox.push(frame.clone());
+                    let own = few.get(connection).map(AsRef::as_ref);
+                    if let Some(frame) = own.or(frame.as_ref()) {
+                        outbox.push(frame.frame(outbox.form));
                     }
                 }
             }
@@ -372,17 +372,17 @@ impl Room {
     }
 
     /// Events of the tail behind a cursor, in the room's order, as far as this viewer may see them.
-    pub fn behind(&self, since: &Cursor, member: Option<&Member>) -> Bytes {
+    pub fn behind(&self, since: &Cursor, member: Option<&Member>) -> List {
         let missing = self
             .tail
             .iter()
             .filter(|kept| kept.offset >= since.0[kept.lane].next);
         let events = missing.flat_map(|kept| kept.view.parts(self.is_close(member, &kept.view)));
-        frame::list(events.map(AsRef::as_ref))
+        List::of(events.map(AsRef::as_ref))
     }
 
     /// What a viewer without a cursor is shown; `None` until the history is read.
-    pub fn newest(&mut self, member: Option<&Member>) -> Option<Bytes> {
+    pub fn newest(&mut self, member: Option<&Member>) -> Option<List> {
         let tail = self.tail.iter().map(|kept| &kept.view);
         let views: Vec<&View> = self.history.as_ref()?.iter().chain(tail).collect();
         // A crowd comes in at once and is shown the same, but for those few who may see more.
@@ -395,7 +395,7 @@ impl Room {
                 .flat_map(|view| view.parts(more && self.is_close(member, view)));
             let all: Vec<&Arc<str>> = all.collect();
             let newest = &all[all.len().saturating_sub(SHOWN)..];
-            frame::list(newest.iter().map(|json| json.as_ref()))
+            List::of(newest.iter().map(|json| json.as_ref()))
         };
         if more {
             return Some(encode());
@@ -459,12 +459,12 @@ impl Room {
         self.told = count;
         let event = format!(r#"{{"type":"viewers","at":"{now}","count":{count}}}"#);
         let cursor = self.cursor.to_string();
-        self.send(&frame::events(self.id.as_str(), &cursor, &[event]));
+        self.send(&Events::of(self.id.as_str(), &cursor, &[event]));
     }
 
-    fn send(&self, frame: &Bytes) {
+    fn send(&self, frame: &Events) {
         for outbox in self.viewers.values() {
-            outbox.push(frame.clone());
+            outbox.push(frame.frame(outbox.form));
         }
     }
 }

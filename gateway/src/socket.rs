@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::App;
 use crate::audience::Member as Standing;
+use crate::frame::Form;
 use crate::line::Line;
 use crate::moderation::Rank;
 use crate::outbox::{Close, Outbox};
@@ -30,6 +31,8 @@ mod request;
 
 /// Bytes of a client's frame; a message of 500 characters with its frame is far below.
 const LARGEST_FRAME: usize = 8 * 1024;
+/// Frames that one message may come in.
+const MOST_FRAGMENTS: u32 = 64;
 /// Bytes that are read at once. On the stack: a connection keeps no buffer.
 const READ: usize = 4 * 1024;
 /// Pieces that are written at once.
@@ -70,14 +73,14 @@ enum Turn {
 // === impl Connection ===
 
 impl Connection {
-    pub(crate) fn new(app: Arc<App>, address: IpAddr, line: Line) -> Connection {
+    pub(crate) fn new(app: Arc<App>, address: IpAddr, line: Line, form: Form) -> Connection {
         Connection {
             number: app.hub.connection(),
             app,
             address,
             line,
-            reader: Reader::new(LARGEST_FRAME),
-            outbox: Arc::default(),
+            reader: Reader::new(LARGEST_FRAME, MOST_FRAGMENTS, form == Form::Deflated),
+            outbox: Outbox::new(form),
             sending: VecDeque::new(),
             rooms: BTreeMap::new(),
             acks: FuturesUnordered::new(),
@@ -86,7 +89,6 @@ impl Connection {
 
     /// Serves the client, of whom `first` was read already, until either side has had enough.
     pub(crate) async fn run(mut self, first: Bytes) {
-        metrics::gauge!("lemonair_connections").increment(1.0);
         self.app.connections.add(self.number, &self.outbox);
         SockRef::from(&self.line.stream)
             .set_send_buffer_size(KERNEL_BUFFER)
@@ -103,20 +105,16 @@ impl Connection {
             tokio::time::timeout(FAREWELL, farewell).await.ok();
         }
         self.app.connections.remove(self.number);
-        metrics::gauge!("lemonair_connections").decrement(1.0);
     }
 
     /// Runs until the client goes (`None`) or must go.
     async fn serve(&mut self) -> Option<Close> {
         loop {
-            match self.reader.next() {
-                Ok(Some(Received::Text(text))) => {
-                    if let Err(close) = self.handle(&text).await {
+            match self.reader.take() {
+                Ok(Some(message @ (Received::Text(_) | Received::Binary(_)))) => {
+                    if let Err(close) = self.handle(message).await {
                         return Some(close);
                     }
-                }
-                Ok(Some(Received::Binary)) => {
-                    self.refuse(&None, "bad_request", "send text frames with JSON");
                 }
                 Ok(Some(Received::Ping(payload))) => self.outbox.push(websocket::pong(&payload)),
                 Ok(Some(Received::Pong)) => {}

@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
-/// Frames that one message may come in.
-const MOST_FRAGMENTS: u32 = 64;
+use crate::deflate;
+
 /// Bytes of the longest head that we write.
 const HEAD: usize = 10;
 /// Bytes that a control frame may carry.
@@ -21,12 +21,14 @@ const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
+/// The reserved bit that permessage-deflate has taken.
+const DEFLATED: u8 = 0x40;
 
 /// What a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Received {
+pub enum Received {
     Text(String),
-    Binary,
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong,
     /// The code, unless the client gave none.
@@ -35,7 +37,7 @@ pub(crate) enum Received {
 
 /// What a client did wrong. Nothing more of it can be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
     #[error("{0}")]
     Protocol(&'static str),
     #[error("text is not UTF-8")]
@@ -46,9 +48,13 @@ pub(crate) enum Fault {
 
 /// Takes a client's bytes and gives its messages, however they were cut on the way.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    /// Bytes of a message, at most.
+pub struct Reader {
+    /// Bytes of a message, at most; also when it is inflated.
     largest: usize,
+    /// Frames that one message may come in.
+    fragments: u32,
+    /// Whether messages may be deflated.
+    deflate: bool,
     /// What came and was not yet a whole frame: never more than one frame of `largest`, and what was
     /// read with it.
     bytes: Vec<u8>,
@@ -61,12 +67,14 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 struct Fragments {
     opcode: u8,
+    deflated: bool,
     count: u32,
     payload: Vec<u8>,
 }
 
 struct Head {
     last: bool,
+    deflated: bool,
     opcode: u8,
     mask: [u8; 4],
     /// Where the payload begins.
@@ -74,12 +82,21 @@ struct Head {
     length: usize,
 }
 
-/// A text frame that is being written: room for its head, then its payload.
+/// What a frame of ours carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    Text,
+    DeflatedText,
+    Binary,
+    DeflatedBinary,
+}
+
+/// A frame that is being written: room for its head, then its payload.
 #[derive(Debug)]
-pub(crate) struct TextFrame(Vec<u8>);
+pub struct Message(Vec<u8>);
 
 /// The value of `Sec-WebSocket-Accept`. `None` if the key is not 16 bytes in base64.
-pub(crate) fn accept(key: &[u8]) -> Option<String> {
+pub fn accept(key: &[u8]) -> Option<String> {
     if BASE64_STANDARD.decode(key).ok()?.len() != 16 {
         return None;
     }
@@ -95,11 +112,11 @@ pub(crate) fn ping() -> Bytes {
 }
 
 /// The answer to a ping, with what the ping carried.
-pub(crate) fn pong(payload: &[u8]) -> Bytes {
+pub fn pong(payload: &[u8]) -> Bytes {
     control(PONG, payload)
 }
 
-pub(crate) fn close(code: u16, reason: &str) -> Bytes {
+pub fn close(code: u16, reason: &str) -> Bytes {
     control(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
@@ -113,23 +130,25 @@ fn control(opcode: u8, payload: &[u8]) -> Bytes {
 // === impl Reader ===
 
 impl Reader {
-    pub(crate) fn new(largest: usize) -> Reader {
+    pub fn new(largest: usize, fragments: u32, deflate: bool) -> Reader {
         Reader {
             largest,
+            fragments,
+            deflate,
             bytes: Vec::new(),
             taken: 0,
             message: None,
         }
     }
 
-    /// Takes in what was read. Call [`Reader::next`] until it gives nothing before feeding more.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    /// Takes in what was read. Call [`Reader::take`] until it gives nothing before feeding more.
+    pub fn feed(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.taken));
         self.bytes.extend_from_slice(bytes);
     }
 
     /// The next message. After a fault the connection is of no use.
-    pub(crate) fn next(&mut self) -> Result<Option<Received>, Fault> {
+    pub fn take(&mut self) -> Result<Option<Received>, Fault> {
         while let Some(head) = self.head()? {
             let rest = &self.bytes[self.taken..];
             let end = head.start + head.length;
@@ -160,7 +179,9 @@ impl Reader {
             return Ok(None);
         };
         let (last, opcode) = (first & 0x80 != 0, first & 0x0f);
-        if first & 0x70 != 0 {
+        // A message is deflated as a whole: its first frame says so.
+        let deflated = self.deflate && matches!(opcode, TEXT | BINARY) && first & DEFLATED != 0;
+        if first & 0x70 != 0 && !(deflated && first & 0x70 == DEFLATED) {
             return Err(Fault::Protocol("a reserved bit is set"));
         }
         if second & 0x80 == 0 {
@@ -209,6 +230,7 @@ impl Reader {
         let mask = bytes.get(start..).and_then(|rest| rest.first_chunk());
         Ok(mask.map(|mask| Head {
             last,
+            deflated,
             opcode,
             mask: *mask,
             start: start + 4,
@@ -226,6 +248,7 @@ impl Reader {
         let message = match self.message.take() {
             None => Fragments {
                 opcode: head.opcode,
+                deflated: head.deflated,
                 count: 1,
                 payload,
             },
@@ -235,17 +258,21 @@ impl Reader {
                 message
             }
         };
-        if message.count > MOST_FRAGMENTS {
+        if message.count > self.fragments {
             return Err(Fault::TooBig);
         }
         if !head.last {
             self.message = Some(message);
             return Ok(None);
         }
+        let payload = match message.deflated {
+            true => deflate::inflate(&message.payload, self.largest)?,
+            false => message.payload,
+        };
         if message.opcode == BINARY {
-            return Ok(Some(Received::Binary));
+            return Ok(Some(Received::Binary(payload)));
         }
-        let text = String::from_utf8(message.payload).map_err(|_| Fault::NotUtf8)?;
+        let text = String::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
         Ok(Some(Received::Text(text)))
     }
 }
@@ -268,7 +295,7 @@ fn closing(payload: &[u8]) -> Result<Option<u16>, Fault> {
 }
 
 impl Fault {
-    pub(crate) fn code(self) -> u16 {
+    pub fn code(self) -> u16 {
         match self {
             Fault::Protocol(_) => 1002,
             Fault::NotUtf8 => 1007,
@@ -277,29 +304,40 @@ impl Fault {
     }
 }
 
-// === impl TextFrame ===
+// === impl Message ===
 
-impl TextFrame {
+impl Message {
     /// With room for a payload of so many bytes.
-    pub(crate) fn with_capacity(payload: usize) -> TextFrame {
+    pub fn with_capacity(payload: usize) -> Message {
         let mut bytes = Vec::with_capacity(HEAD + payload);
         bytes.resize(HEAD, 0);
-        TextFrame(bytes)
+        Message(bytes)
     }
 
-    pub(crate) fn push_str(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
     }
 
-    pub(crate) fn finish(self) -> Bytes {
-        self.finish_before(0)
+    /// The payload so far.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.0[HEAD..]
+    }
+
+    pub fn finish(self, payload: Payload) -> Bytes {
+        self.finish_before(payload, 0)
     }
 
     /// The frame without the last `rest` bytes of its payload, which are sent right behind it.
-    pub(crate) fn finish_before(mut self, rest: usize) -> Bytes {
+    pub(crate) fn finish_before(mut self, payload: Payload, rest: usize) -> Bytes {
         let length = (self.0.len() - HEAD + rest) as u64;
         let mut head = [0; HEAD];
-        head[0] = 0x80 | TEXT;
+        head[0] = 0x80
+            | match payload {
+                Payload::Text => TEXT,
+                Payload::DeflatedText => DEFLATED | TEXT,
+                Payload::Binary => BINARY,
+                Payload::DeflatedBinary => DEFLATED | BINARY,
+            };
         let used = match length {
             0..126 => {
                 head[1] = length.to_be_bytes()[7];
@@ -322,16 +360,16 @@ impl TextFrame {
     }
 }
 
-impl fmt::Write for TextFrame {
+impl fmt::Write for Message {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push_str(text);
+        self.push(text.as_bytes());
         Ok(())
     }
 }
 
-impl std::io::Write for TextFrame {
+impl std::io::Write for Message {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        self.push(bytes);
         Ok(bytes.len())
     }
 

@@ -8,6 +8,7 @@
 //! | [`command`], [`decider`] | what deciders read, answer and remember |
 //! | [`event`] | one enum over all events, and their JSON form |
 //! | [`erasure`] | who was erased, and what that leaves of an event |
+//! | [`frame`] | what goes over a viewer's connection in Avro |
 //! | [`record`] | how a Rust type is tied to its `.avsc` file |
 //! | [`registry`], [`codec`] | the schema registry, and Confluent's wire format |
 
@@ -20,6 +21,7 @@ pub mod decider;
 pub mod donation;
 pub mod erasure;
 pub mod event;
+pub mod frame;
 pub mod id;
 pub mod ledger;
 pub mod presence;

@@ -256,7 +256,7 @@ proptest! {
             for cursor in &cursors {
                 let behind = room.behind(cursor, member.as_ref());
                 // The list is the end of a frame, and so is the brace behind it.
-                let list: Vec<Value> = serde_json::from_slice(behind.strip_suffix(b"}").unwrap()).unwrap();
+                let list: Vec<Value> = serde_json::from_slice(behind.json().strip_suffix(b"}").unwrap()).unwrap();
                 let found: Vec<Line> = list.iter().map(line).collect();
                 let from = usize::try_from(cursor.0[0].next).unwrap();
                 prop_assert_eq!(found, expected(&events, from, member.as_ref(), true));

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Connection;
 use crate::App;
-use crate::frame::Tell;
+use crate::frame::{Form, Tell};
 use crate::limit::Limited;
 use crate::moderation::{Rank, Speaker, Verdict};
 
@@ -80,13 +80,14 @@ impl Connection {
             },
             false => None,
         };
+        let form = self.outbox.form;
         let sent = match &nonce {
             Some(nonce) => self.app.nonces.seen(&room, actor.id, nonce, &self.app.hub),
             None => None,
         };
         if let Some(first) = sent {
             self.acks
-                .push(Box::pin(async move { ack(&id, first.await) }));
+                .push(Box::pin(async move { ack(&id, first.await, form) }));
             return;
         }
         if !unlimited
@@ -146,7 +147,7 @@ impl Connection {
                     None => futures::FutureExt::boxed(done),
                 };
                 self.acks
-                    .push(Box::pin(async move { ack(&id, done.await) }));
+                    .push(Box::pin(async move { ack(&id, done.await, form) }));
             }
             Err(error) => {
                 self.app.hub.take_back(&room, event);
@@ -199,15 +200,15 @@ async fn confirm(
     }
 }
 
-fn ack(id: &Option<Value>, event: Option<EventId>) -> Bytes {
-    match event {
-        Some(event) => Tell::Ack { id, event }.frame(),
+fn ack(id: &Option<Value>, event: Option<EventId>, form: Form) -> Bytes {
+    let tell = match event {
+        Some(event) => Tell::Ack { id, event },
         None => Tell::Error {
             id,
             code: "unconfirmed",
             message: "the message may not have been stored; send it again with the same nonce",
             retry_after_ms: Some(1000),
-        }
-        .frame(),
-    }
+        },
+    };
+    tell.frame(form)
 }

@@ -21,7 +21,7 @@ impl Connection {
         {
             self.app.hub.leave(&room, self.number, Timestamp::now());
         }
-        self.outbox.push(Tell::Left { id, room }.frame());
+        self.answer(&Tell::Left { id, room });
     }
 
     pub(super) async fn join(

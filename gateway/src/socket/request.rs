@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use lemonair_schemas::frame as avro;
 use serde_json::Value;
 
 use super::Connection;
-use crate::frame::{Ask, Tell};
+use crate::frame::{Ask, Form, Tell};
 use crate::outbox::Close;
+use crate::websocket::Received;
 
 impl Connection {
-    pub(super) async fn handle(&mut self, text: &str) -> Result<(), Close> {
-        match serde_json::from_str(text) {
-            Ok(Ask::Ping { id }) => self.outbox.push(Tell::Pong { id: &id }.frame()),
+    pub(super) async fn handle(&mut self, message: Received) -> Result<(), Close> {
+        match understand(message, self.outbox.form) {
+            Ok(Ask::Ping { id }) => self.answer(&Tell::Pong { id: &id }),
             Ok(Ask::Leave { id, room }) => self.leave(&id, &room),
             Ok(Ask::Join {
                 id,
@@ -28,12 +30,7 @@ impl Connection {
                 text,
                 nonce,
             }) => self.chat(id, &room, text, nonce).await,
-            Err(error) => {
-                let id = serde_json::from_str::<Value>(text)
-                    .ok()
-                    .and_then(|ask| ask.get("id").cloned());
-                self.refuse(&id, "bad_request", &format!("not a request: {error}"));
-            }
+            Err((id, why)) => self.refuse(&id, "bad_request", &why),
         }
         Ok(())
     }
@@ -51,14 +48,33 @@ impl Connection {
     ) {
         let retry_after_ms =
             retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1));
-        self.outbox.push(
-            Tell::Error {
-                id,
-                code,
-                message,
-                retry_after_ms,
-            }
-            .frame(),
-        );
+        self.answer(&Tell::Error {
+            id,
+            code,
+            message,
+            retry_after_ms,
+        });
+    }
+
+    pub(super) fn answer(&self, tell: &Tell<'_>) {
+        self.outbox.push(tell.frame(self.outbox.form));
+    }
+}
+
+/// What is asked; or else the id to answer to, and why that is not clear.
+fn understand(message: Received, form: Form) -> Result<Ask, (Option<Value>, String)> {
+    let unclear = |error: &dyn std::fmt::Display| format!("not a request: {error}");
+    match (message, form) {
+        (Received::Binary(datum), Form::Avro) => {
+            let json = avro::request(&datum).map_err(|error| (None, unclear(&error)))?;
+            serde_json::from_value(json).map_err(|error| (None, unclear(&error)))
+        }
+        (_, Form::Avro) => Err((None, "send binary frames with Avro".to_owned())),
+        (Received::Text(text), _) => serde_json::from_str(&text).map_err(|error| {
+            let json = serde_json::from_str::<Value>(&text).ok();
+            let id = json.and_then(|ask| ask.get("id").cloned());
+            (id, unclear(&error))
+        }),
+        _ => Err((None, "send text frames with JSON".to_owned())),
     }
 }

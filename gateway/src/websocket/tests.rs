@@ -31,12 +31,24 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// All that comes of these pieces.
 fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Received>, Option<Fault>) {
-    let mut reader = Reader::new(LARGEST);
+    read_from(pieces, false)
+}
+
+/// The same where permessage-deflate was agreed on.
+fn read_deflated<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Received>, Option<Fault>) {
+    read_from(pieces, true)
+}
+
+fn read_from<'b>(
+    pieces: impl IntoIterator<Item = &'b [u8]>,
+    deflate: bool,
+) -> (Vec<Received>, Option<Fault>) {
+    let mut reader = Reader::new(LARGEST, 64, deflate);
     let mut received = Vec::new();
     for piece in pieces {
         reader.feed(piece);
         loop {
-            match reader.next() {
+            match reader.take() {
                 Ok(Some(message)) => received.push(message),
                 Ok(None) => break,
                 Err(fault) => return (received, Some(fault)),
@@ -78,7 +90,7 @@ fn every_cut_gives_the_same() {
         Received::Ping(b"still there?".to_vec()),
         text("frié"),
         Received::Pong,
-        Received::Binary,
+        Received::Binary(vec![0xff; 200]),
         text(&"x".repeat(LARGEST)),
         Received::Close(Some(1000)),
     ];
@@ -135,6 +147,60 @@ fn faults_are_found_in_the_head() {
 }
 
 #[test]
+fn deflated_messages_are_read_however_they_come() {
+    let said = "größer ".repeat(500);
+    let deflated = deflate::deflate(said.as_bytes()).unwrap();
+    let (one, two) = deflated.split_at(deflated.len() / 2);
+    let session = [
+        frame(0xc1, &deflated),
+        frame(0x81, b"as it is"),
+        frame(0x41, one),
+        frame(0x89, b"?"),
+        frame(0x80, two),
+        frame(0xc2, &deflated),
+    ]
+    .concat();
+    let expected = vec![
+        text(&said),
+        text("as it is"),
+        Received::Ping(b"?".to_vec()),
+        text(&said),
+        Received::Binary(said.clone().into_bytes()),
+    ];
+    for cut in 0..session.len() {
+        let (before, after) = session.split_at(cut);
+        let read = read_deflated([before, after]);
+        assert_eq!(read, (expected.clone(), None), "cut at {cut}");
+    }
+}
+
+#[test]
+fn deflated_faults_are_found() {
+    let protocol = Fault::Protocol("").code();
+    let bomb = deflate::deflate(&vec![b' '; 8_000_000]).unwrap();
+    let latin = deflate::deflate(&[0xe4; 600]).unwrap();
+    for (what, bytes, code) in [
+        (
+            "a bomb",
+            frame(0xc1, &bomb[..LARGEST.min(bomb.len())]),
+            1009,
+        ),
+        ("no deflate at all", frame(0xc1, &[0xff; 20]), protocol),
+        ("another reserved bit", frame(0xe1, b"x"), protocol),
+        ("a ping", frame(0xc9, b"x"), protocol),
+        (
+            "a continuation",
+            [frame(0x01, b"x"), frame(0xc0, b"x")].concat(),
+            protocol,
+        ),
+        ("not UTF-8", frame(0xc1, &latin), 1007),
+    ] {
+        let (_, fault) = read_deflated([&bytes[..]]);
+        assert_eq!(fault.map(Fault::code), Some(code), "{what}");
+    }
+}
+
+#[test]
 fn heads_say_the_length() {
     for (length, head) in [
         (0, &[0x81, 0][..]),
@@ -144,10 +210,12 @@ fn heads_say_the_length() {
         (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
     ] {
         let payload = "x".repeat(length);
-        let mut whole = TextFrame::with_capacity(0);
-        whole.push_str(&payload);
-        assert_eq!(whole.finish(), [head, payload.as_bytes()].concat());
-        assert_eq!(TextFrame::with_capacity(0).finish_before(length), head);
+        let mut whole = Message::with_capacity(0);
+        whole.push(payload.as_bytes());
+        let whole = whole.finish(Payload::Text);
+        assert_eq!(whole, [head, payload.as_bytes()].concat());
+        let before = Message::with_capacity(0).finish_before(Payload::Text, length);
+        assert_eq!(before, head);
     }
 }
 
@@ -163,6 +231,9 @@ proptest! {
         let bytes: Vec<u8> = frames.iter().flat_map(|(first, payload)| frame(first & 0x8f, payload)).collect();
         let whole = read([&bytes[..]]);
         prop_assert_eq!(read(bytes.chunks(7)), whole);
+        let bytes: Vec<u8> = frames.iter().flat_map(|(first, payload)| frame(first & 0xcf, payload)).collect();
+        let whole = read_deflated([&bytes[..]]);
+        prop_assert_eq!(read_deflated(bytes.chunks(7)), whole);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 )]
 
 pub(crate) mod browser;
+pub(crate) mod raw;
+pub(crate) mod reader;
 pub(crate) mod stack;
 pub(crate) mod viewer;
 

@@ -3,6 +3,7 @@
 mod erasure;
 mod evolution;
 mod forwarder;
+mod frame;
 mod golden;
 mod json;
 mod registry;
