@@ -26,8 +26,11 @@ use crate::outbox::Outbox;
 use crate::presence::Presence;
 use crate::room::{Resume, Room};
 
+use together::Together;
+
 mod moderate;
 mod past;
+mod together;
 mod watched;
 
 /// How long the feed rests for each frame that it has sent. Sending is a system call for each viewer,
@@ -58,6 +61,10 @@ pub struct Hub {
     delivered: Notify,
     connections: AtomicU64,
     catch_ups: Semaphore,
+    /// What rooms begin with: whether they are on air, what was said last, what to enforce.
+    lives: Together<bool>,
+    recents: Together<past::Recent>,
+    moderations: Together<moderate::Loaded>,
 }
 
 /// A room, and the right to read the topics for it: one at a time, for all who wait.
@@ -84,7 +91,7 @@ pub enum Error {
     #[error(transparent)]
     Consume(#[from] lemonair_consumers::Error),
     #[error(transparent)]
-    Read(#[from] lemonair_projections::Error),
+    Read(#[from] Arc<lemonair_projections::Error>),
     #[error("they are banned from the room")]
     Banned,
 }
@@ -135,6 +142,9 @@ impl Hub {
             delivered: Notify::new(),
             connections: AtomicU64::new(1),
             catch_ups: Semaphore::new(CATCH_UPS),
+            lives: Together::default(),
+            recents: Together::default(),
+            moderations: Together::default(),
         };
         Ok((hub, feed))
     }
@@ -343,7 +353,7 @@ impl Hub {
         if let Some(entry) = self.entry(id) {
             return Ok(entry);
         }
-        let live = broadcasts::live(&self.pool, id).await?.is_some();
+        let live = self.lives.ask(id, |rooms| self.read_live(rooms)).await?;
         let reached = lock(&self.reached);
         let partition = self.partition(id);
         let from = Topic::ROOM.map(|topic| reached.get(&(topic, partition)).copied().unwrap_or(0));
@@ -357,6 +367,15 @@ impl Hub {
         Ok(Arc::clone(
             &self.rooms.entry(id.clone()).or_insert_with(open),
         ))
+    }
+
+    async fn read_live(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> lemonair_projections::Result<HashMap<RoomId, bool>> {
+        let mut connection = self.pool.acquire().await?;
+        let live = broadcasts::live_among(&mut connection, &rooms).await?;
+        Ok(live.into_iter().map(|room| (room, true)).collect())
     }
 
     fn partition(&self, id: &RoomId) -> i32 {
