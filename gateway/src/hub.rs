@@ -38,6 +38,9 @@ mod watched;
 const REST: Duration = Duration::from_micros(40);
 /// How long it rests at most: nobody notices so little.
 const LONGEST_REST: Duration = Duration::from_millis(20);
+/// From so many events in a batch on, nobody reads them one by one, and it may rest longer.
+const BUSY: usize = 5;
+const LONGEST_BUSY_REST: Duration = Duration::from_millis(25);
 /// Reads of the topics for cursors older than a room's tail, at once.
 const CATCH_UPS: usize = 8;
 /// How long a room that opens waits for the read models before it reads the topics instead.
@@ -167,7 +170,11 @@ impl Hub {
             let batch = feed.next(2000).await?;
             let begin = Instant::now();
             let frames = u32::try_from(self.deliver(&batch)).unwrap_or(u32::MAX);
-            let rest = REST.saturating_mul(frames).min(LONGEST_REST);
+            let longest = match batch.records.len() {
+                ..BUSY => LONGEST_REST,
+                _ => LONGEST_BUSY_REST,
+            };
+            let rest = REST.saturating_mul(frames).min(longest);
             // The clock of the runtime has milliseconds.
             if rest >= Duration::from_millis(1) {
                 tokio::time::sleep_until(begin + rest).await;
