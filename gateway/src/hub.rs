@@ -35,7 +35,7 @@ mod watched;
 
 /// How long the feed rests for each frame that it has sent. Sending is a system call for each viewer,
 /// however much is in it: what comes meanwhile is sent together. A quiet chat is sent at once.
-const REST: Duration = Duration::from_micros(40);
+const REST: Duration = Duration::from_micros(50);
 /// How long it rests at most: nobody notices so little.
 const LONGEST_REST: Duration = Duration::from_millis(20);
 /// From so many events in a batch on, nobody reads them one by one, and it may rest longer.
@@ -322,13 +322,15 @@ impl Hub {
             Arc::clone(joining.outbox),
             joining.member,
         );
+        let viewers = room.viewers() + lock(&self.presence).elsewhere(&room.id);
+        room.told(viewers);
         let joined = Joined {
             id: joining.ask,
             room: room.id.as_str(),
             cursor: room.cursor().to_string(),
             // Whoever came without a cursor has nothing to recover.
             recovered: since.is_some() || joining.since.is_none(),
-            viewers: room.viewers() + lock(&self.presence).elsewhere(&room.id),
+            viewers,
             live: room.live,
         };
         let head = joined.frame(&events);
