@@ -30,7 +30,7 @@ pub(crate) struct Crowd {
     pub(crate) members: Vec<Member>,
     rooms: Vec<Order>,
     /// Frames that were read before: the same bytes reach every viewer of a room.
-    known: std::collections::HashMap<u64, Rc<Vec<u32>>>,
+    known: std::collections::HashMap<u64, Rc<Seen>>,
     hasher: foldhash::fast::FixedState,
     messages: Vec<Message>,
     scratch: Vec<u8>,
@@ -51,6 +51,8 @@ pub(crate) struct Member {
     unsent: Vec<u8>,
     /// How much of the room's order it has seen.
     seen: usize,
+    /// Where to go on after a lost connection.
+    cursor: Option<Rc<str>>,
     deaf: bool,
 }
 
@@ -61,6 +63,12 @@ pub(crate) enum State {
     Joining,
     In,
     Closed(u16),
+}
+
+/// What a frame says.
+struct Seen {
+    messages: Vec<u32>,
+    cursor: Rc<str>,
 }
 
 /// The order that the first viewer to see each message saw.
@@ -84,6 +92,8 @@ pub(crate) struct Tally {
     pub(crate) frames: u64,
     pub(crate) doubled: u64,
     pub(crate) skipped: u64,
+    /// Came back and were told to reload.
+    pub(crate) unrecovered: u64,
     pub(crate) closed: BTreeMap<u16, usize>,
     pub(crate) refused: BTreeMap<String, usize>,
     pub(crate) latencies: Latencies,
@@ -133,9 +143,25 @@ impl Crowd {
             partial: Vec::new(),
             unsent: Vec::new(),
             seen: 0,
+            cursor: None,
             deaf: false,
         });
         Ok(index)
+    }
+
+    /// Everybody has lost the connection, and comes back at once with a cursor.
+    pub(crate) fn come_back(&mut self) -> anyhow::Result<()> {
+        self.tally.entered = 0;
+        for (index, member) in self.members.iter_mut().enumerate() {
+            member.stream = TcpStream::connect(self.address).context("connect again")?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let registry = self.poll.registry();
+            registry.register(&mut member.stream, Token(index), interest)?;
+            member.state = State::Connecting;
+            member.partial.clear();
+            member.unsent.clear();
+        }
+        Ok(())
     }
 
     /// A member says something new.
@@ -256,9 +282,14 @@ impl Crowd {
                 .token
                 .as_ref()
                 .map(|token| format!(r#","token":"{token}""#));
+            let since = member
+                .cursor
+                .as_ref()
+                .map(|cursor| format!(r#","since":"{cursor}""#));
             let ask = format!(
-                r#"{{"type":"join","id":"join","room":"{room}"{}}}"#,
-                token.unwrap_or_default()
+                r#"{{"type":"join","id":"join","room":"{room}"{}{}}}"#,
+                token.unwrap_or_default(),
+                since.unwrap_or_default()
             );
             wire::write(&mut member.unsent, wire::TEXT, ask.as_bytes());
             member.flush()?;
@@ -271,7 +302,7 @@ impl Crowd {
                     self.deliver(index, payload, now)
                 }
                 wire::TEXT if payload.starts_with(br#"{"type":"joined""#) => {
-                    self.joined(index, payload)
+                    self.joined(index, payload, now)
                 }
                 wire::TEXT => self.answer(index, payload)?,
                 wire::PING => {
@@ -291,25 +322,37 @@ impl Crowd {
         Ok(used)
     }
 
-    fn joined(&mut self, index: usize, payload: &[u8]) {
+    fn joined(&mut self, index: usize, payload: &[u8], now: u32) {
+        self.tally.entered += 1;
+        self.members[index].state = State::In;
+        if self.members[index].cursor.is_some() {
+            self.tally.unrecovered +=
+                u64::from(memmem::find(payload, br#""recovered":true"#).is_none());
+            return self.deliver(index, payload, now);
+        }
         let last = memmem::rfind(payload, TEXT.as_bytes())
             .and_then(|at| number(&payload[at + TEXT.len()..]));
         let member = &mut self.members[index];
-        member.state = State::In;
+        member.cursor = Some(cursor(payload));
         member.seen = last
             .and_then(|id| self.messages[id as usize].place)
             .map_or(0, |place| place + 1);
-        self.tally.entered += 1;
     }
 
     fn deliver(&mut self, index: usize, payload: &[u8], now: u32) {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(payload);
-        let read = || Rc::new(numbers(payload));
-        let ids = Rc::clone(self.known.entry(hasher.finish()).or_insert_with(read));
+        let read = || {
+            Rc::new(Seen {
+                messages: numbers(payload),
+                cursor: cursor(payload),
+            })
+        };
+        let seen = Rc::clone(self.known.entry(hasher.finish()).or_insert_with(read));
         let member = &mut self.members[index];
+        member.cursor = Some(Rc::clone(&seen.cursor));
         let order = &mut self.rooms[member.room].messages;
-        for &id in ids.iter() {
+        for &id in &seen.messages {
             let message = &mut self.messages[id as usize];
             let place = *message.place.get_or_insert_with(|| {
                 order.push(id);
@@ -323,8 +366,8 @@ impl Crowd {
             member.seen = place + 1;
             self.tally.latencies.add(now.saturating_sub(message.sent));
         }
-        self.tally.deliveries += ids.len() as u64;
-        self.tally.frames += u64::from(!ids.is_empty());
+        self.tally.deliveries += seen.messages.len() as u64;
+        self.tally.frames += u64::from(!seen.messages.is_empty());
         // Only frames that are under way are needed.
         if self.known.len() > 10_000 {
             self.known.clear();
@@ -365,6 +408,8 @@ impl Crowd {
     pub(crate) fn listen(&mut self) -> anyhow::Result<()> {
         for index in 0..self.members.len() {
             if std::mem::take(&mut self.members[index].deaf) {
+                self.read(index)?;
+                // The end may have come while nobody listened, and is not told again.
                 self.read(index)?;
             }
         }
@@ -449,6 +494,13 @@ fn numbers(payload: &[u8]) -> Vec<u32> {
     memmem::find_iter(payload, TEXT)
         .filter_map(|at| number(&payload[at + TEXT.len()..]))
         .collect()
+}
+
+fn cursor(payload: &[u8]) -> Rc<str> {
+    const CURSOR: &[u8] = br#""cursor":""#;
+    let rest = memmem::find(payload, CURSOR).map(|at| &payload[at + CURSOR.len()..]);
+    let text = rest.and_then(|rest| rest.split(|byte| *byte == b'"').next());
+    String::from_utf8_lossy(text.unwrap_or_default()).into()
 }
 
 fn number(text: &[u8]) -> Option<u32> {

@@ -31,7 +31,8 @@ use crate::server::{Server, Stack};
 #[command(max_term_width = 100)]
 struct Cli {
     /// Scenarios, each with sizes if not the usual: spike=N room=EACH[,MEMBERS] paced=RATE[,SECONDS]
-    /// gentle=RATE[,MEMBERS] idle=N rooms=N slow=RATE[,SECONDS] sent=EACH[,MEMBERS]
+    /// gentle=RATE[,MEMBERS] idle=N rooms=N[,1 if they are logged in] slow=RATE[,SECONDS]
+    /// storm=N sent=EACH[,MEMBERS]
     scenarios: Vec<String>,
     /// How often each is run
     #[arg(long, default_value_t = 1)]
@@ -76,13 +77,13 @@ fn main() -> anyhow::Result<()> {
         .collect::<Result<_, _>>()?;
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores > 1, "the server and the crowd need a core each");
+    server::pin(1..cores)?;
     let mut rows: Vec<Row> = Vec::new();
     for scenario in chosen {
         for _ in 0..cli.times {
             let server_cores = if cli.unpinned { 0..cores } else { 0..1 };
-            let server = Server::start(&binary, &workspace, &stack, server_cores)?;
-            server::pin(1..cores)?;
-            let row = scenario.play(&server)?;
+            let mut server = Server::start(&binary, &workspace, &stack, server_cores)?;
+            let row = scenario.play(&mut server)?;
             eprintln!("{}", row.line());
             rows.push(row);
             server.stop()?;

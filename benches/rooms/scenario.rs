@@ -22,7 +22,9 @@ pub(crate) const SCENARIOS: &[&str] = &[
     "idle=2000",
     "idle=5000",
     "rooms=10000",
-    "slow=100",
+    "rooms=10000,1",
+    "slow=400",
+    "storm=5000",
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -40,9 +42,11 @@ pub(crate) enum Scenario {
     /// Viewers who only watch an empty room.
     Idle { viewers: usize },
     /// As many rooms with one viewer each, against one room with all of them.
-    Rooms { viewers: usize },
-    /// Like `Paced`, with a tenth of the members no longer reading.
+    Rooms { viewers: usize, members: bool },
+    /// Like `Paced`, and then again with a tenth of the members no longer reading.
     Slow { rate: usize, seconds: usize },
+    /// The server is killed, and everybody comes back at once when it is there again.
+    Storm { viewers: usize },
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,10 +92,14 @@ impl FromStr for Scenario {
             },
             "rooms" => Scenario::Rooms {
                 viewers: size(0, 10_000),
+                members: size(1, 0) > 0,
             },
             "slow" => Scenario::Slow {
-                rate: size(0, 100),
-                seconds: size(1, 20),
+                rate: size(0, 400),
+                seconds: size(1, 10),
+            },
+            "storm" => Scenario::Storm {
+                viewers: size(0, 5000),
             },
             _ => bail!("there is no scenario {name:?}"),
         })
@@ -99,7 +107,7 @@ impl FromStr for Scenario {
 }
 
 impl Scenario {
-    pub(crate) fn play(self, server: &Server) -> anyhow::Result<Row> {
+    pub(crate) fn play(self, server: &mut Server) -> anyhow::Result<Row> {
         match self {
             Scenario::Spike { viewers } => spike(server, viewers),
             Scenario::Room { each, members } => room(server, each, members),
@@ -107,24 +115,11 @@ impl Scenario {
                 rate,
                 seconds,
                 members,
-            } => paced(
-                server,
-                rate,
-                seconds,
-                members,
-                0,
-                &format!("{rate} messages/s into {members}"),
-            ),
+            } => paced(server, rate, seconds, members),
             Scenario::Idle { viewers } => idle(server, viewers),
-            Scenario::Rooms { viewers } => rooms(server, viewers),
-            Scenario::Slow { rate, seconds } => paced(
-                server,
-                rate,
-                seconds,
-                500,
-                50,
-                &format!("{rate} messages/s into 500, of whom 50 stop reading"),
-            ),
+            Scenario::Rooms { viewers, members } => rooms(server, viewers, members),
+            Scenario::Slow { rate, seconds } => slow(server, rate, seconds),
+            Scenario::Storm { viewers } => storm(server, viewers),
         }
     }
 }
@@ -210,61 +205,18 @@ fn room(server: &Server, each: usize, members: usize) -> anyhow::Result<Row> {
     })
 }
 
-fn paced(
-    server: &Server,
-    rate: usize,
-    seconds: usize,
-    members: usize,
-    deaf: usize,
-    name: &str,
-) -> anyhow::Result<Row> {
+fn paced(server: &Server, rate: usize, seconds: usize, members: usize) -> anyhow::Result<Row> {
     let (mut crowd, _) = gather(server, members)?;
     settle(&mut crowd, Duration::from_secs(2))?;
-    for member in &mut crowd.members[members - deaf..] {
-        member.turn_deaf()?;
-    }
-    let senders = SENDERS.min(members - deaf);
-    let total = rate * seconds;
     let before = server.usage()?;
     let begin = Instant::now();
-    let mut sent = 0;
-    let result = crowd.until("everything is delivered", PATIENCE, |crowd| {
-        let due = (begin.elapsed().as_secs_f64() * rate as f64) as usize;
-        while sent < total && sent <= due {
-            crowd.say(sent % senders)?;
-            sent += 1;
-        }
-        if sent < total {
-            let next = Duration::from_secs_f64(sent as f64 / rate as f64);
-            crowd.turn(next.saturating_sub(begin.elapsed()))?;
-        }
-        Ok(crowd.tally.acks == total && crowd.complete())
-    });
+    let result = pace(&mut crowd, rate, seconds);
     let time = begin.elapsed();
     let after = server.usage()?;
-    let verdict = verdict(&crowd, result);
-    // What the slow ones read in the end is not what the others had.
-    let tally = crowd.tally.clone();
-    let mut slow = String::new();
-    if deaf > 0 {
-        crowd.listen()?;
-        let count = |crowd: &Crowd| {
-            let states = crowd.members.iter().map(|member| member.state());
-            states
-                .filter(|state| matches!(state, State::Closed(_)))
-                .count()
-        };
-        // The kernel still has something for them, and tries ever more seldom.
-        let begin = Instant::now();
-        while count(&crowd) < deaf && begin.elapsed() < PATIENCE {
-            crowd.turn(Duration::from_millis(20))?;
-        }
-        let closed = count(&crowd);
-        slow = format!("; {closed} of {deaf} slow ones closed");
-    }
+    let tally = &crowd.tally;
     Ok(Row {
-        scenario: name.to_owned(),
-        verdict: verdict + &slow,
+        scenario: format!("{rate} messages/s into {members}"),
+        verdict: verdict(&crowd, result),
         speed: format!(
             "{:.0} deliveries/s, {:.1} a frame",
             tally.deliveries as f64 / time.as_secs_f64(),
@@ -274,7 +226,120 @@ fn paced(
             "{} a delivery",
             micros_each(before, after, tally.deliveries)
         ),
+        latency: latency(tally),
+        memory: memory(before, after),
+    })
+}
+
+/// The senders speak in turn, so many messages a second, until everybody has everything.
+fn pace(crowd: &mut Crowd, rate: usize, seconds: usize) -> anyhow::Result<()> {
+    let total = rate * seconds;
+    let acked = crowd.tally.acks + total;
+    let begin = Instant::now();
+    let mut sent = 0;
+    crowd.until("everything is delivered", PATIENCE, |crowd| {
+        let due = (begin.elapsed().as_secs_f64() * rate as f64) as usize;
+        while sent < total && sent <= due {
+            crowd.say(sent % SENDERS)?;
+            sent += 1;
+        }
+        if sent < total {
+            let next = Duration::from_secs_f64(sent as f64 / rate as f64);
+            crowd.turn(next.saturating_sub(begin.elapsed()))?;
+        }
+        Ok(crowd.tally.acks == acked && crowd.complete())
+    })
+}
+
+fn slow(server: &Server, rate: usize, seconds: usize) -> anyhow::Result<Row> {
+    const MEMBERS: usize = 500;
+    const DEAF: usize = MEMBERS / 10;
+    let (mut crowd, _) = gather(server, MEMBERS)?;
+    settle(&mut crowd, Duration::from_secs(2))?;
+    pace(&mut crowd, rate, seconds)?;
+    let undisturbed = std::mem::take(&mut crowd.tally.latencies);
+    for member in &mut crowd.members[MEMBERS - DEAF..] {
+        member.turn_deaf()?;
+    }
+    let (before, deliveries) = (server.usage()?, crowd.tally.deliveries);
+    let result = pace(&mut crowd, rate, seconds);
+    let after = server.usage()?;
+    let verdict = verdict(&crowd, result);
+    // What the slow ones read in the end is not what the others had.
+    let tally = crowd.tally.clone();
+    crowd.listen()?;
+    let closed = |crowd: &Crowd| {
+        let states = crowd.members.iter().map(|member| member.state());
+        states
+            .filter(|state| matches!(state, State::Closed(_)))
+            .count()
+    };
+    // The kernel still has something for them, and tries ever more seldom.
+    let begin = Instant::now();
+    while closed(&crowd) < DEAF && begin.elapsed() < PATIENCE {
+        crowd.turn(Duration::from_millis(20))?;
+    }
+    let too_slow = server.count("lemonair_too_slow_total")?;
+    Ok(Row {
+        scenario: format!("{rate} messages/s into {MEMBERS}, then {DEAF} stop reading"),
+        verdict: format!(
+            "{verdict}; {too_slow} found too slow, {} of {DEAF} slow ones closed",
+            closed(&crowd)
+        ),
+        speed: format!(
+            "p99 of the others {}, was {}",
+            millis(tally.latencies.quantile(0.99)),
+            millis(undisturbed.quantile(0.99))
+        ),
+        cost: format!(
+            "{} a delivery",
+            micros_each(before, after, tally.deliveries - deliveries)
+        ),
         latency: latency(&tally),
+        memory: memory(before, after),
+    })
+}
+
+fn storm(server: &mut Server, viewers: usize) -> anyhow::Result<Row> {
+    let (mut crowd, _) = gather(server, viewers)?;
+    settle(&mut crowd, Duration::from_secs(2))?;
+    for sender in 0..SENDERS {
+        crowd.say(sender)?;
+    }
+    // Not everybody has seen what was acked.
+    crowd.until("all are acked", PATIENCE, |crowd| {
+        Ok(crowd.tally.acks == SENDERS)
+    })?;
+    let killed = Instant::now();
+    server.restart()?;
+    let up = killed.elapsed();
+    let before = server.usage()?;
+    crowd.come_back()?;
+    let mut most = None;
+    let result = crowd.until("all are back", PATIENCE, |crowd| {
+        if crowd.tally.entered * 100 >= viewers * 99 {
+            most.get_or_insert_with(|| killed.elapsed());
+        }
+        Ok(crowd.tally.entered == viewers && crowd.complete())
+    });
+    let all = killed.elapsed();
+    let after = server.usage()?;
+    let reads = server.count("lemonair_topic_reads_total")?;
+    let unrecovered = crowd.tally.unrecovered;
+    Ok(Row {
+        scenario: format!("{viewers} come back after a kill -9"),
+        verdict: format!(
+            "{}, {unrecovered} told to reload, {reads} reads of the topics",
+            verdict(&crowd, result)
+        ),
+        speed: format!(
+            "up after {}, 99 % back after {}, all after {}",
+            millis(up),
+            most.map_or_else(|| "–".to_owned(), millis),
+            millis(all)
+        ),
+        cost: format!("{} a join", micros_each(before, after, viewers as u64)),
+        latency: "–".to_owned(),
         memory: memory(before, after),
     })
 }
@@ -312,53 +377,78 @@ fn idle(server: &Server, viewers: usize) -> anyhow::Result<Row> {
     })
 }
 
-fn rooms(server: &Server, viewers: usize) -> anyhow::Result<Row> {
-    let mut figures = Vec::new();
-    for many in [false, true] {
-        let mut crowd = Crowd::new(server.address)?;
-        let before = server.usage()?;
-        let mut room = crowd.open_room("hall");
-        for viewer in 0..viewers {
-            if many && viewer > 0 {
-                room = crowd.open_room(&format!("room{viewer}"));
-            }
-            crowd.enter(room, None)?;
-            if viewer % 100 == 0 {
-                entered(&mut crowd, viewer)?;
-            }
-        }
-        entered(&mut crowd, viewers)?;
-        let joined = server.usage()?;
-        settle(&mut crowd, Duration::from_secs(5))?;
-        let after = server.usage()?;
-        figures.push((
-            micros_each(before, joined, viewers as u64),
-            format!(
-                "{:.1} %",
-                (after.cpu - joined.cpu).as_secs_f64() / 5.0 * 100.0
-            ),
-            format!(
-                "{:.0} MiB more, {} threads",
-                (after.resident as f64 - before.resident as f64) / f64::from(1 << 20),
-                after.threads
-            ),
-        ));
-        drop(crowd);
-        std::thread::sleep(Duration::from_secs(2));
-    }
-    let [one, many] = &figures[..] else {
-        bail!("two figures")
-    };
+fn rooms(server: &mut Server, viewers: usize, members: bool) -> anyhow::Result<Row> {
+    let one = shape(server, viewers, members, false)?;
+    // With a heap that nobody has used.
+    server.restart()?;
+    let many = shape(server, viewers, members, true)?;
+    let ratio = |figure: fn(&Shape) -> f64| format!("{:.2} ×", figure(&many) / figure(&one));
     Ok(Row {
-        scenario: format!("one room with {viewers}, against {viewers} rooms with one"),
+        scenario: format!(
+            "one room with {viewers}{}, against {viewers} rooms with one",
+            if members { " logged in" } else { "" }
+        ),
         verdict: "all in".to_owned(),
         speed: "–".to_owned(),
         cost: format!(
-            "{} against {} a join; {} against {} of a core at rest",
-            one.0, many.0, one.1, many.1
+            "{:.0} µs against {:.0} µs a join ({}); {:.1} % against {:.1} % of a core at rest",
+            one.join,
+            many.join,
+            ratio(|shape| shape.join),
+            one.rest,
+            many.rest
         ),
         latency: "–".to_owned(),
-        memory: format!("{} against {}", one.2, many.2),
+        memory: format!(
+            "{:.0} MiB against {:.0} MiB ({}); {} threads against {} ({})",
+            one.memory,
+            many.memory,
+            ratio(|shape| shape.memory),
+            one.threads,
+            many.threads,
+            ratio(|shape| shape.threads)
+        ),
+    })
+}
+
+/// What it costs to hold viewers in one room or in many.
+struct Shape {
+    /// Microseconds.
+    join: f64,
+    /// Percent of a core.
+    rest: f64,
+    /// Of the whole process, in MiB.
+    memory: f64,
+    threads: f64,
+}
+
+fn shape(server: &Server, viewers: usize, members: bool, many: bool) -> anyhow::Result<Shape> {
+    const REST: Duration = Duration::from_secs(10);
+    let mut crowd = Crowd::new(server.address)?;
+    let token = members.then(|| token(server)).transpose()?;
+    let before = server.usage()?;
+    let mut room = crowd.open_room("hall");
+    for viewer in 0..viewers {
+        if many && viewer > 0 {
+            room = crowd.open_room(&format!("room{viewer}"));
+        }
+        crowd.enter(room, token.as_ref())?;
+        if viewer % 100 == 0 {
+            entered(&mut crowd, viewer)?;
+        }
+    }
+    entered(&mut crowd, viewers)?;
+    let joined = server.usage()?;
+    // They are told how many they are.
+    settle(&mut crowd, Duration::from_secs(3))?;
+    let resting = server.usage()?;
+    settle(&mut crowd, REST)?;
+    let after = server.usage()?;
+    Ok(Shape {
+        join: (joined.cpu - before.cpu).as_secs_f64() * 1e6 / viewers as f64,
+        rest: (after.cpu - resting.cpu).as_secs_f64() / REST.as_secs_f64() * 100.0,
+        memory: after.resident as f64 / f64::from(1 << 20),
+        threads: after.threads as f64,
     })
 }
 

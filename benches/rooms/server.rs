@@ -1,8 +1,9 @@
 //! The program under test: the real binary as a child process, with topics, a database and a data
 //! folder of its own, alone on one core.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,11 +35,19 @@ pub(crate) struct Stack {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    place: Place,
+    tokens: Tokens,
+}
+
+/// What stays when the process is gone.
+#[derive(Debug)]
+struct Place {
+    binary: PathBuf,
+    cores: Range<usize>,
     stack: Stack,
     prefix: String,
     database: String,
     data: PathBuf,
-    tokens: Tokens,
 }
 
 /// What a process has used.
@@ -85,65 +94,34 @@ impl Server {
         binary: &Path,
         workspace: &Path,
         stack: &Stack,
-        cores: std::ops::Range<usize>,
+        cores: Range<usize>,
     ) -> anyhow::Result<Server> {
         let unique = uuid::Uuid::new_v4().simple().to_string();
-        let prefix = format!("bench_{}.", &unique[..10]);
-        let database = format!("lemonair_test_bench_{}", &unique[..10]);
-        let data = workspace.join("target/bench").join(&unique[..10]);
-        std::fs::create_dir_all(&data).context("make a data folder")?;
-        let (host, _) = stack
-            .database_url
-            .rsplit_once('/')
-            .context("database_url names no database")?;
-        let log = std::fs::File::create(data.join("log"))?;
-        // A child takes over on which cores it may run.
-        pin(cores)?;
-        let mut child = Command::new(binary)
-            .arg("up")
-            .current_dir(&data)
-            .env("LEMONAIR_KAFKA_BROKERS", &stack.kafka_brokers)
-            .env("LEMONAIR_REGISTRY_URL", &stack.registry_url)
-            .env("DATABASE_URL", format!("{host}/{database}"))
-            .env("LEMONAIR_KAFKA_PREFIX", &prefix)
-            .env("LEMONAIR_DATA_DIR", &data)
-            .env("LEMONAIR_HTTP", "127.0.0.1:0")
-            .env("LEMONAIR_RTMP", "127.0.0.1:0")
-            .env("LEMONAIR_SECRET", SECRET)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
-        let mut address = None;
-        let output = child.stdout.take().context("its output")?;
-        for line in BufReader::new(output).lines() {
-            let line = line?;
-            let word = line
-                .split_whitespace()
-                .find_map(|word| word.strip_prefix("http://"));
-            address = address.or_else(|| word?.parse().ok());
-            if line.contains("Ctrl-C") {
-                break;
-            }
-        }
-        let mut server = Server {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        let unique = &unique[..10];
+        let place = Place {
+            binary: binary.to_owned(),
+            cores,
             stack: stack.clone(),
-            prefix,
-            database,
-            data,
+            prefix: format!("bench_{unique}."),
+            database: format!("lemonair_test_bench_{unique}"),
+            data: workspace.join("target/bench").join(unique),
+        };
+        std::fs::create_dir_all(&place.data).context("make a data folder")?;
+        let (child, address) = place.launch(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        Ok(Server {
+            child,
+            address,
+            place,
             tokens: Tokens::new(SECRET.as_bytes()),
-        };
-        let Some(address) = address else {
-            bail!(
-                "it did not come up: {}",
-                std::fs::read_to_string(server.data.join("log"))?
-            );
-        };
-        server.address = address;
-        Ok(server)
+        })
+    }
+
+    /// Kills the server, as the kernel would, and starts it again where it was.
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        (self.child, self.address) = self.place.launch(self.address)?;
+        Ok(())
     }
 
     /// A token of an account that nobody limits; for a room it need not exist.
@@ -157,6 +135,18 @@ impl Server {
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         usage(self.child.id())
+    }
+
+    /// A counter among its metrics, since it was started.
+    pub(crate) fn count(&self, counter: &str) -> anyhow::Result<u64> {
+        let mut stream = TcpStream::connect(self.address)?;
+        let ask = "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
+        stream.write_all(ask.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let mut lines = answer.lines();
+        let count = lines.find_map(|line| line.strip_prefix(counter)?.strip_prefix(' '));
+        Ok(count.map_or(Ok(0), str::parse)?)
     }
 
     /// Ends the server, and deletes what it has written.
@@ -173,9 +163,67 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(self.clean())?;
-        std::fs::remove_dir_all(&self.data)?;
+        runtime.block_on(self.place.clean())?;
+        std::fs::remove_dir_all(&self.place.data)?;
         Ok(())
+    }
+}
+
+impl Place {
+    fn launch(&self, http: SocketAddr) -> anyhow::Result<(Child, SocketAddr)> {
+        let url = &self.stack.database_url;
+        let (host, _) = url
+            .rsplit_once('/')
+            .context("database_url names no database")?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.data.join("log"))?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("up")
+            .current_dir(&self.data)
+            .env("LEMONAIR_KAFKA_BROKERS", &self.stack.kafka_brokers)
+            .env("LEMONAIR_REGISTRY_URL", &self.stack.registry_url)
+            .env("DATABASE_URL", format!("{host}/{}", self.database))
+            .env("LEMONAIR_KAFKA_PREFIX", &self.prefix)
+            .env("LEMONAIR_DATA_DIR", &self.data)
+            .env("LEMONAIR_HTTP", http.to_string())
+            .env("LEMONAIR_RTMP", "127.0.0.1:0")
+            .env("LEMONAIR_SECRET", SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        let cores = self.cores.clone();
+        // A child takes over on which cores it may run; the crowd stays where it is.
+        let spawn = || {
+            pin(cores)?;
+            let child = command.spawn();
+            child.with_context(|| format!("start {}", self.binary.display()))
+        };
+        let spawned = std::thread::scope(|scope| scope.spawn(spawn).join());
+        let mut child = spawned.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let mut address = None;
+        let output = child.stdout.take().context("its output")?;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            let word = line
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix("http://"));
+            address = address.or_else(|| word?.parse().ok());
+            if line.contains("Ctrl-C") {
+                break;
+            }
+        }
+        let Some(address) = address else {
+            child.kill().ok();
+            child.wait()?;
+            bail!(
+                "it did not come up: {}",
+                std::fs::read_to_string(self.data.join("log"))?
+            );
+        };
+        Ok((child, address))
     }
 
     async fn clean(&self) -> anyhow::Result<()> {

@@ -40,20 +40,36 @@ pub struct Poison {
     pub cause: String,
 }
 
-/// How long a loop waits for records before it reports its positions all the same.
-const IDLE: Duration = Duration::from_millis(100);
+/// How long a loop waits for records before it reports its positions all the same: not long where
+/// some have just come, as a transaction's marker may follow; ever longer where nothing happens.
+#[derive(Debug)]
+pub(crate) struct Patience(Duration);
 
-/// Waits for records (or [`IDLE`]) and takes what is there, up to `max`.
+impl Patience {
+    const LEAST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(1);
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience(Patience::LEAST)
+    }
+}
+
+/// Waits for records as long as `patience` says, and takes what is there, up to `max`.
 pub(crate) async fn gather<R: Records, C: ConsumerContext + 'static>(
     consumer: &StreamConsumer<C>,
     kafka: &Kafka,
     codec: &Codec,
     max: usize,
+    patience: &mut Patience,
 ) -> Result<Vec<Consumed<R>>, KafkaError> {
     let mut records = Vec::new();
-    let Ok(first) = tokio::time::timeout(IDLE, consumer.recv()).await else {
+    let Ok(first) = tokio::time::timeout(patience.0, consumer.recv()).await else {
+        patience.0 = (patience.0 * 2).min(Patience::MOST);
         return Ok(records);
     };
+    *patience = Patience::default();
     let mut next = Some(first);
     while let Some(message) = next {
         match message {

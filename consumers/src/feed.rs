@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lemonair_schemas::{Codec, Position, Records};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 
-use crate::batch::{self, Batch};
+use crate::batch::{self, Batch, Patience};
 use crate::watchdog::Watchdog;
 use crate::{Error, Kafka};
 
@@ -17,6 +17,7 @@ pub struct Feed<R> {
     codec: Arc<Codec>,
     consumer: StreamConsumer,
     start: Vec<Position>,
+    patience: Patience,
     watchdog: Watchdog,
     records: PhantomData<fn() -> R>,
 }
@@ -31,6 +32,7 @@ impl<R: Records> Feed<R> {
             codec,
             consumer,
             start: from.to_vec(),
+            patience: Patience::default(),
             watchdog: Watchdog::new(kafka),
             records: PhantomData,
         })
@@ -39,7 +41,8 @@ impl<R: Records> Feed<R> {
     /// The next records, at most `max`; none if none come for a moment. An error ends the feed: open
     /// another where the last batch ended.
     pub async fn next(&mut self, max: usize) -> Result<Batch<R>, Error> {
-        let records = batch::gather(&self.consumer, &self.kafka, &self.codec, max)
+        let patience = &mut self.patience;
+        let records = batch::gather(&self.consumer, &self.kafka, &self.codec, max, patience)
             .await
             .map_err(|error| batch::fatal(error, &self.kafka, &self.start))?;
         let next = batch::positions(&self.consumer, &self.kafka, &self.start)?;

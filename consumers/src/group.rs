@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer}
 use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::Notify;
 
-use crate::batch::{self, Batch};
+use crate::batch::{self, Batch, Patience};
 use crate::watchdog::Watchdog;
 use crate::{Error, Kafka};
 
@@ -27,6 +27,7 @@ pub struct Group<R> {
     consumer: StreamConsumer<Rebalancing>,
     changes: Arc<Changes>,
     start: Mutex<Vec<Position>>,
+    patience: Patience,
     watchdog: Watchdog,
     records: PhantomData<fn() -> R>,
 }
@@ -84,6 +85,7 @@ impl<R: Records> Group<R> {
             consumer,
             changes,
             start,
+            patience: Patience::default(),
             watchdog: Watchdog::new(kafka),
             records: PhantomData,
         })
@@ -96,10 +98,11 @@ impl<R: Records> Group<R> {
                 return Ok(self.step(change));
             }
             let changes = Arc::clone(&self.changes);
+            let patience = &mut self.patience;
             let records = tokio::select! {
                 biased;
                 () = changes.arrived.notified() => continue,
-                records = batch::gather(&self.consumer, &self.kafka, &self.codec, max) => records,
+                records = batch::gather(&self.consumer, &self.kafka, &self.codec, max, patience) => records,
             };
             // A rebalance that came while we gathered took the positions away with the partitions.
             // Nothing is lost with the records: whoever gets a partition next begins where the

@@ -26,15 +26,21 @@ use crate::outbox::Outbox;
 use crate::presence::Presence;
 use crate::room::{Resume, Room};
 
+use together::Together;
+
 mod moderate;
 mod past;
+mod together;
 mod watched;
 
 /// How long the feed rests for each frame that it has sent. Sending is a system call for each viewer,
 /// however much is in it: what comes meanwhile is sent together. A quiet chat is sent at once.
-const REST: Duration = Duration::from_micros(40);
+const REST: Duration = Duration::from_micros(50);
 /// How long it rests at most: nobody notices so little.
 const LONGEST_REST: Duration = Duration::from_millis(20);
+/// From so many events in a batch on, nobody reads them one by one, and it may rest longer.
+const BUSY: usize = 5;
+const LONGEST_BUSY_REST: Duration = Duration::from_millis(25);
 /// Reads of the topics for cursors older than a room's tail, at once.
 const CATCH_UPS: usize = 8;
 /// How long a room that opens waits for the read models before it reads the topics instead.
@@ -58,6 +64,10 @@ pub struct Hub {
     delivered: Notify,
     connections: AtomicU64,
     catch_ups: Semaphore,
+    /// What rooms begin with: whether they are on air, what was said last, what to enforce.
+    lives: Together<bool>,
+    recents: Together<past::Recent>,
+    moderations: Together<moderate::Loaded>,
 }
 
 /// A room, and the right to read the topics for it: one at a time, for all who wait.
@@ -84,7 +94,7 @@ pub enum Error {
     #[error(transparent)]
     Consume(#[from] lemonair_consumers::Error),
     #[error(transparent)]
-    Read(#[from] lemonair_projections::Error),
+    Read(#[from] Arc<lemonair_projections::Error>),
     #[error("they are banned from the room")]
     Banned,
 }
@@ -135,6 +145,9 @@ impl Hub {
             delivered: Notify::new(),
             connections: AtomicU64::new(1),
             catch_ups: Semaphore::new(CATCH_UPS),
+            lives: Together::default(),
+            recents: Together::default(),
+            moderations: Together::default(),
         };
         Ok((hub, feed))
     }
@@ -157,7 +170,11 @@ impl Hub {
             let batch = feed.next(2000).await?;
             let begin = Instant::now();
             let frames = u32::try_from(self.deliver(&batch)).unwrap_or(u32::MAX);
-            let rest = REST.saturating_mul(frames).min(LONGEST_REST);
+            let longest = match batch.records.len() {
+                ..BUSY => LONGEST_REST,
+                _ => LONGEST_BUSY_REST,
+            };
+            let rest = REST.saturating_mul(frames).min(longest);
             // The clock of the runtime has milliseconds.
             if rest >= Duration::from_millis(1) {
                 tokio::time::sleep_until(begin + rest).await;
@@ -305,13 +322,15 @@ impl Hub {
             Arc::clone(joining.outbox),
             joining.member,
         );
+        let viewers = room.viewers() + lock(&self.presence).elsewhere(&room.id);
+        room.told(viewers);
         let joined = Joined {
             id: joining.ask,
             room: room.id.as_str(),
             cursor: room.cursor().to_string(),
             // Whoever came without a cursor has nothing to recover.
             recovered: since.is_some() || joining.since.is_none(),
-            viewers: room.viewers() + lock(&self.presence).elsewhere(&room.id),
+            viewers,
             live: room.live,
         };
         let outbox = joining.outbox;
@@ -343,7 +362,7 @@ impl Hub {
         if let Some(entry) = self.entry(id) {
             return Ok(entry);
         }
-        let live = broadcasts::live(&self.pool, id).await?.is_some();
+        let live = self.lives.ask(id, |rooms| self.read_live(rooms)).await?;
         let reached = lock(&self.reached);
         let partition = self.partition(id);
         let from = Topic::ROOM.map(|topic| reached.get(&(topic, partition)).copied().unwrap_or(0));
@@ -357,6 +376,15 @@ impl Hub {
         Ok(Arc::clone(
             &self.rooms.entry(id.clone()).or_insert_with(open),
         ))
+    }
+
+    async fn read_live(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> lemonair_projections::Result<HashMap<RoomId, bool>> {
+        let mut connection = self.pool.acquire().await?;
+        let live = broadcasts::live_among(&mut connection, &rooms).await?;
+        Ok(live.into_iter().map(|room| (room, true)).collect())
     }
 
     fn partition(&self, id: &RoomId) -> i32 {

@@ -79,6 +79,7 @@ impl Outbox {
         if waiting.bytes > LIMIT && before > 0 {
             waiting.pieces = VecDeque::new();
             waiting.close = Some(Close::TooSlow);
+            metrics::counter!("lemonair_too_slow_total").increment(1);
         } else {
             waiting.pieces.extend(pieces);
         }

@@ -424,6 +424,13 @@ impl Room {
         self.empty_since = None;
     }
 
+    /// Whoever entered was told how many watch, here and elsewhere. Where nobody else is, that is all.
+    pub fn told(&mut self, count: usize) {
+        if self.viewers.len() == 1 {
+            self.told = count;
+        }
+    }
+
     pub fn leave(&mut self, connection: u64, now: Timestamp) {
         self.viewers.remove(&connection);
         self.audience.leave(connection);

@@ -1,5 +1,7 @@
 //! Broadcasts: on air, interrupted, over.
 
+use std::collections::HashSet;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::stream::{StreamEnded, StreamStarted};
@@ -11,7 +13,7 @@ use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
 use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
-use crate::{Fact, Projection, Result, row};
+use crate::{Fact, Projection, Result, many, row};
 
 #[derive(Debug)]
 pub struct Broadcasts;
@@ -186,6 +188,17 @@ pub async fn live(pool: &MySqlPool, room: &RoomId) -> Result<Option<Broadcast>> 
     .fetch_optional(pool)
     .await?;
     Ok(found)
+}
+
+/// Which of the rooms are on air; at most [`many::MOST`] are asked about.
+pub async fn live_among(
+    connection: &mut MySqlConnection,
+    rooms: &[RoomId],
+) -> Result<HashSet<RoomId>> {
+    let select = "SELECT DISTINCT room FROM broadcasts WHERE ended_at IS NULL AND room IN";
+    let found = many::rows(connection, select, rooms).await?;
+    let rooms = found.iter().map(|found| row::room(found, "room"));
+    Ok(rooms.collect::<sqlx::Result<_>>()?)
 }
 
 /// Everything that is on air, by room.

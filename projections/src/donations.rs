@@ -1,5 +1,7 @@
 //! Donations, and what each donor gave to each room.
 
+use std::collections::HashMap;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
@@ -11,7 +13,7 @@ use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
 use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
-use crate::{Fact, Projection, Result, row};
+use crate::{Fact, Projection, Result, many, row};
 
 #[derive(Debug)]
 pub struct Donations;
@@ -208,6 +210,20 @@ pub async fn by_id(pool: &MySqlPool, donation: EventId) -> Result<Option<Donatio
 pub async fn page(pool: &MySqlPool, room: &RoomId, slice: &Slice) -> Result<Page<Donation>> {
     let select = "SELECT * FROM donations WHERE room = ?";
     page::of_room(pool, select, room, slice, |row: &Donation| row.position).await
+}
+
+/// The newest donations to each of the rooms, newest first. At most
+/// [`many::MOST`] rooms are asked about.
+pub async fn newest(
+    connection: &mut MySqlConnection,
+    rooms: &[RoomId],
+    limit: usize,
+) -> Result<HashMap<RoomId, Vec<Donation>>> {
+    let select = "SELECT * FROM donations WHERE room = ?";
+    many::newest(connection, select, rooms, limit, |row: &Donation| {
+        (&row.room, row.position)
+    })
+    .await
 }
 
 /// Who gave the room most, at most `limit`. Whoever got everything back is not in it.

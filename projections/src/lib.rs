@@ -6,6 +6,7 @@
 //! | [`stats`] | what a room amounts to, over several read models |
 //! | [`projection`] | what a read model is to the loop |
 //! | [`page`] | lists read in pages, both ways |
+//! | [`many`] | the same question about many rooms at once |
 //! | [`database`] | the pool; the database and its tables are made here |
 //! | `checkpoint` | how far a read model has come, and who may move it on |
 //! | `commit` | one batch, one transaction |
@@ -26,6 +27,7 @@ pub mod dead_letters;
 pub mod donations;
 pub mod erasure;
 pub mod lag;
+pub mod many;
 pub mod messages;
 pub mod moderation;
 pub mod page;

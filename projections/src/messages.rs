@@ -1,5 +1,7 @@
 //! Chat history.
 
+use std::collections::HashMap;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::chat::{ChatCleared, HeldMessageApproved, MessageDeleted, MessagePosted};
@@ -13,7 +15,7 @@ use uuid::Uuid;
 use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
-use crate::{Fact, Projection, Result, insert, row};
+use crate::{Fact, Projection, Result, insert, many, row};
 
 #[derive(Debug)]
 pub struct Messages;
@@ -243,6 +245,20 @@ pub async fn by_id(pool: &MySqlPool, message: EventId) -> Result<Option<Message>
 pub async fn page(pool: &MySqlPool, room: &RoomId, slice: &Slice) -> Result<Page<Message>> {
     let select = "SELECT * FROM messages WHERE room = ?";
     page::of_room(pool, select, room, slice, |row: &Message| row.position).await
+}
+
+/// The newest of what was said in each of the rooms, newest first. At most
+/// [`many::MOST`] rooms are asked about.
+pub async fn newest(
+    connection: &mut MySqlConnection,
+    rooms: &[RoomId],
+    limit: usize,
+) -> Result<HashMap<RoomId, Vec<Message>>> {
+    let select = "SELECT * FROM messages WHERE room = ?";
+    many::newest(connection, select, rooms, limit, |row: &Message| {
+        (&row.room, row.position)
+    })
+    .await
 }
 
 impl FromRow<'_, MySqlRow> for Message {

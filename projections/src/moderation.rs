@@ -2,6 +2,8 @@
 
 mod log;
 
+use std::collections::HashMap;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::chat::{
@@ -16,7 +18,7 @@ use uuid::Uuid;
 
 use crate::erasure::{Personal, Whose};
 use crate::projection::{Fault, Table};
-use crate::{Fact, Projection, Result, row};
+use crate::{Fact, Projection, Result, many, row};
 
 pub use log::{Entry, decision, page as log};
 
@@ -393,31 +395,43 @@ async fn clear(tx: &mut MySqlConnection, event: &ChatCleared) -> Result<(), Faul
 
 // === Reads ===
 
-/// What is enforced in the room, and up to where on its partition that is known: one consistent view.
-pub async fn snapshot(pool: &MySqlPool, room: &RoomId, partition: i32) -> Result<Snapshot> {
-    let mut connection = pool.acquire().await?;
+/// What is enforced in each of the rooms, and up to where on its partition that is known: one
+/// consistent view. At most [`many::MOST`] are asked about.
+pub async fn snapshots(
+    connection: &mut MySqlConnection,
+    rooms: &[RoomId],
+    partition: impl Fn(&RoomId) -> i32,
+) -> Result<HashMap<RoomId, Snapshot>> {
     // For the next transaction only; others of this connection read as always.
     sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         .execute(&mut *connection)
         .await?;
     let mut tx = connection.begin().await?;
-    let next: Option<i64> = sqlx::query_scalar(
-        "SELECT next_offset FROM moderation_checkpoint WHERE topic = ? AND part = ?",
-    )
-    .bind(Topic::Chat.name())
-    .bind(partition)
-    .fetch_optional(&mut *tx)
-    .await?;
-    let mut snapshot = Snapshot {
-        next: next.unwrap_or(0),
-        settings: settings(&mut *tx, room).await?,
+    let reached: HashMap<i32, i64> =
+        sqlx::query_as("SELECT part, next_offset FROM moderation_checkpoint WHERE topic = ?")
+            .bind(Topic::Chat.name())
+            .fetch_all(&mut *tx)
+            .await?
+            .into_iter()
+            .collect();
+    let snapshot = |room: &RoomId| Snapshot {
+        next: reached.get(&partition(room)).copied().unwrap_or(0),
         ..Snapshot::default()
     };
-    let standings = sqlx::query("SELECT kind, account, ends FROM standings WHERE room = ?")
-        .bind(room.as_str())
-        .fetch_all(&mut *tx)
-        .await?;
-    for row in standings {
+    let mut snapshots: HashMap<RoomId, Snapshot> = rooms
+        .iter()
+        .map(|room| (room.clone(), snapshot(room)))
+        .collect();
+    for row in many::rows(&mut tx, "SELECT * FROM chat_settings WHERE room IN", rooms).await? {
+        if let Some(snapshot) = snapshots.get_mut(&row::room(&row, "room")?) {
+            snapshot.settings = settings_of(&row)?;
+        }
+    }
+    let standings = "SELECT room, kind, account, ends FROM standings WHERE room IN";
+    for row in many::rows(&mut tx, standings, rooms).await? {
+        let Some(snapshot) = snapshots.get_mut(&row::room(&row, "room")?) else {
+            continue;
+        };
         let account = row::account(&row, "account")?;
         match row.try_get("kind")? {
             "banned" => snapshot.banned.push(account),
@@ -429,16 +443,15 @@ pub async fn snapshot(pool: &MySqlPool, room: &RoomId, partition: i32) -> Result
             }
         }
     }
-    let held = sqlx::query("SELECT id, author FROM held_messages WHERE room = ?")
-        .bind(room.as_str())
-        .fetch_all(&mut *tx)
-        .await?;
-    for row in held {
-        let message = (row::event(&row, "id")?, row::account(&row, "author")?);
-        snapshot.held.push(message);
+    let held = "SELECT room, id, author FROM held_messages WHERE room IN";
+    for row in many::rows(&mut tx, held, rooms).await? {
+        if let Some(snapshot) = snapshots.get_mut(&row::room(&row, "room")?) {
+            let message = (row::event(&row, "id")?, row::account(&row, "author")?);
+            snapshot.held.push(message);
+        }
     }
     tx.rollback().await?;
-    Ok(snapshot)
+    Ok(snapshots)
 }
 
 pub async fn settings<'e>(
@@ -449,9 +462,11 @@ pub async fn settings<'e>(
         .bind(room.as_str())
         .fetch_optional(executor)
         .await?;
-    let Some(row) = row else {
-        return Ok(ChatSettings::default());
-    };
+    let settings = row.as_ref().map(settings_of).transpose()?;
+    Ok(settings.unwrap_or_default())
+}
+
+fn settings_of(row: &MySqlRow) -> sqlx::Result<ChatSettings> {
     let words: &str = row.try_get("blocked_words")?;
     Ok(ChatSettings {
         slow_mode_ms: row.try_get("slow_mode_ms")?,

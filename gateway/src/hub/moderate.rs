@@ -1,9 +1,10 @@
 //! The hub's part in moderation: loading a room's state, and asking it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lemonair_consumers::{Feed, watermarks};
-use lemonair_projections::{Slice, messages, moderation as rows};
+use lemonair_projections::{messages, moderation as rows};
 use lemonair_schemas::{Event, EventId, Position, RoomId, Timestamp, Topic};
 
 use super::{Entry, Error, Hub, READ_MODEL, lock};
@@ -13,9 +14,12 @@ use crate::room::{Sent, nonce};
 
 /// Messages that slow mode, the check for repeats and that for resends look back on when a room
 /// opens.
-const LOOK_BACK: u32 = 200;
+const LOOK_BACK: usize = 200;
 /// Offsets that are looked through for resends where the read model is behind.
 const RESENDS: i64 = 1000;
+
+/// A room's moderation as the read model knows it, and the newest messages, newest first.
+pub(super) type Loaded = (rows::Snapshot, Vec<messages::Message>);
 
 /// A message that was let pass.
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +66,12 @@ impl Hub {
             true => tokio::join!(reach("moderation"), reach("messages")),
             false => (true, true),
         };
-        let snapshot = rows::snapshot(&self.pool, id, partition).await?;
+        let read = |rooms| self.read_moderation(rooms);
+        let (snapshot, recent) = self.moderations.ask(id, read).await?;
         let next = snapshot.next;
         let mut moderation = Moderation::restore(snapshot);
-        let recent = messages::page(&self.pool, id, &Slice::start(LOOK_BACK)).await?;
         let mut sent = Vec::new();
-        for message in recent.items.into_iter().rev() {
+        for message in recent.into_iter().rev() {
             if let Some(author) = message.author {
                 moderation.note(message.id, author.id, &message.text, message.sent_at);
                 sent.extend(message.nonce.map(|nonce| Sent {
@@ -92,6 +96,7 @@ impl Hub {
             .find(|mark| mark.partition == partition)
             .map_or(0, |mark| mark.low);
         let start = [at(from.max(low))];
+        metrics::counter!("lemonair_topic_reads_total").increment(1);
         let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &start)?;
         loop {
             let batch = feed.next(5000).await?;
@@ -115,6 +120,21 @@ impl Hub {
                 return Ok((next.max(to), moderation, sent));
             }
         }
+    }
+
+    async fn read_moderation(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> lemonair_projections::Result<HashMap<RoomId, Loaded>> {
+        let mut connection = self.pool.acquire().await?;
+        let partition = |room: &RoomId| self.partition(room);
+        let snapshots = rows::snapshots(&mut connection, &rooms, partition).await?;
+        let mut recent = messages::newest(&mut connection, &rooms, LOOK_BACK).await?;
+        let loaded = snapshots.into_iter().map(|(room, snapshot)| {
+            let recent = recent.remove(&room).unwrap_or_default();
+            (room, (snapshot, recent))
+        });
+        Ok(loaded.collect())
     }
 
     /// Whether the room wants to know since when somebody follows.

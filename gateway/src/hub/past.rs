@@ -1,10 +1,11 @@
 //! The hub's reading of the past: the gap behind a cursor from the topics, and what newcomers are
 //! shown from the read models.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lemonair_consumers::{Feed, watermarks};
-use lemonair_projections::{Slice, donations, messages};
+use lemonair_projections::{donations, messages};
 use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::{Actor, Event, Position, RoomId, Timestamp, Topic};
@@ -18,6 +19,13 @@ use crate::view::View;
 const LONGEST_GAP: usize = 10_000;
 /// Offsets that are read for a history which the read models do not have.
 const FURTHEST_BACK: i64 = 5_000;
+
+/// The newest of a room's messages and donations, as the read models know them, newest first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recent {
+    messages: Vec<messages::Message>,
+    donations: Vec<donations::Donation>,
+}
 
 impl Hub {
     /// Reads the topics from a cursor up to `to`: where that begins, and the room's events in it.
@@ -59,6 +67,7 @@ impl Hub {
         if starts.is_empty() {
             return Ok(Some((from, found)));
         }
+        metrics::counter!("lemonair_topic_reads_total").increment(1);
         let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &starts)?;
         let mut latest = [Timestamp::default(); LANES];
         loop {
@@ -119,9 +128,12 @@ impl Hub {
                 reach.0[lane].next = 0;
             }
         }
-        let limit = Slice::start(u32::try_from(SHOWN).unwrap_or(u32::MAX));
+        let recent = self
+            .recents
+            .ask(id, |rooms| self.read_recent(rooms))
+            .await?;
         let mut found: Vec<(Timestamp, View)> = Vec::new();
-        for message in messages::page(&self.pool, id, &limit).await?.items {
+        for message in recent.messages {
             reach.0[0].next = reach.0[0]
                 .next
                 .max(message.position.offset + 1)
@@ -130,7 +142,7 @@ impl Hub {
                 found.push((message.sent_at, View::of(&posted(message))));
             }
         }
-        for donation in donations::page(&self.pool, id, &limit).await?.items {
+        for donation in recent.donations {
             reach.0[1].next = reach.0[1]
                 .next
                 .max(donation.position.offset + 1)
@@ -162,6 +174,23 @@ impl Hub {
         }
         let skip = events.len().saturating_sub(SHOWN);
         Ok(events.split_off(skip))
+    }
+
+    async fn read_recent(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> lemonair_projections::Result<HashMap<RoomId, Recent>> {
+        let mut connection = self.pool.acquire().await?;
+        let messages = messages::newest(&mut connection, &rooms, SHOWN).await?;
+        let donations = donations::newest(&mut connection, &rooms, SHOWN).await?;
+        let mut recent: HashMap<RoomId, Recent> = HashMap::new();
+        for (room, messages) in messages {
+            recent.entry(room).or_default().messages = messages;
+        }
+        for (room, donations) in donations {
+            recent.entry(room).or_default().donations = donations;
+        }
+        Ok(recent)
     }
 }
 

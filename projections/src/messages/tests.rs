@@ -201,3 +201,27 @@ async fn what_does_not_fit_its_column_is_the_records_fault() {
     let refusal = db.refusal(&Messages, &[event.into()]).await;
     assert!(refusal.contains("too long"), "{refusal}");
 }
+
+/// Many rooms asked about at once get what each would alone, however the question is filled up.
+#[tokio::test]
+async fn the_newest_of_many_rooms() {
+    let db = Scratch::new().await;
+    let rooms: Vec<RoomId> = (10..19).map(|n| room(&format!("room{n}"))).collect();
+    let said = |n: usize| said(rooms[n % 9].as_str(), "kiwi", &n.to_string()).into();
+    let events: Vec<Event> = (0..90).map(said).collect();
+    db.given(&Messages, &events).await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    for asked in [&rooms[..1], &rooms[1..8], &rooms[..]] {
+        let found = newest(&mut connection, asked, 4).await.unwrap();
+        assert_eq!(found.len(), asked.len());
+        for room in asked {
+            let slice = Slice::start(4);
+            let alone = page(&db.pool, room, &slice).await.unwrap().items;
+            assert_eq!((found[room].len(), &found[room]), (4, &alone));
+        }
+    }
+    assert_eq!(
+        newest(&mut connection, &[room("empty")], 4).await.unwrap(),
+        HashMap::new()
+    );
+}

@@ -26,7 +26,9 @@ fn name(who: &str) -> (AccountId, String) {
 }
 
 async fn snapshot_of(db: &Scratch) -> Snapshot {
-    snapshot(&db.pool, &room("mint"), 0).await.unwrap()
+    let mut connection = db.pool.acquire().await.unwrap();
+    let found = snapshots(&mut connection, &[room("mint")], |_| 0).await;
+    found.unwrap().remove(&room("mint")).unwrap()
 }
 
 #[tokio::test]
@@ -197,4 +199,30 @@ async fn what_is_taken_away_leaves_no_text() {
         .await
         .unwrap();
     assert!(details.iter().all(|detail| !detail.contains("secret")));
+}
+
+/// Many rooms asked about at once get what each would alone.
+#[tokio::test]
+async fn rooms_do_not_mix() {
+    let db = Scratch::new().await;
+    let banned = |in_room: &str, who: &str| MemberBanned {
+        room: room(in_room),
+        ..event!(MemberBanned by "mint" at 1 {
+            account: actor(who).id, name: who.to_owned(), reason: None,
+        })
+    };
+    let rooms: Vec<RoomId> = (10..30).map(|n| room(&format!("room{n}"))).collect();
+    let bans = rooms
+        .iter()
+        .map(|room| banned(room.as_str(), room.as_str()));
+    let bans: Vec<Event> = bans.map(Event::from).collect();
+    db.given(&Moderation, &bans).await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let found = snapshots(&mut connection, &rooms[1..], |_| 0)
+        .await
+        .unwrap();
+    assert_eq!(found.len(), rooms.len() - 1);
+    for room in &rooms[1..] {
+        assert_eq!(found[room].banned, [actor(room.as_str()).id]);
+    }
 }
