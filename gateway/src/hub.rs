@@ -26,6 +26,7 @@ use crate::outbox::Outbox;
 use crate::presence::Presence;
 use crate::room::{Resume, Room};
 
+mod goal;
 mod moderate;
 mod past;
 mod watched;
@@ -56,6 +57,9 @@ pub struct Hub {
     partitions: i32,
     /// Stirred after every batch.
     delivered: Notify,
+    /// Rooms whose goal may have moved, and what moved it.
+    goals: Mutex<HashMap<RoomId, Position>>,
+    goal_moved: Notify,
     connections: AtomicU64,
     catch_ups: Semaphore,
 }
@@ -133,6 +137,8 @@ impl Hub {
                 .max()
                 .unwrap_or(1),
             delivered: Notify::new(),
+            goals: Mutex::default(),
+            goal_moved: Notify::new(),
             connections: AtomicU64::new(1),
             catch_ups: Semaphore::new(CATCH_UPS),
         };
@@ -149,6 +155,7 @@ impl Hub {
             result = self.follow(feed) => result,
             () = self.tell_presence() => Ok(()),
             () = self.share_presence() => Ok(()),
+            () = self.tell_goals() => Ok(()),
         }
     }
 
@@ -190,6 +197,7 @@ impl Hub {
         let mut frames = 0;
         for (id, events) in shares {
             if let Some(entry) = self.entry(&id) {
+                self.note_goal(&id, &events);
                 frames += lock(&entry.room).take(events.into_iter());
             }
         }

@@ -197,6 +197,9 @@ fn accepted(donation: donations::Donation) -> Event {
         amount,
         message,
         donated_at,
+        anonymous,
+        held,
+        denied,
         ..
     } = donation;
     let actor = Some(Actor {
@@ -211,8 +214,10 @@ fn accepted(donation: donations::Donation) -> Event {
         actor,
         streamer,
         amount,
-        message,
+        message: if denied { String::new() } else { message },
         key: String::new(),
+        anonymous,
+        held,
     }
     .into()
 }
