@@ -6,10 +6,13 @@ mod channel;
 mod chat;
 mod donation;
 mod follow;
+mod goal;
 mod history;
 mod me;
 mod moderation;
+mod overlay;
 mod payment;
+mod review;
 mod statement;
 mod stream_key;
 mod wallet;
@@ -19,8 +22,8 @@ pub use stream_key::{find_stream_key, new_stream_key};
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
@@ -114,6 +117,29 @@ pub(crate) fn router() -> Router<Arc<App>> {
             get(donation::list).post(donation::donate),
         )
         .route("/api/channels/{room}/donations/rank", get(donation::rank))
+        .route("/api/channels/{room}/donations/held", get(review::held))
+        .route(
+            "/api/channels/{room}/donations/held/{donation}",
+            put(review::approve).delete(review::deny),
+        )
+        .route(
+            "/api/channels/{room}/donation-settings",
+            get(overlay::settings).patch(overlay::change_settings),
+        )
+        .route(
+            "/api/channels/{room}/goal",
+            get(goal::show).post(goal::start).delete(goal::close),
+        )
+        .route("/api/channels/{room}/overlay", get(overlay::show))
+        .route(
+            "/api/channels/{room}/overlay/key",
+            get(overlay::key).post(overlay::rotate_key),
+        )
+        .route("/api/channels/{room}/overlay/cues", post(overlay::cue))
+        .route(
+            "/api/channels/{room}/overlay/shown/{donation}",
+            put(overlay::mark_shown),
+        )
         .route("/api/donations/{donation}/refund", post(donation::refund))
         .route("/api/wallet", get(wallet::show))
         .route("/api/wallet/entries", get(wallet::entries))
@@ -162,6 +188,18 @@ async fn nowhere() -> Problem {
 pub(crate) struct User(pub(crate) Claims);
 
 impl User {
+    /// Whoever a request's token stands for.
+    async fn of(headers: &HeaderMap, app: &App) -> Result<Option<User>, Problem> {
+        let Some(token) = bearer(headers)? else {
+            return Ok(None);
+        };
+        match app.claims(token).await {
+            Ok(claims) => Ok(Some(User(claims))),
+            Err(error) if error.is_fault() => Err(Problem::unavailable(&error)),
+            Err(error) => Err(Problem::unauthorized(error.to_string())),
+        }
+    }
+
     /// As the actor of an event in `room`.
     fn actor(&self, room: Option<&RoomId>) -> Actor {
         let mut roles = Vec::new();
@@ -214,7 +252,7 @@ impl FromRequestParts<Arc<App>> for User {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<User, Problem> {
-        match Option::<User>::from_parts(parts, app).await? {
+        match User::of(&parts.headers, app).await? {
             Some(user) => Ok(user),
             None => Err(Problem::unauthorized(
                 "log in first: send Authorization: Bearer <access token>",
@@ -230,30 +268,21 @@ impl FromRequestParts<Arc<App>> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Visitor, Problem> {
-        Option::<User>::from_parts(parts, app).await.map(Visitor)
+        User::of(&parts.headers, app).await.map(Visitor)
     }
 }
 
-trait FromParts: Sized {
-    async fn from_parts(parts: &Parts, app: &App) -> Result<Self, Problem>;
-}
-
-impl FromParts for Option<User> {
-    async fn from_parts(parts: &Parts, app: &App) -> Result<Option<User>, Problem> {
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
-            return Ok(None);
-        };
-        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
-        let Some(("Bearer" | "bearer", token)) = token else {
-            return Err(Problem::unauthorized(
-                "the Authorization header must be: Bearer <access token>",
-            ));
-        };
-        match app.claims(token.trim()).await {
-            Ok(claims) => Ok(Some(User(claims))),
-            Err(error) if error.is_fault() => Err(Problem::unavailable(&error)),
-            Err(error) => Err(Problem::unauthorized(error.to_string())),
-        }
+/// The token that a request carries.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+    match token {
+        Some(("Bearer" | "bearer", token)) => Ok(Some(token.trim())),
+        _ => Err(Problem::unauthorized(
+            "the Authorization header must be: Bearer <access token>",
+        )),
     }
 }
 
@@ -312,7 +341,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
 }
 
 /// Asks for the `Idempotency-Key` header.
-pub(crate) fn idempotency_key(headers: &axum::http::HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get("idempotency-key") else {
         return Ok(None);
     };

@@ -9,7 +9,7 @@ use lemonair_schemas::AccountId;
 
 use crate::frame::Events;
 use crate::moderation::{Moderation, Rank};
-use crate::view::View;
+use crate::view::{Few, View};
 
 /// Who a connection stands for in a room, as their token says.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,10 @@ pub(crate) struct Audience(HashMap<u64, Member>);
 impl Member {
     /// Whether they see what is not for everybody.
     pub(crate) fn sees_aside(&self, view: &View, moderation: &Moderation) -> bool {
-        view.confidant() == Some(self.account) || self.moderates(moderation)
+        match view.few {
+            Few::Overlays => self.rank == Rank::Overlay,
+            _ => view.confidant() == Some(self.account) || self.moderates(moderation),
+        }
     }
 
     fn moderates(&self, moderation: &Moderation) -> bool {
@@ -81,17 +84,22 @@ impl Audience {
         if fresh.iter().all(|view| view.aside.is_empty()) {
             return frames;
         }
-        let mut of_moderators = None;
+        let (mut of_moderators, mut of_overlays) = (None, None);
         for (connection, member) in &self.0 {
+            let sees = |view: &View| member.sees_aside(view, moderation);
+            if !fresh
+                .iter()
+                .any(|view| !view.aside.is_empty() && sees(view))
+            {
+                continue;
+            }
+            let encode = || encode(room, cursor, fresh, sees);
             let frame = if member.moderates(moderation) {
-                let all = || encode(room, cursor, fresh, |_| true);
-                of_moderators.get_or_insert_with(all).clone()
+                of_moderators.get_or_insert_with(encode).clone()
+            } else if member.rank == Rank::Overlay {
+                of_overlays.get_or_insert_with(encode).clone()
             } else {
-                let own = |view: &View| view.confidant() == Some(member.account);
-                if !fresh.iter().any(|view| !view.aside.is_empty() && own(view)) {
-                    continue;
-                }
-                encode(room, cursor, fresh, own)
+                encode()
             };
             frames.insert(*connection, frame);
         }

@@ -28,6 +28,7 @@ use crate::room::{Resume, Room};
 
 use together::Together;
 
+mod goal;
 mod moderate;
 mod past;
 mod together;
@@ -62,6 +63,9 @@ pub struct Hub {
     partitions: i32,
     /// Stirred after every batch.
     delivered: Notify,
+    /// Rooms whose goal may have moved, and what moved it.
+    goals: Mutex<HashMap<RoomId, Position>>,
+    goal_moved: Notify,
     connections: AtomicU64,
     catch_ups: Semaphore,
     /// What rooms begin with: whether they are on air, what was said last, what to enforce.
@@ -143,6 +147,8 @@ impl Hub {
                 .max()
                 .unwrap_or(1),
             delivered: Notify::new(),
+            goals: Mutex::default(),
+            goal_moved: Notify::new(),
             connections: AtomicU64::new(1),
             catch_ups: Semaphore::new(CATCH_UPS),
             lives: Together::default(),
@@ -162,6 +168,7 @@ impl Hub {
             result = self.follow(feed) => result,
             () = self.tell_presence() => Ok(()),
             () = self.share_presence() => Ok(()),
+            () = self.tell_goals() => Ok(()),
         }
     }
 
@@ -207,6 +214,7 @@ impl Hub {
         let mut frames = 0;
         for (id, events) in shares {
             if let Some(entry) = self.entry(&id) {
+                self.note_goal(&id, &events);
                 frames += lock(&entry.room).take(events.into_iter());
             }
         }

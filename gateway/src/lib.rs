@@ -56,8 +56,8 @@ use axum::http::{HeaderMap, header};
 use futures::future::BoxFuture;
 use lemonair_consumers::{Feed, Kafka};
 use lemonair_producers::{Desk, Log};
-use lemonair_projections::{Checkpoints, accounts};
-use lemonair_schemas::{Codec, Event, Position, Timestamp};
+use lemonair_projections::{Checkpoints, accounts, channels};
+use lemonair_schemas::{Codec, Event, Position, RoomId, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use sqlx::MySqlPool;
@@ -97,6 +97,10 @@ pub struct Config {
     pub chat_burst: NonZeroU32,
     /// Who takes money for points.
     pub payments: Payments,
+    /// Points of a donation, at least; a channel may ask for more.
+    pub donation_minimum: i64,
+    /// Points of a donation, at most.
+    pub donation_maximum: i64,
 }
 
 impl Default for Config {
@@ -110,6 +114,8 @@ impl Default for Config {
             chat_per_second: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
             chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
             payments: Payments::Off,
+            donation_minimum: 1,
+            donation_maximum: lemonair_producers::decide::MOST_POINTS,
         }
     }
 }
@@ -399,6 +405,19 @@ impl App {
                 self.hub.forget(account);
             }
         }
+    }
+
+    /// Whether this is the key in force of the room's overlay.
+    pub(crate) async fn is_overlay_key(
+        &self,
+        room: &RoomId,
+        key: &str,
+    ) -> Result<bool, lemonair_projections::Error> {
+        if !key.starts_with(token::OVERLAY_KEY) {
+            return Ok(false);
+        }
+        let made_by = channels::overlay_key(&self.pool, room).await?;
+        Ok(made_by.is_some_and(|made_by| self.tokens.is_overlay_key(key, room, made_by)))
     }
 
     /// Waits (not for ever) until what was written can be read, so that whoever wrote sees it.

@@ -300,6 +300,12 @@ impl Moderation {
     }
 }
 
+/// Whether a text has what the room blocks, as a moderator should see it first.
+pub(crate) fn blocks(settings: &ChatSettings, text: &str) -> bool {
+    let words = Words::new(&settings.blocked_words);
+    words.are_in(text) || (!settings.links_allowed && text::has_link(text))
+}
+
 fn millis(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

@@ -33,12 +33,21 @@ pub(crate) fn router() -> Router<Arc<App>> {
             router.route(path, get(serve))
         });
     own.route("/assets/{*path}", get(asset))
+        .route("/overlay/{room}", get(overlay))
+        .route("/overlay/{room}/goal", get(overlay))
         .route("/{room}", get(watch))
 }
 
 async fn watch(Path(room): Path<String>, headers: HeaderMap) -> Response {
     match room.parse::<lemonair_schemas::RoomId>() {
         Ok(_) => page("watch.html", &headers),
+        Err(_) => Problem::not_found("there is no such page").into_response(),
+    }
+}
+
+async fn overlay(Path(room): Path<String>, headers: HeaderMap) -> Response {
+    match room.parse::<lemonair_schemas::RoomId>() {
+        Ok(_) => page("overlay.html", &headers),
         Err(_) => Problem::not_found("there is no such page").into_response(),
     }
 }

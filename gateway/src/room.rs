@@ -254,11 +254,11 @@ impl Room {
         let id = account.to_string();
         self.shown = None;
         for view in self.history.iter_mut().flatten() {
-            view.forget(&id);
+            view.forget(account, &id);
         }
         for kept in &mut self.tail {
             self.bytes -= kept.view.len();
-            kept.view.forget(&id);
+            kept.view.forget(account, &id);
             self.bytes += kept.view.len();
         }
         for connection in self.audience.of(account) {
@@ -464,7 +464,13 @@ impl Room {
             return;
         }
         self.told = count;
-        let event = format!(r#"{{"type":"viewers","at":"{now}","count":{count}}}"#);
+        self.tell(&format!(
+            r#"{{"type":"viewers","at":"{now}","count":{count}}}"#
+        ));
+    }
+
+    /// Tells all viewers something that is no fact, as JSON.
+    pub fn tell(&self, event: &str) {
         let cursor = self.cursor.to_string();
         self.send(&Events::of(self.id.as_str(), &cursor, &[event]));
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use lemonair_schemas::{Actor, RoomId, Timestamp};
+use lemonair_schemas::{AccountId, Actor, RoomId, Timestamp};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -45,6 +45,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A connection's standing in a room.
 struct Member {
     actor: Option<(Actor, Rank)>,
+    /// A page that announces donations, with its key.
+    overlay: bool,
     /// Tokens for scripts, made on the server's own shell, are not limited.
     unlimited: bool,
 }
@@ -196,6 +198,10 @@ impl Connection {
 
 impl Member {
     fn standing(&self) -> Option<Standing> {
+        if self.overlay {
+            let (account, rank) = (AccountId::NOBODY, Rank::Overlay);
+            return Some(Standing { account, rank });
+        }
         self.actor.as_ref().map(|(actor, rank)| Standing {
             account: actor.id,
             rank: *rank,

@@ -1,8 +1,9 @@
-//! What of an event who may see: everybody, or only its author and the room's moderators.
+//! What of an event who may see: everybody, its author and the room's moderators, or overlays.
 
 use std::sync::Arc;
 
 use lemonair_schemas::chat::{HeldMessageApproved, MessagePosted};
+use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::{AccountId, Event, EventId};
 
 /// An event as viewers see it, encoded once for all of them.
@@ -10,14 +11,26 @@ use lemonair_schemas::{AccountId, Event, EventId};
 pub struct View {
     /// What everybody sees; empty if nobody does, or no longer.
     pub open: Arc<str>,
-    /// What the author and moderators see before it; empty if there is nothing.
+    /// What a few see before it; empty if there is nothing.
     pub aside: Arc<str>,
+    pub few: Few,
     /// Whether it says a message to everybody.
     pub says: bool,
     /// The message that it shows, and whose that is.
     pub shows: Option<(EventId, Option<AccountId>)>,
     /// What it takes away of all that came before.
     pub erases: Option<Erased>,
+}
+
+/// Who sees what is not for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Few {
+    /// Moderators, and its author.
+    #[default]
+    Moderators,
+    /// The same, where the author is this one.
+    Donor(AccountId),
+    Overlays,
 }
 
 /// Messages whose text is gone.
@@ -46,15 +59,34 @@ impl View {
                 json(&approved(e).into(), &[]),
                 json(event, &["author", "text", "nonce"]),
             ),
+            Event::DonationAccepted(e) => donation(event, e),
+            Event::DonationRefunded(e) if e.anonymous => (json(event, &["donor"]), String::new()),
+            // Who decided is for moderators to know; the log tells them.
+            Event::DonationMessageApproved(_) | Event::DonationMessageDenied(_) => {
+                (json(event, &["from", "donor"]), String::new())
+            }
+            // What an overlay has shown, it knows.
+            Event::AlertShown(_) => (String::new(), String::new()),
+            Event::OverlayCued(_) => (String::new(), json(event, &["from"])),
             // What is blocked is nothing to read out to everybody.
             Event::ChatSettingsChanged(_) => (json(event, &["blocked_words"]), String::new()),
             // Its author was erased; nobody says nothing otherwise.
             Event::MessagePosted(e) if e.text.is_empty() => Default::default(),
             _ => (json(event, &[]), String::new()),
         };
+        let few = match event {
+            Event::OverlayCued(_) => Few::Overlays,
+            Event::DonationAccepted(e) => e
+                .actor
+                .as_ref()
+                .map_or(Few::Moderators, |donor| Few::Donor(donor.id)),
+            Event::DonationMessageApproved(e) => Few::Donor(e.donor),
+            _ => Few::Moderators,
+        };
         View {
             open: shared(open),
             aside: shared(aside),
+            few,
             says: matches!(
                 event,
                 Event::MessagePosted(_) | Event::HeldMessageApproved(_)
@@ -77,9 +109,10 @@ impl View {
         }
     }
 
-    /// Forgets it all, if it names this id.
-    pub fn forget(&mut self, id: &str) {
-        if self.open.contains(id) || self.aside.contains(id) {
+    /// Forgets it all, if it names this account or is of it without naming it.
+    pub fn forget(&mut self, account: AccountId, id: &str) {
+        let of_theirs = self.few == Few::Donor(account);
+        if of_theirs || self.open.contains(id) || self.aside.contains(id) {
             self.open = Arc::default();
             self.aside = Arc::default();
         }
@@ -91,7 +124,11 @@ impl View {
 
     /// The author of what only the author and moderators see.
     pub fn confidant(&self) -> Option<AccountId> {
-        self.shows.and_then(|(_, author)| author)
+        match self.few {
+            Few::Moderators => self.shows.and_then(|(_, author)| author),
+            Few::Donor(donor) => Some(donor),
+            Few::Overlays => None,
+        }
     }
 
     /// What somebody sees of it, in order; `close` if they see what is not for everybody.
@@ -112,6 +149,29 @@ fn approved(event: &HeldMessageApproved) -> MessagePosted {
         text: event.text.clone(),
         nonce: event.nonce.clone(),
     }
+}
+
+/// Who wants no name has none, for moderators neither; and a message that waits is for a few.
+fn donation(event: &Event, accepted: &DonationAccepted) -> (String, String) {
+    let mut without = Vec::new();
+    if accepted.anonymous {
+        without.push("from");
+    }
+    if !accepted.held {
+        return (json(event, &without), String::new());
+    }
+    without.push("message");
+    let mut aside = serde_json::json!({
+        "type": "donation.held",
+        "at": accepted.at,
+        "donation": accepted.id,
+        "amount": accepted.amount,
+        "message": accepted.message,
+    });
+    if !accepted.anonymous {
+        aside["from"] = serde_json::json!(accepted.actor);
+    }
+    (json(event, &without), aside.to_string())
 }
 
 /// Nothing takes no memory.

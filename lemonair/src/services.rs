@@ -188,6 +188,8 @@ async fn build_gateway(
         chat_per_second: settings.chat_per_second,
         chat_burst: settings.chat_burst,
         payments: settings.payments(),
+        donation_minimum: settings.donation_minimum,
+        donation_maximum: settings.donation_maximum,
     };
     let deps = lemonair_gateway::Deps {
         kafka: ground.kafka.clone(),

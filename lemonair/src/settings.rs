@@ -12,7 +12,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use lemonair_consumers::Kafka;
 use lemonair_gateway::Payments;
-use lemonair_producers::decide::Terms;
+use lemonair_producers::decide::{MOST_POINTS, Terms};
 use serde::{Deserialize, Serialize};
 
 /// One flat list; `http` in the file is `LEMONAIR_HTTP` in the environment.
@@ -72,6 +72,10 @@ pub(crate) struct Settings {
     pub(crate) donation_fee: u16,
     /// Days in which a donation can be given back, and a payment be told of anew.
     pub(crate) refund_days: u16,
+    /// Points of a donation, at least; a channel may ask for more.
+    pub(crate) donation_minimum: i64,
+    /// Points of a donation, at most.
+    pub(crate) donation_maximum: i64,
     /// Seconds that a broadcast waits for a publisher whose line dropped.
     pub(crate) grace: f64,
     /// Seconds without media after which a publisher is cut off.
@@ -128,6 +132,8 @@ impl Default for Settings {
             chat_burst: NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN),
             donation_fee: 0,
             refund_days: 180,
+            donation_minimum: 1,
+            donation_maximum: MOST_POINTS,
             grace: 60.0,
             publisher_idle: 10.0,
             thumbnail_every: 10.0,
@@ -193,6 +199,12 @@ impl Settings {
             bail!(
                 "settings: refund_days is {}; it is 3 at least, as providers tell of a payment for that long",
                 self.refund_days
+            );
+        }
+        let (least, most) = (self.donation_minimum, self.donation_maximum);
+        if !(1..=most).contains(&least) || most > MOST_POINTS {
+            bail!(
+                "settings: donation_minimum and donation_maximum are {least} and {most}; they are numbers from 1 to {MOST_POINTS}, in this order"
             );
         }
         if !(1..=1000).contains(&self.kafka_partitions) {

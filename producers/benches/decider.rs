@@ -211,6 +211,11 @@ fn donate(account: AccountId) -> Donate {
         streamer: AccountId::new(),
         amount: 1,
         message: "for the show".to_owned(),
+        anonymous: false,
+        held: false,
+        minimum: 1,
+        maximum: 1_000_000,
+        obstacle: None,
     }
 }
 

@@ -13,10 +13,12 @@ mod tests;
 
 use lemonair_schemas::command::Command;
 use lemonair_schemas::decider::{Decision, Memory};
-use lemonair_schemas::{AccountId, Event, EventId, Timestamp};
+use lemonair_schemas::{Event, EventId, Timestamp};
 use sha2::{Digest, Sha256};
 
 pub use state::{PROGRESS, State, Terms};
+
+use state::decision_key;
 
 /// Points in one donation or top-up, at most.
 pub const MOST_POINTS: i64 = 1_000_000;
@@ -40,12 +42,22 @@ pub enum Refusal {
     TooOld,
     #[error("own_channel")]
     OwnChannel,
+    #[error("below_minimum")]
+    BelowMinimum,
+    #[error("above_maximum")]
+    AboveMaximum,
+    #[error("banned")]
+    Banned,
+    #[error("offline")]
+    Offline,
     #[error("key_reused")]
     KeyReused,
     #[error("no_such_donation")]
     NoSuchDonation,
     #[error("already_refunded")]
     AlreadyRefunded,
+    #[error("refund_too_large")]
+    RefundTooLarge,
 }
 
 /// What a command came to: facts, what to remember of them, and what to tell whoever asked.
@@ -81,21 +93,39 @@ pub fn decide(
 ) -> Decided {
     match command {
         Command::Register(ask) => outcome(register::decide(state, ask, now, ids), now),
-        Command::Refund(ask) => outcome(refund::decide(state, ask, now, ids), now),
+        Command::Refund(ask) => {
+            let mut rule = |state: &State| refund::decide(state, ask, now, ids);
+            let Some(key) = &ask.key else {
+                return outcome(rule(state), now);
+            };
+            let amount = ask.amount.map(|amount| amount.to_string());
+            let print = fingerprint(&["refund", amount.as_deref().unwrap_or("all")]);
+            // The streamer's keys must not meet the donor's, whose wallet decides.
+            once(state, decision_key(ask.donation, key), print, now, rule)
+        }
         Command::TopUp(ask) => top_up::decide(state, ask, now, ids)
             .unwrap_or_else(|refusal| outcome(Err(refusal), now)),
         Command::PayOut(ask) => {
             let print = fingerprint(&["pay_out", &ask.amount.to_string()]);
-            once(state, ask.account, &ask.key, print, now, |state| {
+            let memory = decision_key(ask.account, &ask.key);
+            once(state, memory, print, now, |state| {
                 pay_out::decide(state, ask, now, ids)
             })
         }
         Command::Donate(ask) => {
             let amount = ask.amount.to_string();
-            let print = fingerprint(&["donate", ask.room.as_str(), &amount, &ask.message]);
-            once(state, ask.account, &ask.key, print, now, |state| {
-                donate::decide(state, ask, now, ids)
-            })
+            let mut asked = vec!["donate", ask.room.as_str(), &amount, &ask.message];
+            if ask.anonymous {
+                asked.push("anonymous");
+            }
+            let print = fingerprint(&asked);
+            once(
+                state,
+                decision_key(ask.account, &ask.key),
+                print,
+                now,
+                |state| donate::decide(state, ask, now, ids),
+            )
         }
     }
 }
@@ -104,13 +134,11 @@ pub fn decide(
 /// for something else is refused.
 fn once(
     state: &State,
-    account: AccountId,
-    key: &str,
+    memory: String,
     fingerprint: String,
     now: Timestamp,
     rule: impl FnOnce(&State) -> Result<Acceptance, Refusal>,
 ) -> Decided {
-    let memory = state::decision_key(account, key);
     if let Some(first) = state.decision(&memory) {
         return again(first, &fingerprint);
     }

@@ -3,12 +3,13 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::channel::{
-    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated,
+    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, OverlayKeyRotated,
 };
-use lemonair_schemas::{AccountId, Actor, Event, RoomId, Timestamp, Topic};
+use lemonair_schemas::{AccountId, Actor, Event, EventId, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
+use uuid::Uuid;
 
 use crate::broadcasts::Broadcast;
 use crate::erasure::{Personal, Whose};
@@ -95,6 +96,7 @@ impl Projection for Channels {
                 match fact.event {
                     Event::ChannelOpened(event) => open(tx, event).await?,
                     Event::ChannelUpdated(event) => update(tx, event).await?,
+                    Event::OverlayKeyRotated(event) => rotate_overlay_key(tx, event).await?,
                     Event::ChannelFollowed(event) => follow(tx, event).await?,
                     Event::ChannelUnfollowed(event) => unfollow(tx, event).await?,
                     _ => {}
@@ -128,6 +130,18 @@ async fn update(tx: &mut MySqlConnection, event: &ChannelUpdated) -> Result<(), 
             .bind(event.room.as_str())
             .execute(tx)
             .await?;
+    found(changed.rows_affected(), &event.room)
+}
+
+async fn rotate_overlay_key(
+    tx: &mut MySqlConnection,
+    event: &OverlayKeyRotated,
+) -> Result<(), Fault> {
+    let changed = sqlx::query("UPDATE channels SET overlay_key = ? WHERE room = ?")
+        .bind(event.id.0)
+        .bind(event.room.as_str())
+        .execute(tx)
+        .await?;
     found(changed.rows_affected(), &event.room)
 }
 
@@ -187,6 +201,17 @@ pub async fn by_room(pool: &MySqlPool, room: &RoomId) -> Result<Option<Channel>>
         .fetch_optional(pool)
         .await?;
     Ok(found)
+}
+
+/// The event that made the room's overlay key; nothing inside for the first key. `None` where there is
+/// no such channel.
+pub async fn overlay_key(pool: &MySqlPool, room: &RoomId) -> Result<Option<Option<EventId>>> {
+    let found: Option<Option<Uuid>> =
+        sqlx::query_scalar("SELECT overlay_key FROM channels WHERE room = ?")
+            .bind(room.as_str())
+            .fetch_optional(pool)
+            .await?;
+    Ok(found.map(|key| key.map(EventId)))
 }
 
 pub async fn is_following(pool: &MySqlPool, room: &RoomId, account: AccountId) -> Result<bool> {

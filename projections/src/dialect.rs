@@ -240,7 +240,9 @@ async fn read(stage: &Stage) {
     messages::page(pool, &mint, &slice).await.unwrap();
     messages::any(pool, &mint, Some(lime)).await.unwrap();
     donations::page(pool, &mint, &slice).await.unwrap();
-    donations::rank(pool, &mint, 5).await.unwrap();
+    donations::rank(pool, &mint, donations::Period::All, 5)
+        .await
+        .unwrap();
     stats::of_room(pool, &mint).await.unwrap();
     wallets::entries(pool, lime, &slice).await.unwrap();
     moderation::snapshot(pool, &mint, 0).await.unwrap();

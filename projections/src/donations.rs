@@ -1,19 +1,30 @@
-//! Donations, and what each donor gave to each room.
+//! Donations: what was given, said with it and given back; ranks, goals and settings.
+
+mod goal;
+mod rank;
+mod settings;
 
 use std::collections::HashMap;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
+use lemonair_schemas::donation::{AlertShown, DonationAccepted, DonationRefunded};
 use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
+use uuid::Uuid;
 
 use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, many, row};
+
+pub use goal::{Goal, goal};
+pub use rank::{Period, Rank, Ranked, Sum, rank};
+pub use settings::{Terms, paused, settings, terms};
+
+use rank::Share;
 
 #[derive(Debug)]
 pub struct Donations;
@@ -30,21 +41,21 @@ pub struct Donation {
     pub amount: i64,
     pub message: String,
     pub donated_at: Timestamp,
+    /// Points given back.
+    pub refunded: i64,
+    /// When all of it was given back.
     pub refunded_at: Option<Timestamp>,
+    /// The donor is not to be told to anybody.
+    pub anonymous: bool,
+    /// The message waits for a moderator.
+    pub held: bool,
+    /// A moderator kept the message back.
+    pub denied: bool,
+    /// An overlay has shown it.
+    pub shown: bool,
     /// The room's order.
     #[serde(skip)]
     pub position: Position,
-}
-
-/// What a donor gave to a room, refunds taken off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ranked {
-    /// From 1; equal amounts share a place.
-    pub place: i64,
-    pub donor: AccountId,
-    pub name: String,
-    pub amount: i64,
-    pub donations: i64,
 }
 
 // === Writes ===
@@ -59,20 +70,29 @@ impl Projection for Donations {
     }
 
     fn tables(&self) -> &'static [Table] {
+        const fn by_room(name: &'static str) -> Table {
+            Table { name, by: "room" }
+        }
         const TABLES: &[Table] = &[
-            Table {
-                name: "donations",
-                by: "room",
-            },
-            Table {
-                name: "donors",
-                by: "room",
-            },
+            by_room("donations"),
+            by_room("donors"),
+            by_room("donation_settings"),
+            by_room("overlays"),
+            by_room("goals"),
         ];
         TABLES
     }
 
     fn personal(&self) -> &'static [Personal] {
+        const fn of_room(table: &'static str, texts: &'static [&'static str]) -> Personal {
+            Personal {
+                table,
+                whose: Whose::Room("room"),
+                names: &[],
+                texts,
+                secrets: &[],
+            }
+        }
         const PERSONAL: &[Personal] = &[
             Personal {
                 table: "donations",
@@ -81,13 +101,7 @@ impl Projection for Donations {
                 texts: &["message"],
                 secrets: &[],
             },
-            Personal {
-                table: "donations",
-                whose: Whose::Room("room"),
-                names: &[],
-                texts: &[],
-                secrets: &[],
-            },
+            of_room("donations", &[]),
             Personal {
                 table: "donors",
                 whose: Whose::Account("donor"),
@@ -95,13 +109,10 @@ impl Projection for Donations {
                 texts: &[],
                 secrets: &[],
             },
-            Personal {
-                table: "donors",
-                whose: Whose::Room("room"),
-                names: &[],
-                texts: &[],
-                secrets: &[],
-            },
+            of_room("donors", &[]),
+            of_room("donation_settings", &[]),
+            of_room("overlays", &[]),
+            of_room("goals", &["title"]),
         ];
         PERSONAL
     }
@@ -116,6 +127,17 @@ impl Projection for Donations {
                 match fact.event {
                     Event::DonationAccepted(event) => accept(tx, event, fact.position).await?,
                     Event::DonationRefunded(event) => refund(tx, event).await?,
+                    Event::DonationMessageApproved(e) => {
+                        decide(tx, &e.room, e.donation, false).await?;
+                    }
+                    Event::DonationMessageDenied(e) => {
+                        decide(tx, &e.room, e.donation, true).await?;
+                    }
+                    Event::DonationSettingsChanged(event) => settings::set(tx, event).await?,
+                    Event::GoalStarted(event) => goal::start(tx, event).await?,
+                    Event::GoalClosed(event) => goal::close(tx, event).await?,
+                    Event::AlertShown(event) => show(tx, event).await?,
+                    Event::OverlayCued(event) => settings::cue(tx, event).await?,
                     _ => {}
                 }
             }
@@ -138,7 +160,8 @@ async fn accept(
     }
     sqlx::query(
         "INSERT INTO donations (id, room, donor, donor_name, streamer, amount, message, \
-         donated_at, part, record_offset) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         donated_at, anonymous, held, goal, part, record_offset) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+         ?, (SELECT id FROM goals WHERE room = ? AND closed_at IS NULL), ?, ? FROM DUAL",
     )
     .bind(event.id.0)
     .bind(event.room.as_str())
@@ -148,52 +171,106 @@ async fn accept(
     .bind(event.amount)
     .bind(&event.message)
     .bind(event.at.millis())
+    .bind(event.anonymous)
+    .bind(event.held)
+    .bind(event.room.as_str())
     .bind(position.partition)
     .bind(position.offset)
     .execute(&mut *tx)
     .await?;
-    sqlx::query(
-        "INSERT INTO donors (room, donor, name, amount, donations) VALUES (?, ?, ?, ?, 1) \
-         ON DUPLICATE KEY UPDATE name = VALUES(name), amount = amount + VALUES(amount), \
-         donations = donations + 1",
-    )
-    .bind(event.room.as_str())
-    .bind(donor.id.0)
-    .bind(&donor.name)
-    .bind(event.amount)
-    .execute(tx)
-    .await?;
-    Ok(())
+    sqlx::query("UPDATE goals SET amount = amount + ? WHERE room = ? AND closed_at IS NULL")
+        .bind(event.amount)
+        .bind(event.room.as_str())
+        .execute(&mut *tx)
+        .await?;
+    let (donor, name) = match event.anonymous {
+        true => (rank::NOBODY, ""),
+        false => (donor.id.0, donor.name.as_str()),
+    };
+    let share = Share {
+        room: &event.room,
+        at: event.at,
+        donor,
+        name,
+        amount: event.amount,
+        donations: 1,
+    };
+    rank::add(tx, share).await
 }
 
-/// A second refund of the same donation is unfit: the decider never writes one.
+/// What does not leave exactly what the event says is unfit: the decider never writes it.
 async fn refund(tx: &mut MySqlConnection, event: &DonationRefunded) -> Result<(), Fault> {
     let refunded = sqlx::query(
-        "UPDATE donations SET refunded_at = ? \
-         WHERE id = ? AND room = ? AND donor = ? AND amount = ? AND refunded_at IS NULL",
+        "UPDATE donations SET refunded = refunded + ?, refunded_at = IF(? = 0, ?, NULL) \
+         WHERE id = ? AND room = ? AND donor = ? AND ? > 0 AND amount - refunded = ?",
     )
+    .bind(event.amount)
+    .bind(event.left)
     .bind(event.at.millis())
     .bind(event.donation.0)
     .bind(event.room.as_str())
     .bind(event.donor.0)
     .bind(event.amount)
+    .bind(event.amount.saturating_add(event.left))
     .execute(&mut *tx)
     .await?;
     if refunded.rows_affected() == 0 {
         return Fault::unfit(format!(
-            "no donation {} of {} points by {} to {} that could be refunded",
-            event.donation, event.amount, event.donor, event.room
+            "no donation {} by {} to {} of which {} points could be refunded and {} be left",
+            event.donation, event.donor, event.room, event.amount, event.left
         ));
     }
-    sqlx::query(
-        "UPDATE donors SET amount = amount - ?, donations = donations - 1 \
-         WHERE room = ? AND donor = ?",
-    )
-    .bind(event.amount)
-    .bind(event.room.as_str())
-    .bind(event.donor.0)
-    .execute(tx)
-    .await?;
+    let row =
+        sqlx::query("SELECT donated_at, donor_name, anonymous, goal FROM donations WHERE id = ?")
+            .bind(event.donation.0)
+            .fetch_one(&mut *tx)
+            .await?;
+    let goal: Option<Uuid> = row.try_get("goal")?;
+    if let Some(goal) = goal {
+        sqlx::query("UPDATE goals SET amount = amount - ? WHERE id = ?")
+            .bind(event.amount)
+            .bind(goal)
+            .execute(&mut *tx)
+            .await?;
+    }
+    let (donor, name) = match row.try_get("anonymous")? {
+        true => (rank::NOBODY, ""),
+        false => (event.donor.0, row.try_get("donor_name")?),
+    };
+    let share = Share {
+        room: &event.room,
+        at: row::time(&row, "donated_at")?,
+        donor,
+        name,
+        amount: -event.amount,
+        donations: if event.left == 0 { -1 } else { 0 },
+    };
+    rank::add(tx, share).await
+}
+
+/// The first decision counts: two moderators may decide at the same time.
+async fn decide(
+    tx: &mut MySqlConnection,
+    room: &RoomId,
+    donation: EventId,
+    denied: bool,
+) -> Result<(), Fault> {
+    sqlx::query("UPDATE donations SET held = FALSE, denied = ? WHERE id = ? AND room = ? AND held")
+        .bind(denied)
+        .bind(donation.0)
+        .bind(room.as_str())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn show(tx: &mut MySqlConnection, event: &AlertShown) -> Result<(), Fault> {
+    sqlx::query("UPDATE donations SET shown_at = ? WHERE id = ? AND room = ? AND shown_at IS NULL")
+        .bind(event.at.millis())
+        .bind(event.donation.0)
+        .bind(event.room.as_str())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -226,23 +303,50 @@ pub async fn newest(
     .await
 }
 
-/// Who gave the room most, at most `limit`. Whoever got everything back is not in it.
-pub async fn rank(pool: &MySqlPool, room: &RoomId, limit: u32) -> Result<Vec<Ranked>> {
-    let mut found: Vec<Ranked> = sqlx::query_as(
-        "SELECT * FROM donors WHERE room = ? AND amount > 0 \
-         ORDER BY amount DESC, donor DESC LIMIT ?",
+/// Donations whose messages wait for a moderator, the oldest first.
+pub async fn held(pool: &MySqlPool, room: &RoomId) -> Result<Vec<Donation>> {
+    let found =
+        sqlx::query_as("SELECT * FROM donations WHERE room = ? AND held ORDER BY id LIMIT ?")
+            .bind(room.as_str())
+            .bind(Slice::MOST)
+            .fetch_all(pool)
+            .await?;
+    Ok(found)
+}
+
+/// The newest donation that an overlay has announced.
+pub async fn last_shown(pool: &MySqlPool, room: &RoomId) -> Result<Option<EventId>> {
+    let found: Option<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM donations WHERE room = ? AND shown_at IS NOT NULL \
+         ORDER BY part DESC, record_offset DESC LIMIT 1",
     )
     .bind(room.as_str())
-    .bind(limit.min(Slice::MOST))
+    .fetch_optional(pool)
+    .await?;
+    Ok(found.map(EventId))
+}
+
+/// Donations of at least so many points that no overlay has shown yet, the oldest first; of many, the
+/// newest `limit`. Those whose messages wait are not among them.
+pub async fn unshown(
+    pool: &MySqlPool,
+    room: &RoomId,
+    minimum: i64,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<Donation>> {
+    let mut found: Vec<Donation> = sqlx::query_as(
+        "SELECT * FROM donations WHERE room = ? AND donated_at >= ? AND shown_at IS NULL \
+         AND NOT held AND refunded < amount AND amount >= ? \
+         ORDER BY part DESC, record_offset DESC LIMIT ?",
+    )
+    .bind(room.as_str())
+    .bind(since.millis())
+    .bind(minimum)
+    .bind(limit)
     .fetch_all(pool)
     .await?;
-    let (mut place, mut amount) = (0, 0);
-    for (before, ranked) in (0..).zip(&mut found) {
-        if ranked.amount != amount {
-            (place, amount) = (before + 1, ranked.amount);
-        }
-        ranked.place = place;
-    }
+    found.reverse();
     Ok(found)
 }
 
@@ -256,21 +360,14 @@ impl FromRow<'_, MySqlRow> for Donation {
             streamer: row::account(row, "streamer")?,
             amount: row.try_get("amount")?,
             message: row.try_get("message")?,
+            refunded: row.try_get("refunded")?,
+            anonymous: row.try_get("anonymous")?,
+            held: row.try_get("held")?,
+            denied: row.try_get("denied")?,
+            shown: row::time_if_any(row, "shown_at")?.is_some(),
             donated_at: row::time(row, "donated_at")?,
             refunded_at: row::time_if_any(row, "refunded_at")?,
             position: row::position(row, Topic::Donations)?,
-        })
-    }
-}
-
-impl FromRow<'_, MySqlRow> for Ranked {
-    fn from_row(row: &MySqlRow) -> sqlx::Result<Ranked> {
-        Ok(Ranked {
-            place: 0,
-            donor: row::account(row, "donor")?,
-            name: row.try_get("name")?,
-            amount: row.try_get("amount")?,
-            donations: row.try_get("donations")?,
         })
     }
 }

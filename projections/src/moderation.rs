@@ -545,7 +545,7 @@ pub async fn pinned(pool: &MySqlPool, room: &RoomId) -> Result<Option<Pin>> {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Banned => "banned",
             Kind::TimedOut => "timed_out",

@@ -30,7 +30,7 @@ pub async fn of_room(pool: &MySqlPool, room: &RoomId) -> Result<RoomStats> {
          FROM (SELECT COUNT(*) AS messages, COUNT(DISTINCT author) AS chatters \
          FROM messages WHERE room = ? AND deleted_at IS NULL) m, \
          (SELECT CAST(COALESCE(SUM(donations), 0) AS SIGNED) AS donations, \
-         CAST(COALESCE(SUM(amount), 0) AS SIGNED) AS donated FROM donors WHERE room = ?) d",
+         CAST(COALESCE(SUM(amount), 0) AS SIGNED) AS donated FROM donors WHERE room = ? AND month = '') d",
     )
     .bind(room.as_str())
     .bind(room.as_str())

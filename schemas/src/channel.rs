@@ -37,6 +37,10 @@ event! {
         issued: EventId,
     }
 
+    /// The overlay's key is another one; the one before is void. Keys are made of the event id and the
+    /// deployment's secret, so that none stands here.
+    OverlayKeyRotated of room {}
+
     /// The actor follows the channel.
     ChannelFollowed of room {}
 
@@ -46,5 +50,6 @@ event! {
 
 record!(
     Channels, "channels":
-    ChannelOpened, ChannelUpdated, StreamKeyIssued, StreamKeyRevoked, ChannelFollowed, ChannelUnfollowed,
+    ChannelOpened, ChannelUpdated, StreamKeyIssued, StreamKeyRevoked, OverlayKeyRotated,
+    ChannelFollowed, ChannelUnfollowed,
 );

@@ -46,6 +46,17 @@ pub struct Donate {
     pub streamer: AccountId,
     pub amount: i64,
     pub message: String,
+    /// Viewers shall see neither name nor id of the donor.
+    pub anonymous: bool,
+    /// The message waits for a moderator.
+    pub held: bool,
+    /// What the room takes at least. This and what follows is as the gateway knows it: it stands here
+    /// so that a retry is answered by its first answer, whatever has changed since.
+    pub minimum: i64,
+    /// What the site takes at most.
+    pub maximum: i64,
+    /// What else is in the way: `banned` or `offline`.
+    pub obstacle: Option<String>,
 }
 
 /// Wants a donation given back. Keyed by the donor.
@@ -58,6 +69,10 @@ pub struct Refund {
     pub donation: EventId,
     /// The streamer or operator who asks.
     pub by: Actor,
+    /// Points to give back; `None` for all that is left.
+    pub amount: Option<i64>,
+    /// Idempotency key, unique to the donation.
+    pub key: Option<String>,
 }
 
 /// Wants points of a streamer's earnings paid out. Keyed by the streamer.

@@ -69,6 +69,8 @@ pub struct Donation {
     pub amount: i64,
     /// Points of these that the platform keeps.
     pub fee: i64,
+    /// Viewers are shown neither name nor id of the donor.
+    pub anonymous: bool,
 }
 
 record!(Decider, "decider": Progress, NameTaken, Wallet, Debt, PaidOut, Payment, Decision, Donation);

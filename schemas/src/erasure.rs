@@ -178,6 +178,10 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
         Event::ModeratorAdded(event) => _ = gone.rename(event.account, &mut event.name),
         Event::ModeratorRemoved(event) => _ = gone.rename(event.account, &mut event.name),
         Event::DonationAccepted(event) if by_them => event.message.clear(),
+        Event::DonationMessageApproved(event) if gone.accounts.contains_key(&event.donor) => {
+            event.message.clear();
+        }
+        Event::GoalStarted(event) if in_their_room => event.title.clear(),
         Event::StreamStarted(event) if in_their_room => event.title.clear(),
         Event::ChannelOpened(event) => _ = gone.rename(event.owner, &mut event.name),
         Event::ChannelUpdated(event) if in_their_room => {
@@ -220,6 +224,14 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
         | Event::ChatSettingsChanged(_)
         | Event::DonationAccepted(_)
         | Event::DonationRefunded(_)
+        | Event::DonationMessageApproved(_)
+        | Event::DonationMessageDenied(_)
+        | Event::DonationSettingsChanged(_)
+        | Event::GoalStarted(_)
+        | Event::GoalClosed(_)
+        | Event::AlertShown(_)
+        | Event::OverlayCued(_)
+        | Event::OverlayKeyRotated(_)
         | Event::StreamStarted(_)
         | Event::StreamInterrupted(_)
         | Event::StreamResumed(_)

@@ -6,15 +6,18 @@ use crate::account::{
     AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
 };
 use crate::channel::{
-    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
-    StreamKeyRevoked,
+    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, OverlayKeyRotated,
+    StreamKeyIssued, StreamKeyRevoked,
 };
 use crate::chat::{
     ChatCleared, ChatSettingsChanged, HeldMessageApproved, HeldMessageDenied, MemberBanned,
     MemberTimedOut, MemberUnbanned, MessageDeleted, MessageHeld, MessagePinned, MessagePosted,
     MessageUnpinned, ModeratorAdded, ModeratorRemoved, TimeoutLifted,
 };
-use crate::donation::{DonationAccepted, DonationRefunded};
+use crate::donation::{
+    AlertShown, DonationAccepted, DonationMessageApproved, DonationMessageDenied, DonationRefunded,
+    DonationSettingsChanged, GoalClosed, GoalStarted, OverlayCued,
+};
 use crate::erasure::{self, AccountErased};
 use crate::ledger::EntryPosted;
 use crate::presence::ViewersCounted;
@@ -124,6 +127,13 @@ all_events! {
     ModeratorRemoved("moderator.removed") of room,
     DonationAccepted("donation.accepted") of room,
     DonationRefunded("donation.refunded") of room,
+    DonationMessageApproved("donation.approved") of room,
+    DonationMessageDenied("donation.denied") of room,
+    DonationSettingsChanged("donation.settings") of room,
+    GoalStarted("goal.started") of room,
+    GoalClosed("goal.closed") of room,
+    AlertShown("alert.shown") of room,
+    OverlayCued("overlay.cued") of room,
     StreamStarted("stream.started") of room,
     StreamInterrupted("stream.interrupted") of room,
     StreamResumed("stream.resumed") of room,
@@ -132,6 +142,7 @@ all_events! {
     ChannelUpdated("channel.updated") of room,
     StreamKeyIssued("channel.stream_key_issued") of room,
     StreamKeyRevoked("channel.stream_key_revoked") of room,
+    OverlayKeyRotated("channel.overlay_key_rotated") of room,
     ChannelFollowed("channel.followed") of room,
     ChannelUnfollowed("channel.unfollowed") of room,
     AccountRegistered("account.registered") of account,

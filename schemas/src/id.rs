@@ -159,3 +159,7 @@ impl<'de> Deserialize<'de> for RoomId {
             .map_err(de::Error::custom)
     }
 }
+impl AccountId {
+    /// No account: where something of an account is asked for and it has none.
+    pub const NOBODY: AccountId = AccountId(Uuid::nil());
+}

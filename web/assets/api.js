@@ -34,8 +34,21 @@ export const api = {
   unfollow: (room) => call('DELETE', `${channel(room)}/follow`),
 
   messages: (room, page) => send('GET', `${channel(room)}/messages${query(page)}`),
-  donations: (room, page) => send('GET', `${channel(room)}/donations${query(page)}`),
-  rank: (room) => send('GET', `${channel(room)}/donations/rank`),
+  donations: (room, page) => call('GET', `${channel(room)}/donations${query(page)}`),
+  rank: (room, period) => send('GET', `${channel(room)}/donations/rank${query({ period })}`),
+  heldDonations: (room) => call('GET', `${channel(room)}/donations/held`),
+  approveDonation: (room, id) => call('PUT', `${channel(room)}/donations/held/${encodeURIComponent(id)}`),
+  denyDonation: (room, id) => call('DELETE', `${channel(room)}/donations/held/${encodeURIComponent(id)}`),
+  donationSettings: (room) => send('GET', `${channel(room)}/donation-settings`),
+  setDonationSettings: (room, changes) => call('PATCH', `${channel(room)}/donation-settings`, { body: changes }),
+  goal: (room) => send('GET', `${channel(room)}/goal`),
+  startGoal: (room, goal) => call('POST', `${channel(room)}/goal`, { body: goal }),
+  closeGoal: (room) => call('DELETE', `${channel(room)}/goal`),
+  overlay: (room, donation) => send('GET', `${channel(room)}/overlay${query({ donation })}`),
+  overlayKey: (room) => call('GET', `${channel(room)}/overlay/key`),
+  rotateOverlayKey: (room) => call('POST', `${channel(room)}/overlay/key`, { body: {} }),
+  cue: (room, action, donation) => call('POST', `${channel(room)}/overlay/cues`, { body: { action, donation } }),
+  alertShown: (room, donation, token) => send('PUT', `${channel(room)}/overlay/shown/${encodeURIComponent(donation)}`, { token }),
   streams: (room, page) => send('GET', `${channel(room)}/streams${query(page)}`),
   stats: (room) => send('GET', `${channel(room)}/stats`),
 
@@ -80,7 +93,7 @@ export const api = {
   choose: (payment, outcome) => send('POST', '/api/sandbox/checkout', { body: { payment, outcome } }),
   topUp: (amount, key) => call('POST', '/api/wallet/top-ups', { body: { amount }, key }),
   donate: (room, donation, key) => call('POST', `${channel(room)}/donations`, { body: donation, key }),
-  refund: (donation) => call('POST', `/api/donations/${encodeURIComponent(donation)}/refund`, { body: {} }),
+  refund: (donation, amount, key) => call('POST', `/api/donations/${encodeURIComponent(donation)}/refund`, { body: { amount }, key }),
 };
 
 /** One sentence for people about anything that was thrown. */

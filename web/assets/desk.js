@@ -1,4 +1,5 @@
-// The studio's list of donations: those of the read model first, then each as it comes; each can be given back once.
+// The studio's list of donations: those of the read model first, then each as it comes. Each can be given back, announced
+// again, and, where its words wait for a moderator, let through or kept back.
 
 import { api, explain } from './api.js';
 import { confirmed } from './dialog.js';
@@ -14,6 +15,7 @@ export function donationDesk(room) {
   const sum = h('strong', { 'data-testid': 'donations-sum' }, points(0));
   const element = h('div', { class: 'panel-scroll', tabindex: 0 }, h('p', { class: 'donations-sum' }, h('span', null, t('donations.sum')), sum), list, note);
   const rows = new Map();
+  const early = new Map();
 
   function total(donated) {
     sum.textContent = points(donated);
@@ -36,39 +38,81 @@ export function donationDesk(room) {
         show({ ...event, id: event.donation ?? event.id });
         note.textContent = '';
       } else if (event.type === 'donation.refunded') {
-        refunded(event.donation);
+        refunded(event.donation, event);
+      } else if (event.type === 'donation.held') {
+        waits(event.donation, event.message);
+      } else if (event.type === 'donation.approved' || event.type === 'donation.denied') {
+        decided(event.donation, event.message);
       }
     }
   }
 
   function show(donation) {
-    const { id, at, from, amount, message } = donation;
+    const { id, at, from, amount, message, held, anonymous } = donation;
     if (rows.has(id)) return;
     const row = h(
       'li',
       { 'data-testid': 'donation-row', 'data-id': id },
-      h('div', { class: 'donation-head' }, h('bdi', { class: 'rank-name' }, from?.name ?? t('nobody')), h('strong', null, points(amount)), h('time', { datetime: at }, clock(at))),
-      message && h('bdi', { class: 'donation-message', dir: 'auto' }, message),
-      h('button', { type: 'button', class: 'link', onclick: () => refund(donation) }, t('donations.refund')),
+      h('div', { class: 'donation-head' }, h('bdi', { class: 'rank-name' }, anonymous ? t('anonymous') : (from?.name ?? t('nobody'))), h('strong', null, points(amount)), h('time', { datetime: at }, clock(at))),
+      message && !held && words(message),
+      h(
+        'div',
+        { class: 'donation-actions' },
+        h('button', { type: 'button', class: 'link', 'data-testid': 'alert-again', onclick: () => told(() => api.cue(room, 'replay', id)) }, t('donations.replay')),
+        h('button', { type: 'button', class: 'link', 'data-do': 'refund', onclick: () => refund(donation) }, t('donations.refund')),
+      ),
     );
     rows.set(id, row);
     list.prepend(row);
-    if (donation.refunded) refunded(id);
+    const waiting = held ? message || early.get(id) : null;
+    if (waiting) waits(id, waiting);
+    if (donation.refunded) refunded(id, {});
     while (list.childElementCount > SHOWN * 2) {
       rows.delete(list.lastChild.dataset.id);
       list.lastChild.remove();
     }
   }
 
-  function refunded(id) {
+  function refunded(id, { left = 0, amount }) {
     const row = rows.get(id);
     if (!row || row.classList.contains('refunded')) return;
+    if (left) {
+      row.querySelector('.donation-head').append(h('span', { class: 'donation-note' }, t('donate.refunded_part', { amount: points(amount) })));
+      return;
+    }
     row.classList.add('refunded');
-    row.querySelector('button').replaceWith(h('span', { class: 'donation-note' }, t('donate.refunded')));
+    row.querySelector('[data-do=refund]').replaceWith(h('span', { class: 'donation-note' }, t('donate.refunded')));
   }
 
-  async function refund({ id, amount, from }) {
-    if (!(await confirmed(t('donations.refund'), t('donations.refund_ask', { amount: points(amount), name: from?.name ?? t('nobody') }), t('donations.refund')))) return;
+  /** Words that only moderators see, until one of them has decided. They come a moment before their donation. */
+  function waits(id, message) {
+    const row = rows.get(id);
+    if (!row) {
+      early.set(id, message);
+      return;
+    }
+    early.delete(id);
+    if (row.querySelector('.held')) return;
+    const decide = (name, act) => h('button', { type: 'button', class: 'link', 'data-testid': `donation-${name}`, onclick: () => told(() => act(room, id)) }, t(`mod.${name}`));
+    row.querySelector('.donation-head').after(h('div', { class: 'held' }, words(message), t('mod.held'), decide('approve', api.approveDonation), decide('deny', api.denyDonation)));
+  }
+
+  function decided(id, message) {
+    const row = rows.get(id);
+    row?.querySelector('.held')?.remove();
+    if (row && message) row.querySelector('.donation-head').after(words(message));
+  }
+
+  async function told(work) {
+    try {
+      await work();
+    } catch (fault) {
+      toast(explain(fault), { kind: 'bad' });
+    }
+  }
+
+  async function refund({ id, amount, from, anonymous }) {
+    if (!(await confirmed(t('donations.refund'), t('donations.refund_ask', { amount: points(amount), name: anonymous ? t('anonymous') : (from?.name ?? t('nobody')) }), t('donations.refund')))) return;
     try {
       await api.refund(id);
       toast(t('donate.refunded'));
@@ -78,4 +122,8 @@ export function donationDesk(room) {
   }
 
   return { element, load, heard, total };
+}
+
+function words(message) {
+  return h('bdi', { class: 'donation-message', dir: 'auto' }, message);
 }

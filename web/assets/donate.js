@@ -40,6 +40,7 @@ function donateForm(room, name, done) {
     value: given?.amount ?? AMOUNTS[0],
   });
   const message = h('textarea', { id: 'donate-message', 'data-testid': 'donate-message', rows: 3, dir: 'auto', value: given?.message ?? '' });
+  const anonymous = h('input', { type: 'checkbox', id: 'donate-anonymous', 'data-testid': 'donate-anonymous', checked: given?.anonymous });
   const count = h('span', { class: 'count' });
   const balance = h('strong', { 'data-testid': 'donate-balance' });
   const submit = h('button', { class: 'button primary block', 'data-testid': 'donate-submit' });
@@ -52,6 +53,7 @@ function donateForm(room, name, done) {
     choices,
     field(t('amount'), amount),
     field([t('donate.message'), ' ', count], message),
+    h('label', { class: 'check', for: anonymous.id }, anonymous, ' ', t('donate.anonymous')),
     h('p', { class: 'balance-line' }, t('wallet.balance'), ' ', balance),
     line,
     submit,
@@ -64,6 +66,7 @@ function donateForm(room, name, done) {
     message.setCustomValidity(length > MESSAGE_LIMIT ? t('donate.too_long') : '');
     balance.textContent = wallet.balance === null ? '–' : points(wallet.balance);
     amount.readOnly = message.readOnly = attempt.open;
+    anonymous.disabled = attempt.open;
     choices.hidden = attempt.open;
     if (form.getAttribute('aria-busy') === 'true') submit.textContent = t('donate.sending');
     else if (attempt.open) submit.textContent = t('donate.again');
@@ -93,7 +96,7 @@ function donateForm(room, name, done) {
   }
 
   onSubmit(form, line, async () => {
-    const donation = { amount: Number(amount.value), message: message.value.trim() };
+    const donation = { amount: Number(amount.value), message: message.value.trim(), anonymous: anonymous.checked };
     if (!attempt.open && wallet.balance !== null && wallet.balance < donation.amount) {
       offerTopUp();
       return;
@@ -120,6 +123,7 @@ function donateForm(room, name, done) {
   form.addEventListener('input', refresh);
   amount.addEventListener('input', closeShortfall);
   wallet.addEventListener('change', refresh);
+  api.donationSettings(room).then(({ minimum }) => (amount.min = minimum), () => null);
   if (attempt.open) tellFault(line, t('error.network'));
   refresh();
   return root;

@@ -36,21 +36,27 @@ export function strike(row) {
   for (const extra of row.querySelectorAll('.held, .row-menu, .row-tools')) extra.remove();
 }
 
-/** Says on a donation's card that it was given back. */
-export function markRefunded(card) {
-  card.classList.add('refunded');
-  card.querySelector('.donation-amount').append(' ', h('span', { class: 'donation-note' }, t('donate.refunded')));
+/** Says on a donation's card that it was given back, or a part of it. */
+export function markRefunded(card, { left = 0, amount }) {
+  if (!left) card.classList.add('refunded');
+  const said = left ? t('donate.refunded_part', { amount: points(amount) }) : t('donate.refunded');
+  card.querySelector('.donation-amount').append(' ', h('span', { class: 'donation-note' }, said));
+}
+
+/** The words of a donation that a moderator has let through. */
+export function showWords(card, message) {
+  if (message && !card.querySelector('.donation-message')) card.append(body(message, 'donation-message'));
 }
 
 /** A donation is known by the id of the event that accepted it, unless the event names another. */
-function donationRow({ id, at, from, amount, message, donation = id, refunded }) {
+function donationRow({ id, at, from, amount, message, donation = id, refunded, anonymous }) {
   const card = h(
     'div',
     { class: 'donation', 'data-testid': 'donation', 'data-id': id, 'data-donation': donation },
-    h('div', { class: 'donation-head' }, icon('lemon'), author(from), h('strong', { class: 'donation-amount' }, points(amount)), time(at)),
+    h('div', { class: 'donation-head' }, icon('lemon'), author(anonymous ? { name: t('anonymous') } : from), h('strong', { class: 'donation-amount' }, points(amount)), time(at)),
     message && body(message, 'donation-message'),
   );
-  if (refunded) markRefunded(card);
+  if (refunded) markRefunded(card, {});
   return card;
 }
 

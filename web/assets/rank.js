@@ -6,17 +6,22 @@ import { h } from './dom.js';
 import { number, points, t } from './i18n.js';
 
 const REFRESH_MS = 2_000;
+const PERIODS = ['all', 'month', 'broadcast'];
 
 export function rankList(room) {
   let pause = 0;
   const list = h('ol', { class: 'rank' });
   const note = h('p', { class: 'nothing' });
-  const element = h('div', { class: 'panel-scroll', tabindex: 0 }, list, note);
+  const period = h('select', { class: 'rank-period', 'aria-label': t('rank.period'), 'data-testid': 'rank-period', onchange: () => load() }, PERIODS.map((name) => h('option', { value: name }, t(`rank.${name}`))));
+  const anonymous = h('p', { class: 'hint', hidden: true });
+  const element = h('div', { class: 'panel-scroll', tabindex: 0 }, period, list, anonymous, note);
 
   async function load() {
     try {
-      const { rank } = await api.rank(room);
+      const { rank, anonymous: nameless } = await api.rank(room, period.value);
       list.replaceChildren(...rank.map(line));
+      anonymous.hidden = nameless.count === 0;
+      anonymous.textContent = t('rank.nameless', { n: nameless.count, amount: points(nameless.total) });
       note.textContent = rank.length === 0 ? t('rank.empty') : '';
     } catch (fault) {
       note.textContent = explain(fault);

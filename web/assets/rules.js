@@ -34,7 +34,7 @@ function form(room, settings) {
     { class: 'stack', 'aria-labelledby': 'rules-title' },
     h('h2', { id: 'rules-title' }, t('rules.title')),
     h('div', { class: 'columns' }, field(t('rules.slow'), pace.element), field(t('rules.follow'), follow.element)),
-    switches.map((input, n) => h('label', { class: 'switch', for: input.id }, input, ' ', t(`rules.${SWITCHES[n]}`))),
+    switches.map((input, n) => h('label', { class: 'check', for: input.id }, input, ' ', t(`rules.${SWITCHES[n]}`))),
     field(t('rules.words'), words, t('rules.words_hint')),
     line,
     h('div', { class: 'actions' }, h('button', { class: 'button primary', 'data-testid': 'rules-save' }, t('save'))),

@@ -23,7 +23,8 @@ let joinedAt = 0;
 
 /**
  * Joins `room`. The listener is told `status({kind, …})`, `joined(frame)`, `events(frame)`, `acked(nonce, event)` and
- * `refused(nonce, error)`, and is asked for its `cursor()`. The answer sends chat: false when the room is not joined now.
+ * `refused(nonce, error)`, and is asked for its `cursor()`; its `token`, where it has one, stands for it in place of the
+ * session's. The answer sends chat: false when the room is not joined now.
  */
 export function join(room, listener) {
   const member = { room, listener, joined: false };
@@ -78,7 +79,8 @@ function ask(request, waiter) {
 
 function enter(member) {
   const request = { type: 'join', room: member.room };
-  if (session.token) request.token = session.token;
+  const token = member.listener.token ?? session.token;
+  if (token) request.token = token;
   const since = member.listener.cursor();
   if (since) request.since = since;
   ask(request, { member });

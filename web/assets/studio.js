@@ -7,6 +7,7 @@ import { Chat } from './chat.js';
 import { donationDesk } from './desk.js';
 import { h, icon } from './dom.js';
 import { faultLine, field, onSubmit } from './form.js';
+import { givingDesk } from './giving.js';
 import { showHeader } from './header.js';
 import { clock, compact, date, duration, number, points, t } from './i18n.js';
 import { keyCard } from './key.js';
@@ -60,6 +61,7 @@ function desk(room, first) {
   const player = new Player();
   const donations = donationDesk(room);
   const moderation = moderationDesk(room);
+  const giving = givingDesk(room);
   const status = h('div', { class: 'status', 'data-testid': 'studio-status', role: 'status' });
   const uptime = h('span', { class: 'uptime' });
   const viewers = h('strong', { 'data-testid': 'viewers' }, number(channel.viewers));
@@ -85,7 +87,7 @@ function desk(room, first) {
         h('button', { type: 'button', class: 'button', onclick: () => copy(address, t('watch.shared')) }, icon('link'), t('watch.share')),
         h('a', { class: 'button', href: address }, t('studio.view')),
       ),
-      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), tiles, infoForm(), rulesForm(room), moderation.element, streams),
+      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), tiles, infoForm(), giving.element, rulesForm(room), moderation.element, streams),
       h(
         'aside',
         { class: 'panel surface', 'aria-label': t('watch.panel') },
@@ -112,6 +114,7 @@ function desk(room, first) {
     if (count) viewers.textContent = number(count.count);
     donations.heard(events);
     moderation.heard(events);
+    giving.heard(events);
     // The read model follows the events closely; one reading a while is enough however many come.
     if (events.some(({ type }) => type.startsWith('donation.'))) counting ||= setTimeout(drawTiles, TILES_MS);
     const next = after(channel, events);

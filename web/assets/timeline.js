@@ -3,7 +3,7 @@
 
 import { h, icon } from './dom.js';
 import { t } from './i18n.js';
-import { markRefunded, rowOf, strike } from './message.js';
+import { markRefunded, rowOf, showWords, strike } from './message.js';
 
 const CAP = 400;
 const NEAR_PX = 48;
@@ -113,7 +113,10 @@ export class Timeline {
       find(`.message[data-state="held"][data-id="${CSS.escape(event.message)}"]`)?.remove();
     } else if (event.type === 'donation.refunded') {
       const card = find(`.donation[data-donation="${CSS.escape(event.donation)}"]:not(.refunded)`);
-      if (card) markRefunded(card);
+      if (card) markRefunded(card, event);
+    } else if (event.type === 'donation.approved') {
+      const card = find(`.donation[data-donation="${CSS.escape(event.donation)}"]`);
+      if (card) showWords(card, event.message);
     }
   }
 
@@ -144,7 +147,7 @@ export class Timeline {
       this.#announcing = 0;
       const last = this.#unheard.at(-1);
       if (!last) return;
-      const name = last.from?.name ?? t('nobody');
+      const name = last.anonymous ? t('anonymous') : (last.from?.name ?? t('nobody'));
       const said = last.type === 'chat.message' ? `${name}: ${last.text}` : t('chat.donated', { name, amount: last.amount });
       this.#announcer.textContent = this.#unheard.length > 1 ? `${t('chat.unread', { n: this.#unheard.length })}. ${said}` : said;
       this.#unheard = [];

@@ -8,6 +8,7 @@ import { after } from './broadcast.js';
 import { Chat } from './chat.js';
 import { h, icon, iconButton } from './dom.js';
 import { openDonate } from './donate.js';
+import { goalBar } from './goal.js';
 import { showHeader } from './header.js';
 import { duration, number, t } from './i18n.js';
 import { linkify } from './linkify.js';
@@ -50,7 +51,8 @@ try {
 
 function show() {
   const rank = rankList(room);
-  chat = new Chat(room, (events) => heard(events, rank));
+  const goal = goalBar(room);
+  chat = new Chat(room, (events) => heard(events, rank, goal));
   const panel = h(
     'aside',
     { class: 'panel', 'aria-label': t('watch.panel') },
@@ -67,7 +69,7 @@ function show() {
     h('div', { class: 'watch-lines' }, title, h('p', { class: 'watch-meta' }, h('span', { class: 'meta', title: t('viewers') }, icon('eye'), viewers), uptime, category)),
     actions,
   );
-  main.replaceChildren(h('div', { class: 'stage' }, player.element, info), panel);
+  main.replaceChildren(h('div', { class: 'stage' }, player.element, info, goal.element), panel);
   draw();
   setInterval(drawUptime, 1000);
   ask();
@@ -123,7 +125,8 @@ function idle() {
   return h('div', { class: 'idle' }, avatar(channel.name), h('p', { class: 'idle-title' }, t('watch.offline', { name: channel.name })), h('p', null, t('watch.offline_hint')));
 }
 
-function heard(events, rank) {
+function heard(events, rank, goal) {
+  goal.heard(events);
   const count = events.findLast(({ type }) => type === 'viewers');
   if (count) viewers.textContent = number(count.count);
   if (events.some(({ type }) => type.startsWith('donation.'))) rank.refresh();

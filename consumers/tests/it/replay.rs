@@ -60,6 +60,8 @@ fn event(topic: Topic, room: &str) -> Event {
             amount: 5,
             message: "for you".to_owned(),
             key: "k".to_owned(),
+            anonymous: false,
+            held: false,
         }
         .into(),
         _ => StreamStarted {

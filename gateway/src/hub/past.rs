@@ -226,6 +226,9 @@ fn accepted(donation: donations::Donation) -> Event {
         amount,
         message,
         donated_at,
+        anonymous,
+        held,
+        denied,
         ..
     } = donation;
     let actor = Some(Actor {
@@ -240,8 +243,10 @@ fn accepted(donation: donations::Donation) -> Event {
         actor,
         streamer,
         amount,
-        message,
+        message: if denied { String::new() } else { message },
         key: String::new(),
+        anonymous,
+        held,
     }
     .into()
 }

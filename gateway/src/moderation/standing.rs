@@ -5,6 +5,8 @@ use lemonair_schemas::RoomId;
 /// What somebody may do in a room. Each may do what the ones before may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
+    /// Nobody: a page that announces donations.
+    Overlay,
     Viewer,
     /// Of this room or of the whole site.
     Moderator,

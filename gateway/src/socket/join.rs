@@ -9,7 +9,7 @@ use crate::frame::Tell;
 use crate::hub::{self, Joining};
 use crate::moderation::Rank;
 use crate::outbox::Close;
-use crate::token::Claims;
+use crate::token::{Claims, OVERLAY_KEY};
 
 /// Rooms that one connection may be in.
 const MOST_ROOMS: usize = 50;
@@ -41,14 +41,38 @@ impl Connection {
         let member = match token {
             None => Member {
                 actor: None,
+                overlay: false,
                 unlimited: false,
             },
+            Some(key) if key.starts_with(OVERLAY_KEY) => {
+                match self.app.is_overlay_key(&room, key).await {
+                    Ok(true) => Member {
+                        actor: None,
+                        overlay: true,
+                        unlimited: false,
+                    },
+                    Ok(false) => {
+                        self.refuse(
+                            id,
+                            "unauthorized",
+                            "the overlay's key is not valid any more",
+                        );
+                        return Err(Close::Token);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%room, %error, "check overlay key");
+                        self.refuse(id, "unavailable", "the key cannot be checked right now");
+                        return Ok(());
+                    }
+                }
+            }
             Some(token) => match self.app.claims(token).await {
                 Ok(claims) => Member {
                     actor: Some((
                         actor(&claims, &room),
                         Rank::of(&claims.name, &claims.role, &room),
                     )),
+                    overlay: false,
                     unlimited: claims.unlimited,
                 },
                 Err(error) if error.is_fault() => {

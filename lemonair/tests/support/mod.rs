@@ -420,6 +420,12 @@ impl Api {
         answer
     }
 
+    /// Buys points.
+    pub(crate) async fn top_up(&self, amount: i64) {
+        let body = serde_json::json!({ "amount": amount });
+        self.post("/api/wallet/top-ups", body).await;
+    }
+
     pub(crate) async fn donate(&self, room: &str, amount: i64, key: &str) -> (u16, Value) {
         let body = serde_json::json!({ "amount": amount, "message": "for the show" });
         let path = format!("/api/channels/{room}/donations");

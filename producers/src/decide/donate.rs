@@ -24,6 +24,17 @@ pub(super) fn decide(
     if ask.streamer == ask.account {
         return Err(Refusal::OwnChannel);
     }
+    match ask.obstacle.as_deref() {
+        Some("banned") => return Err(Refusal::Banned),
+        Some(_) => return Err(Refusal::Offline),
+        None => {}
+    }
+    if ask.amount < ask.minimum {
+        return Err(Refusal::BelowMinimum);
+    }
+    if ask.amount > ask.maximum {
+        return Err(Refusal::AboveMaximum);
+    }
     let balance = state.balance(ask.account) - ask.amount;
     if balance < 0 {
         return Err(Refusal::InsufficientBalance);
@@ -42,6 +53,8 @@ pub(super) fn decide(
         amount: ask.amount,
         message: ask.message.clone(),
         key: ask.key.clone(),
+        anonymous: ask.anonymous,
+        held: ask.held,
     };
     let fee = state.terms.fee_of(ask.amount);
     let mut postings = vec![
@@ -68,6 +81,7 @@ pub(super) fn decide(
         room: ask.room.clone(),
         amount: ask.amount,
         fee,
+        anonymous: ask.anonymous,
     };
     Ok(Acceptance {
         event: accepted.id,

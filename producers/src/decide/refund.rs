@@ -1,4 +1,5 @@
-//! Refunding: a donation given back, once. The streamer's earnings may fall below zero: a debt.
+//! Refunding: a donation, or a part of it, given back; never more than was given. The streamer's
+//! earnings may fall below zero: a debt.
 
 use lemonair_schemas::command::Refund;
 use lemonair_schemas::decider::{Donation, Memory};
@@ -21,9 +22,18 @@ pub(super) fn decide(
     if given.amount == 0 {
         return Err(Refusal::AlreadyRefunded);
     }
+    let amount = ask.amount.unwrap_or(given.amount);
+    if amount < 1 {
+        return Err(Refusal::BadAmount);
+    }
+    if amount > given.amount {
+        return Err(Refusal::RefundTooLarge);
+    }
+    let left = given.amount - amount;
+    // In proportion, and with the last part whatever is left of it: no point is lost to rounding.
+    let fee = given.fee * amount / given.amount;
     let mut purse = state.purse(given.account);
-    let credited = purse.credit(given.amount).ok_or(Refusal::BadAmount)?;
-    let earned = given.amount - given.fee;
+    let credited = purse.credit(amount).ok_or(Refusal::BadAmount)?;
     let refunded = DonationRefunded {
         id: ids(),
         at: now,
@@ -32,11 +42,13 @@ pub(super) fn decide(
         donation: ask.donation,
         donor: given.account,
         streamer: given.streamer,
-        amount: given.amount,
+        amount,
+        left,
+        anonymous: given.anonymous,
     };
-    let mut postings = vec![Posting::of(given.streamer, Book::Earnings, -earned)];
-    if given.fee > 0 {
-        postings.push(Posting::platform(-given.fee));
+    let mut postings = vec![Posting::of(given.streamer, Book::Earnings, fee - amount)];
+    if fee > 0 {
+        postings.push(Posting::platform(-fee));
     }
     postings.extend(credited);
     let entry = EntryPosted {
@@ -51,8 +63,8 @@ pub(super) fn decide(
         payment: None,
     };
     let rest = Donation {
-        amount: 0,
-        fee: 0,
+        amount: left,
+        fee: given.fee - fee,
         ..given.clone()
     };
     let mut memories = purse.memories();

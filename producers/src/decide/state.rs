@@ -1,6 +1,7 @@
 //! What a decider remembers of its partition; rebuilt from the compacted topic.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use lemonair_schemas::decider::{
@@ -57,8 +58,9 @@ pub(super) fn payment_key(account: AccountId, payment: &str) -> String {
     format!("t:{account}:{payment}")
 }
 
-pub(super) fn decision_key(account: AccountId, key: &str) -> String {
-    format!("k:{account}:{key}")
+/// An idempotency key of an account, or of a donation.
+pub(super) fn decision_key(of: impl fmt::Display, key: &str) -> String {
+    format!("k:{of}:{key}")
 }
 
 pub(super) fn donation_key(donation: EventId) -> String {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use lemonair_schemas::command::{Command, Donate, PayOut, Refund, Register, TopUp};
+use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
 use lemonair_schemas::ledger::Book;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Timestamp};
 use proptest::prelude::*;
@@ -123,6 +124,10 @@ fn pay_out(n: u8, key: &str, amount: i64, earned: i64) -> Command {
 }
 
 fn donate(n: u8, key: &str, streamer: u8, amount: i64) -> Command {
+    gift(n, key, streamer, amount).into()
+}
+
+fn gift(n: u8, key: &str, streamer: u8, amount: i64) -> Donate {
     Donate {
         id: EventId::new(),
         at: Timestamp(0),
@@ -133,17 +138,27 @@ fn donate(n: u8, key: &str, streamer: u8, amount: i64) -> Command {
         streamer: account(streamer),
         amount,
         message: "for you".to_owned(),
+        anonymous: false,
+        held: false,
+        minimum: 1,
+        maximum: super::MOST_POINTS,
+        obstacle: None,
     }
-    .into()
 }
 
 fn refund(donor: u8, donation: EventId) -> Command {
+    give_back(donor, donation, None, None)
+}
+
+fn give_back(donor: u8, donation: EventId, amount: Option<i64>, key: Option<&str>) -> Command {
     Refund {
         id: EventId::new(),
         at: Timestamp(0),
         account: account(donor),
         donation,
         by: actor(9),
+        amount,
+        key: key.map(str::to_owned),
     }
     .into()
 }
@@ -261,6 +276,80 @@ fn a_donation_is_refunded_once() {
         refused(Refusal::NoSuchDonation)
     );
     assert_eq!(run.state.balance(account(1)), 100);
+}
+
+#[test]
+fn a_donation_is_refunded_in_parts() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let donation = run.ask(&donate(1, "b", 2, 60)).outcome.unwrap().event;
+    let mut part = |amount, key| {
+        run.ask(&give_back(1, donation, Some(amount), Some(key)))
+            .outcome
+    };
+    let first = part(25, "r1");
+    assert!(first.is_ok());
+    assert_eq!(part(25, "r1"), first, "a retry gives nothing back again");
+    assert_eq!(part(26, "r1"), refused(Refusal::KeyReused));
+    assert_eq!(part(0, "r2"), refused(Refusal::BadAmount));
+    assert_eq!(part(-1, "r3"), refused(Refusal::BadAmount));
+    assert_eq!(part(36, "r4"), refused(Refusal::RefundTooLarge));
+    assert!(part(35, "b").is_ok(), "the donor's keys are other ones");
+    assert_eq!(part(1, "r6"), refused(Refusal::AlreadyRefunded));
+    assert_eq!(part(25, "r1"), first, "whatever has happened since");
+    assert_eq!(run.state.balance(account(1)), 100);
+}
+
+#[test]
+fn what_a_room_asks_is_decided_after_the_key() {
+    let with = |change: fn(&mut Donate)| {
+        let mut run = Run::default();
+        run.ask(&top_up(1, "a", 100));
+        let mut ask = gift(1, "b", 2, 10);
+        change(&mut ask);
+        let outcome = run.ask(&ask.into()).outcome;
+        (outcome.map(|_| ()), run.state.balance(account(1)))
+    };
+    let no = |refusal: Refusal| (Err(refusal.to_string()), 100);
+    assert_eq!(with(|ask| ask.minimum = 11), no(Refusal::BelowMinimum));
+    assert_eq!(with(|ask| ask.minimum = 10), (Ok(()), 90));
+    assert_eq!(with(|ask| ask.maximum = 9), no(Refusal::AboveMaximum));
+    let banned = |ask: &mut Donate| ask.obstacle = Some("banned".to_owned());
+    assert_eq!(with(banned), no(Refusal::Banned));
+    let offline = |ask: &mut Donate| ask.obstacle = Some("offline".to_owned());
+    assert_eq!(with(offline), no(Refusal::Offline));
+
+    // Accepted, but the answer was lost; banned meanwhile: the points have moved all the same.
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let mut ask = gift(1, "b", 2, 10);
+    let first = run.ask(&ask.clone().into()).outcome;
+    ask.obstacle = Some("banned".to_owned());
+    ask.minimum = 50;
+    ask.held = true;
+    assert_eq!(run.ask(&ask.clone().into()).outcome, first);
+    ask.anonymous = true;
+    assert_eq!(run.ask(&ask.into()).outcome, refused(Refusal::KeyReused));
+}
+
+#[test]
+fn who_wants_no_name_keeps_it_through_a_refund() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let mut ask = gift(1, "b", 2, 10);
+    ask.anonymous = true;
+    let donation = run.ask(&ask.into()).outcome.unwrap().event;
+    run.ask(&give_back(1, donation, Some(4), Some("r")));
+    let marks: Vec<(bool, i64)> = run
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::DonationAccepted(event) => Some((event.anonymous, event.amount)),
+            Event::DonationRefunded(event) => Some((event.anonymous, event.left)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(marks, [(true, 10), (true, 6)]);
 }
 
 fn hours(hours: u64) -> Timestamp {
@@ -435,7 +524,92 @@ fn step() -> impl Strategy<Value = (u8, u8, u8, u8, i64)> {
     (0..5_u8, 1..4_u8, 0..12_u8, 1..4_u8, -5..120_i64)
 }
 
+/// A donation, and what was asked of it since.
+struct Given {
+    donor: u8,
+    accepted: DonationAccepted,
+    returned: i64,
+}
+
+/// What is asked of a history with refunds: kind, who, key, which donation or streamer, amount, and
+/// what the room asks at that moment.
+fn ask() -> impl Strategy<Value = (u8, u8, u8, u8, i64, u8)> {
+    (0..6_u8, 1..4_u8, 0..8_u8, 0..8_u8, -2..60_i64, 0..8_u8)
+}
+
 proptest! {
+    /// Refunds in parts, retries of everything in every order, and rooms that change their mind.
+    #[test]
+    fn refunds_undo_exactly_what_was_given(asks in prop::collection::vec(ask(), 1..150)) {
+        let mut run = Run::with_fee(333);
+        let mut given: Vec<Given> = Vec::new();
+        let mut first: HashMap<String, (String, Result<super::Accepted, String>)> = HashMap::new();
+        for (n, who) in (1..4).enumerate() {
+            run.ask(&top_up(who, &format!("start{n}"), 500));
+        }
+        for (kind, who, key, other, amount, room) in asks {
+            let key = format!("k{key}");
+            let (command, scope, body) = if kind < 3 {
+                let mut ask = gift(who, &key, 1 + other % 3, amount);
+                ask.minimum = if room & 1 == 0 { 1 } else { 20 };
+                ask.maximum = if room & 2 == 0 { super::MOST_POINTS } else { 40 };
+                ask.obstacle = (room == 7).then(|| "banned".to_owned());
+                ask.anonymous = room & 4 == 0;
+                let body = format!("{} {amount} {}", ask.room, ask.anonymous);
+                (Command::from(ask), format!("{who}/{key}"), body)
+            } else {
+                let Some(it) = given.get(usize::from(other)) else { continue };
+                let wanted = (kind < 5).then_some(amount);
+                let command = give_back(it.donor, it.accepted.id, wanted, Some(&key));
+                (command, format!("{}/{key}", it.accepted.id), format!("{wanted:?}"))
+            };
+            let decided = run.ask(&command);
+            if let Some((asked, answer)) = first.get(&scope) {
+                prop_assert!(decided.events.is_empty());
+                match *asked == body {
+                    true => prop_assert_eq!(answer, &decided.outcome),
+                    false => prop_assert_eq!(&decided.outcome, &refused(Refusal::KeyReused)),
+                }
+                continue;
+            }
+            first.insert(scope, (body, decided.outcome.clone()));
+            match (&command, decided.events.first()) {
+                (Command::Donate(ask), Some(Event::DonationAccepted(accepted))) => {
+                    prop_assert!(ask.obstacle.is_none());
+                    prop_assert!((ask.minimum..=ask.maximum).contains(&accepted.amount));
+                    let accepted = accepted.clone();
+                    given.push(Given { donor: who, accepted, returned: 0 });
+                }
+                (Command::Refund(ask), Some(Event::DonationRefunded(refunded))) => {
+                    let it = given.iter_mut().find(|it| it.accepted.id == ask.donation).unwrap();
+                    it.returned += refunded.amount;
+                    let DonationRefunded { left, amount, anonymous, .. } = refunded;
+                    prop_assert!(*amount > 0);
+                    prop_assert!(it.returned <= it.accepted.amount);
+                    prop_assert_eq!(it.returned + left, it.accepted.amount);
+                    prop_assert_eq!(*anonymous, it.accepted.anonymous);
+                }
+                (_, event) => prop_assert!(event.is_none() && decided.outcome.is_err()),
+            }
+        }
+        let books = run.books();
+        prop_assert_eq!(books.values().sum::<i64>(), 0);
+        let of = |who: u8, book| books.get(&(account(who).to_string(), book)).copied().unwrap_or(0);
+        let mut earned = 0;
+        for who in 1..4_u8 {
+            prop_assert!(run.state.balance(account(who)) >= 0);
+            earned += of(who, Book::Earnings);
+        }
+        let fees = books.get(&("platform".to_owned(), Book::Platform)).copied().unwrap_or(0);
+        let kept: i64 = given.iter().map(|it| it.accepted.amount - it.returned).sum();
+        prop_assert_eq!(earned + fees, kept);
+        for it in &given {
+            let left = run.state.donation(it.accepted.id).unwrap();
+            prop_assert_eq!(left.amount, it.accepted.amount - it.returned);
+            prop_assert!((0..=left.amount).contains(&left.fee));
+        }
+    }
+
     #[test]
     fn the_books_balance_in_every_history(steps in prop::collection::vec(step(), 1..120)) {
         let mut run = Run::with_fee(333);

@@ -125,6 +125,11 @@ pub(crate) fn donate(account: AccountId, key: &str, streamer: AccountId, amount:
         streamer,
         amount,
         message: "for you".to_owned(),
+        anonymous: false,
+        held: false,
+        minimum: 1,
+        maximum: 1_000_000,
+        obstacle: None,
     }
 }
 
@@ -140,6 +145,8 @@ pub(crate) fn refund(account: AccountId, donation: EventId) -> Refund {
         account,
         donation,
         by,
+        amount: None,
+        key: None,
     }
 }
 

@@ -6,7 +6,10 @@ use lemonair_schemas::chat::{
     ChatCleared, HeldMessageApproved, MemberBanned, MemberTimedOut, MemberUnbanned, MessageDeleted,
     MessageHeld, MessagePinned, ModeratorAdded,
 };
-use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
+use lemonair_schemas::donation::{
+    Cue, DonationAccepted, DonationRefunded, DonationSettingsChanged, GoalStarted, OverlayCued,
+    Review,
+};
 use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_testkit::{fresh_codec, within};
@@ -142,6 +145,35 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
         };
         events.push(followed.into());
     }
+    let goal = GoalStarted {
+        id: EventId::new(),
+        at: at(5),
+        room: room("mint"),
+        actor: None,
+        title: "Camera".to_owned(),
+        target: 100,
+    };
+    let settings = DonationSettingsChanged {
+        id: EventId::new(),
+        at: at(5),
+        room: room("mint"),
+        actor: None,
+        minimum: 2,
+        accepts_offline: true,
+        review: Review::All,
+        alert_minimum: 1,
+        alert_ms: 5000,
+        alert_volume: 0,
+    };
+    let cue = OverlayCued {
+        id: EventId::new(),
+        at: at(5),
+        room: room("mint"),
+        actor: None,
+        action: Cue::Pause,
+        donation: None,
+    };
+    events.extend([goal.into(), settings.into(), cue.into()]);
     for (donor, amount) in [("lime", 5), ("kiwi", 7), ("lime", 11)] {
         let accepted = DonationAccepted {
             id: EventId::new(),
@@ -152,6 +184,8 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
             amount,
             message: "🍋".to_owned(),
             key: "k".to_owned(),
+            anonymous: donor == "kiwi",
+            held: false,
         };
         if amount == 11 {
             let refunded = DonationRefunded {
@@ -163,6 +197,8 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
                 donor: actor(donor).id,
                 streamer: actor("mint").id,
                 amount,
+                left: 0,
+                anonymous: false,
             };
             events.extend([accepted.into(), refunded.into()]);
         } else {

@@ -6,8 +6,8 @@ use lemonair_schemas::account::{
     AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
 };
 use lemonair_schemas::channel::{
-    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, StreamKeyIssued,
-    StreamKeyRevoked,
+    ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, OverlayKeyRotated,
+    StreamKeyIssued, StreamKeyRevoked,
 };
 use lemonair_schemas::chat::{
     ChatCleared, ChatSettingsChanged, HeldMessageApproved, HeldMessageDenied, MemberBanned,
@@ -19,7 +19,10 @@ use lemonair_schemas::command::{Answered, Donate, PayOut, Refund, Register, TopU
 use lemonair_schemas::decider::{
     Debt, Decision, Donation, NameTaken, PaidOut, Payment, Progress, Wallet,
 };
-use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
+use lemonair_schemas::donation::{
+    AlertShown, Cue, DonationAccepted, DonationMessageApproved, DonationMessageDenied,
+    DonationRefunded, DonationSettingsChanged, GoalClosed, GoalStarted, OverlayCued, Review,
+};
 use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::presence::{RoomViewers, ViewersCounted};
@@ -293,12 +296,37 @@ samples! { seed:
         amount: seed.number,
         message: seed.text(1),
         key: seed.secret.clone(),
+        anonymous: !seed.full,
+        held: seed.full,
     }
     room DonationRefunded {
         donation: seed.other_event(),
         donor: seed.account(),
         streamer: seed.streamer(),
         amount: seed.number,
+        left: seed.number,
+        anonymous: !seed.full,
+    }
+    room DonationMessageApproved {
+        donation: seed.other_event(),
+        donor: seed.account(),
+        message: seed.text(1),
+    }
+    room DonationMessageDenied { donation: seed.other_event() }
+    room DonationSettingsChanged {
+        minimum: seed.number,
+        accepts_offline: seed.full,
+        review: if seed.full { Review::Blocked } else { Review::None },
+        alert_minimum: seed.number,
+        alert_ms: seed.number,
+        alert_volume: 50,
+    }
+    room GoalStarted { title: seed.text(1), target: seed.number }
+    room GoalClosed { goal: seed.other_event() }
+    room AlertShown { donation: seed.other_event() }
+    room OverlayCued {
+        action: if seed.full { Cue::Replay } else { Cue::Test },
+        donation: seed.option(seed.other_event()),
     }
     room StreamStarted {
         title: seed.text(1),
@@ -321,6 +349,7 @@ samples! { seed:
         beside: seed.full,
     }
     room StreamKeyRevoked { issued: seed.event() }
+    room OverlayKeyRotated {}
     room ChannelFollowed {}
     room ChannelUnfollowed {}
     account AccountRegistered {
@@ -399,6 +428,11 @@ samples! { seed:
         streamer: seed.streamer(),
         amount: seed.number,
         message: seed.text(1),
+        anonymous: seed.full,
+        held: !seed.full,
+        minimum: seed.number,
+        maximum: seed.number,
+        obstacle: seed.option(seed.text(2)),
     }
     record Refund {
         id: seed.event(),
@@ -406,6 +440,8 @@ samples! { seed:
         account: seed.account(),
         donation: seed.other_event(),
         by: seed.actor(),
+        amount: seed.option(seed.number),
+        key: seed.option(seed.text(2)),
     }
     record Answered {
         id: seed.event(),
@@ -441,6 +477,7 @@ samples! { seed:
         room: seed.room(),
         amount: seed.number,
         fee: seed.number,
+        anonymous: seed.full,
     }
 }
 

@@ -80,6 +80,8 @@ fn accepted(n: u128, amount: i64, key: &str) -> DonationAccepted {
         amount,
         message: String::new(),
         key: key.to_owned(),
+        anonymous: false,
+        held: false,
     }
 }
 
@@ -93,6 +95,8 @@ fn refunded(n: u128, amount: i64) -> DonationRefunded {
         donor: account(1),
         streamer: account(2),
         amount,
+        left: 0,
+        anonymous: false,
     }
 }
 
