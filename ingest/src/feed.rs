@@ -15,6 +15,9 @@ use crate::packager::{Piece, Still};
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) stream: EventId,
+    /// In the names of all its files. Not the broadcast's id: after a crash a broadcast goes on with
+    /// another feed, and its names must be others.
+    pub(crate) id: EventId,
     /// Held for moments only: to add a piece, or to take out shared bytes.
     window: Mutex<Window>,
     /// Wakes those who wait for what comes next.
@@ -34,9 +37,11 @@ pub(crate) struct Thumbnail {
 
 impl Feed {
     pub(crate) fn new(stream: EventId, settings: Settings) -> Feed {
+        let id = EventId::new();
         Feed {
             stream,
-            window: Mutex::new(Window::new(stream, settings)),
+            id,
+            window: Mutex::new(Window::new(id, settings)),
             progress: watch::Sender::new(()),
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),

@@ -48,8 +48,8 @@ async fn hls(
             .await;
         return playlist(&headers, ONE_SECOND, made.flatten());
     }
-    if let Some(stream) = name.strip_suffix(".m3u8") {
-        if stream != feed.stream.to_string() {
+    if let Some(id) = name.strip_suffix(".m3u8") {
+        if id != feed.id.to_string() {
             return not_found();
         }
         return match Directives::parse(query.as_deref().unwrap_or_default()) {

@@ -74,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) refund_days: u16,
     /// Seconds that a broadcast waits for a publisher whose line dropped.
     pub(crate) grace: f64,
+    /// Seconds after which a broadcast ends of which its ingest says nothing more.
+    pub(crate) lease: f64,
     /// Seconds without media after which a publisher is cut off.
     pub(crate) publisher_idle: f64,
     /// Seconds between two thumbnails of a broadcast.
@@ -129,6 +131,7 @@ impl Default for Settings {
             donation_fee: 0,
             refund_days: 180,
             grace: 60.0,
+            lease: 60.0,
             publisher_idle: 10.0,
             thumbnail_every: 10.0,
             log: "info,rdkafka=error,librdkafka=error".to_owned(),
@@ -176,6 +179,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         for (name, seconds) in [
             ("grace", self.grace),
+            ("lease", self.lease),
             ("publisher_idle", self.publisher_idle),
             ("thumbnail_every", self.thumbnail_every),
         ] {
@@ -320,6 +324,10 @@ impl Settings {
 
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs_f64(self.grace)
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs_f64(self.lease)
     }
 }
 

@@ -199,7 +199,7 @@ async fn a_line_that_drops_and_comes_back_is_one_broadcast() {
         assert_eq!(complaints(file).await, "");
     }
     let events = stage.topic.events.lock().expect("no panic");
-    assert!(events.iter().all(|event| event.stream == events[0].id));
+    assert!(events.iter().all(|event| event.stream == events[0].stream));
 }
 
 #[tokio::test]
@@ -305,8 +305,8 @@ async fn stopping_ends_what_is_on_air() {
     assert!(!success);
 }
 
-#[tokio::test]
-async fn what_a_crash_left_open_is_ended_at_the_next_start() {
+/// As a crash leaves it.
+fn left_open() -> (OpenBroadcast, Topic) {
     let open = OpenBroadcast {
         room: ROOM.parse().expect("a room"),
         stream: EventId::new(),
@@ -316,12 +316,56 @@ async fn what_a_crash_left_open_is_ended_at_the_next_start() {
         failures: 2.into(),
         ..Topic::default()
     };
+    (open, topic)
+}
+
+#[tokio::test]
+async fn what_a_crash_left_open_goes_on_when_its_publisher_comes_back() {
+    let (open, topic) = left_open();
     let stage = Stage::with(Config::default(), topic).await;
-    stage.until_told(&[What::Ended(Reason::Restarted)]).await;
-    assert_eq!(
-        stage.topic.events.lock().expect("no panic")[0].stream,
-        open.stream
-    );
+    stage.until_told(&[What::Interrupted]).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(3));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage
+        .until_told(&[What::Interrupted, What::Resumed, ENDED])
+        .await;
+    assert_eq!(complaints(&stage.playlist()).await, "");
+    let events = stage.topic.events.lock().expect("no panic");
+    assert!(events.iter().all(|event| event.stream == open.stream));
+}
+
+#[tokio::test]
+async fn what_a_crash_left_open_ends_when_nobody_comes_back() {
+    let (_, topic) = left_open();
+    let config = Config {
+        grace: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, topic).await;
+    stage
+        .until_told(&[What::Interrupted, What::Ended(Reason::TimedOut)])
+        .await;
+}
+
+/// Another ingest has the room now, or we were not heard of for too long.
+#[tokio::test]
+async fn what_somebody_else_has_ended_is_over() {
+    let config = Config {
+        lease: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    stage.until_told(&[STARTED]).await;
+    let stream = stage.topic.events.lock().expect("no panic")[0].stream;
+    *stage.topic.lapsed.lock().expect("no panic") = Some(stream);
+    let (success, _) = finish(encoder).await;
+    assert!(!success);
+    assert_eq!(stage.told(), [STARTED]);
+    // The next one is a new broadcast.
+    let encoder = stage.publish(KEY, &picture_and_tone(2));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, STARTED, ENDED]).await;
 }
 
 #[tokio::test]
