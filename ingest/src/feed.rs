@@ -9,6 +9,7 @@ use lemonair_schemas::{EventId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::health::Health;
 use crate::hls::{Settings, Superseded, Window};
 use crate::packager::{Piece, Still};
 
@@ -25,6 +26,8 @@ pub(crate) struct Feed {
     /// The newest key frame.
     pub(crate) still: watch::Sender<Option<Still>>,
     thumbnail: Mutex<Option<Thumbnail>>,
+    /// How the publisher does, while there is one.
+    health: Mutex<Option<Health>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,7 @@ impl Feed {
             progress: watch::Sender::new(()),
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),
+            health: Mutex::new(None),
         }
     }
 
@@ -102,6 +106,17 @@ impl Feed {
     pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
         // A panic elsewhere leaves a window that is whole: nothing in it is left half-done.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn health(&self) -> Option<Health> {
+        self.health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_health(&self, health: Option<Health>) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
     }
 
     pub(crate) fn thumbnail(&self) -> Option<Thumbnail> {

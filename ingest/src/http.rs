@@ -5,6 +5,8 @@
 //! for it here. That answer tells of one moment and may be kept a little: a playlist's name has the
 //! broadcast's id in it.
 
+mod health;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
     Router::new()
         .route("/hls/{room}/{file}", get(hls))
         .route("/thumbnails/{file}", get(thumbnail))
+        .route("/health/{room}", get(health::health))
         .with_state(rooms)
 }
 

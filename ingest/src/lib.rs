@@ -13,6 +13,7 @@
 //! | [`flv`], [`codec`], `clock` | tags, headers and timestamps into access units |
 //! | [`packager`], `muxer`, [`fmp4`] | access units into fragments and segments |
 //! | [`hls`], `feed`, `http` | the window, its sharing, its serving |
+//! | [`health`] | how a publisher does |
 //! | `thumbnail` | one current picture a broadcast |
 //! | [`broadcast`], `room`, `publisher` | started, interrupted, resumed, ended |
 
@@ -21,6 +22,7 @@ pub mod broadcast;
 pub mod codec;
 pub mod flv;
 pub mod fmp4;
+pub mod health;
 pub mod hls;
 pub mod packager;
 pub mod rtmp;
@@ -266,7 +268,8 @@ impl Ingest {
         self.server.rooms.revoke(room, revoked).await;
     }
 
-    /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}` and `/thumbnails/{room}.jpg`.
+    /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}`, `/thumbnails/{room}.jpg`, and
+    /// `/health/{room}`, which is not for everybody.
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.server.rooms))
     }

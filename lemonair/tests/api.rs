@@ -501,6 +501,22 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
         (streamer.get("/api/channels/stem").await["live"] == true).then_some(())
     })
     .await;
+    // The streamer, and nobody else, sees how the stream does.
+    let health = eventually("the stream is measured", async || {
+        let (status, health) = streamer
+            .send("GET", "/api/channels/stem/health", None, &[])
+            .await;
+        (status == 200 && health["video"]["key_frame_seconds"] == 1.0).then_some(health)
+    })
+    .await;
+    assert_eq!(health["video"]["width"], 640);
+    assert_eq!(health["warnings"], json!([]), "{health}");
+    let other = Api::sign_up(&up.http, "leaf").await;
+    let (status, _) = other
+        .send("GET", "/api/channels/stem/health", None, &[])
+        .await;
+    assert_eq!(status, 403);
+
     // One more key beside it; a takeover with that one, which is revoked, ends the broadcast.
     let keys = "/api/channels/stem/stream-keys";
     let guest = streamer.post(keys, json!({ "label": "guest" })).await;

@@ -109,12 +109,10 @@ impl Decider {
                             .or_default()
                             .push(record);
                     }
-                    let work = partitions
-                        .values_mut()
-                        .map(|partition| {
-                            let commands = shares.remove(&partition.number).unwrap_or_default();
-                            partition.decide(commands, Timestamp::now())
-                        });
+                    let work = partitions.values_mut().map(|partition| {
+                        let commands = shares.remove(&partition.number).unwrap_or_default();
+                        partition.decide(commands, Timestamp::now())
+                    });
                     future::try_join_all(work).await?;
                 }
             }

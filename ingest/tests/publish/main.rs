@@ -305,6 +305,30 @@ async fn stopping_ends_what_is_on_air() {
     assert!(!success);
 }
 
+/// Key frames too far apart, and no sound: the streamer is told while it happens.
+#[tokio::test]
+async fn health_is_told_while_on_air() {
+    let stage = Stage::new().await;
+    let url = format!("{}/health/{ROOM}", stage.http);
+    assert_eq!(get(&url).await.status(), 404);
+    let video = VIDEO.replace("-g 25", "-g 1000");
+    let encoder = stage.publish(KEY, &format!("{} -t 30 {video}", picture()));
+    let codes = ["key_frames", "no_sound"];
+    until("the warnings", || async {
+        let health = get(&url).await.text().await.expect("a text");
+        codes
+            .iter()
+            .all(|code| health.contains(&format!("\"code\":\"{code}\"")))
+            .then_some(())
+    })
+    .await;
+    kill(encoder).await;
+    until("the publisher is gone", || async {
+        (get(&url).await.status() == 404).then_some(())
+    })
+    .await;
+}
+
 /// As a crash leaves it.
 fn left_open() -> (OpenBroadcast, Topic) {
     let open = OpenBroadcast {

@@ -174,7 +174,10 @@ mod tests {
             for event in decided.events {
                 let event = event.json();
                 let stream = event.get("stream").unwrap_or(&event["id"]);
-                let stream = stream.as_str().expect("an id").trim_start_matches(['0', '-']);
+                let stream = stream
+                    .as_str()
+                    .expect("an id")
+                    .trim_start_matches(['0', '-']);
                 let kind = event["type"].as_str().expect("a kind");
                 let reason = event.get("reason").and_then(|reason| reason.as_str());
                 let told = format!("{stream} {kind} {}", reason.unwrap_or_default());
@@ -238,7 +241,11 @@ mod tests {
         // The first learns of it.
         assert!(!run.ask(ask(1, 1, Turn::Hold), 0));
         assert!(run.ask(ask(1, 1, Turn::End), 0));
-        let told = ["1 stream.started", "1 stream.ended superseded", "2 stream.started"];
+        let told = [
+            "1 stream.started",
+            "1 stream.ended superseded",
+            "2 stream.started",
+        ];
         assert_eq!(run.told, told);
     }
 
