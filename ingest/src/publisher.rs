@@ -41,7 +41,7 @@ pub(crate) struct Publisher {
 /// Why a publisher cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0} is not supported yet; set the encoder to H.264 and AAC")]
+    #[error("{0} is not supported; set the encoder to H.264 and AAC")]
     Unsupported(String),
     #[error(transparent)]
     Superseded(#[from] Superseded),
@@ -105,7 +105,8 @@ impl Publisher {
             },
             Unit::AudioFrame(data) => Arrived::Sound { len: data.len() },
             Unit::VideoConfig(config) => {
-                self.tracks.video = Some((config.name(), config.width, config.height));
+                let (width, height) = config.size.unwrap_or_default();
+                self.tracks.video = Some((config.name(), width, height));
                 return;
             }
             Unit::AudioConfig(config) => {

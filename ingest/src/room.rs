@@ -85,7 +85,7 @@ struct Current {
 /// An event under way to the topic.
 type Append = Pin<Box<dyn Future<Output = Result<(), crate::BackstageError>> + Send>>;
 /// The word that a broadcast goes on, under way.
-type Hold = Pin<Box<dyn Future<Output = Result<bool, crate::BackstageError>> + Send>>;
+type Hold = Pin<Box<dyn Future<Output = (EventId, Result<bool, crate::BackstageError>)> + Send>>;
 
 /// So many times within a lease it is said that the broadcast goes on.
 const HOLDS: u32 = 4;
@@ -284,12 +284,12 @@ impl Room {
                 }
                 held = wait_for(&mut hold) => {
                     hold = None;
-                    self.held(held);
+                    self.held(held.0, held.1);
                 }
                 () = sleep_until(self.hold_at), if hold.is_none() && self.outbox.is_empty() && !self.broadcast.is_off() => {
                     hold = self.broadcast.stream().map(|stream| {
                         let (backstage, room) = (Arc::clone(&self.rooms.backstage), self.id.clone());
-                        Box::pin(async move { backstage.hold(&room, stream).await }) as Hold
+                        Box::pin(async move { (stream, backstage.hold(&room, stream).await) }) as Hold
                     });
                 }
                 Some(knock) = arrivals.recv() => match knock {
@@ -350,7 +350,11 @@ impl Room {
         }
     }
 
-    fn held(&mut self, held: Result<bool, crate::BackstageError>) {
+    fn held(&mut self, stream: EventId, held: Result<bool, crate::BackstageError>) {
+        // The answer may come after the end of what it is about.
+        if self.broadcast.stream() != Some(stream) {
+            return;
+        }
         let pause = self.rooms.config.lease / HOLDS;
         match held {
             Ok(true) => self.hold_at = Instant::now() + pause,

@@ -221,6 +221,8 @@ fn build_ingest(
         idle: Duration::from_secs_f64(settings.publisher_idle),
         ..lemonair_ingest::Config::default()
     };
+    config.hls.window = Duration::from_secs_f64(settings.window);
+    config.hls.bytes = settings.window_mib as usize * (1 << 20);
     config.thumbnails.interval = Duration::from_secs_f64(settings.thumbnail_every);
     let backstage = Backstage {
         kafka: ground.kafka.clone(),

@@ -74,6 +74,10 @@ pub(crate) struct Settings {
     pub(crate) refund_days: u16,
     /// Seconds that a broadcast waits for a publisher whose line dropped.
     pub(crate) grace: f64,
+    /// Seconds that viewers can go back.
+    pub(crate) window: f64,
+    /// Mebibytes of memory that a broadcast's window takes at most.
+    pub(crate) window_mib: u32,
     /// Seconds after which a broadcast ends of which its ingest says nothing more.
     pub(crate) lease: f64,
     /// Seconds without media after which a publisher is cut off.
@@ -131,6 +135,8 @@ impl Default for Settings {
             donation_fee: 0,
             refund_days: 180,
             grace: 60.0,
+            window: 30.0,
+            window_mib: 64,
             lease: 60.0,
             publisher_idle: 10.0,
             thumbnail_every: 10.0,
@@ -179,6 +185,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         for (name, seconds) in [
             ("grace", self.grace),
+            ("window", self.window),
             ("lease", self.lease),
             ("publisher_idle", self.publisher_idle),
             ("thumbnail_every", self.thumbnail_every),

@@ -1,5 +1,6 @@
 //! Real encoders against a real ingest: what they publish can be watched, and the topic hears of it.
 
+mod codecs;
 mod conformance;
 mod low_latency;
 mod raw;
@@ -554,7 +555,7 @@ async fn a_picture_goes_soon_after_its_end_and_the_next_is_a_new_broadcast() {
 async fn a_codec_that_we_cannot_package_is_told_so() {
     let stage = Stage::new().await;
     let mut socket = TcpStream::connect(stage.address()).await.expect("connect");
-    let hevc = raw::video(b"\x90hvc1header");
+    let hevc = raw::video(b"\x90abcdheader");
     socket
         .write_all(&[raw::publish(KEY), hevc].concat())
         .await
@@ -563,7 +564,7 @@ async fn a_codec_that_we_cannot_package_is_told_so() {
     socket.read_to_end(&mut said).await.expect("read");
     let said = String::from_utf8_lossy(&said);
     assert!(
-        said.contains("HEVC is not supported yet; set the encoder to H.264 and AAC"),
+        said.contains("abcd is not supported; set the encoder to H.264 and AAC"),
         "{said}"
     );
     stage

@@ -173,7 +173,7 @@ mod tests {
             }
             for event in decided.events {
                 let event = event.json();
-                let stream = event.get("stream").unwrap_or(&event["id"]);
+                let stream = event.get("stream").unwrap_or_else(|| &event["id"]);
                 let stream = stream
                     .as_str()
                     .expect("an id")
