@@ -237,7 +237,7 @@ impl User {
     }
 
     /// Refuses whoever is neither the streamer of the room nor an operator.
-    fn must_run(&self, room: &RoomId) -> Result<(), Problem> {
+    pub(crate) fn must_run(&self, room: &RoomId) -> Result<(), Problem> {
         if self.owns(room) || self.is_operator() {
             return Ok(());
         }

@@ -13,12 +13,14 @@ use lemonair_schemas::RoomId;
 use tower::ServiceExt;
 
 use crate::App;
+use crate::api::{InRoom, User};
 use crate::error::Problem;
 
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/hls/{room}/{file}", get(picture))
         .route("/thumbnails/{file}", get(thumbnail))
+        .route("/api/channels/{room}/health", get(health))
 }
 
 async fn picture(
@@ -36,6 +38,19 @@ async fn thumbnail(
 ) -> Response {
     let room = file.strip_suffix(".jpg").unwrap_or_default().to_owned();
     serve(&app, &room, request).await
+}
+
+/// How the publisher does, for the streamer alone.
+async fn health(
+    State(app): State<Arc<App>>,
+    InRoom(room): InRoom,
+    user: User,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    user.must_run(&room)?;
+    let uri = format!("/health/{room}");
+    *request.uri_mut() = uri.parse().map_err(|error| Problem::unavailable(&error))?;
+    Ok(serve(&app, room.as_str(), request).await)
 }
 
 async fn serve(app: &App, room: &str, request: Request) -> Response {

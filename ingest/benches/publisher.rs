@@ -1,5 +1,6 @@
-//! What a publisher costs: CPU and memory of ingest for one 720p stream, and how soon viewers have
-//! something. `cargo bench -p lemonair-ingest`; `BITRATE` and `SECONDS` can follow `--`.
+//! What a publisher costs: CPU and memory of ingest for one 720p stream of 2 and of 6 Mbit/s, and how
+//! soon viewers have something. `cargo bench -p lemonair-ingest`; other kilobits a second can follow
+//! `--`.
 
 #![expect(
     clippy::print_stdout,
@@ -15,43 +16,49 @@ use std::process::Command;
 use stage::{KEY, Stage, get};
 use tokio::time::Instant;
 
+/// Longer than the window, so that memory has reached its size.
+const SECONDS: u32 = 60;
 /// Of `/proc/self/stat`; fixed on Linux.
 const TICKS_A_SECOND: f64 = 100.0;
 
 fn main() {
-    let mut numbers = std::env::args()
+    let mut bitrates: Vec<u32> = std::env::args()
         .skip(1)
-        .filter_map(|argument| argument.parse::<u32>().ok());
-    let bitrate = numbers.next().unwrap_or(2000);
-    let seconds = numbers.next().unwrap_or(30);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(measure(bitrate, seconds));
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
+    if bitrates.is_empty() {
+        bitrates = vec![2000, 6000];
+    }
+    for bitrate in bitrates {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(measure(bitrate));
+    }
 }
 
-async fn measure(bitrate: u32, seconds: u32) {
+async fn measure(bitrate: u32) {
     let stage = Stage::new().await;
     let film = stage.data.join("film.flv");
     let film = film.to_str().expect("UTF-8");
-    encode(film, bitrate, seconds);
+    encode(film, bitrate, SECONDS);
     let (cpu, memory) = (cpu_seconds(), resident_mib());
     let begin = Instant::now();
     let encoder = stage.publish(KEY, &format!("-re -i {film} -c copy"));
     let (mut first, mut peak) = (None, memory);
     loop {
         // Seldom, so that looking costs nothing beside what is looked at.
-        let pause = if first.is_none() { 100 } else { 1000 };
+        let pause = if first.is_none() { 10 } else { 1000 };
         tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
         if first.is_none() && get(&stage.playlist()).await.status() == 200 {
             first = Some(begin.elapsed());
         }
         peak = resident_mib().max(peak);
-        if begin.elapsed().as_secs() >= u64::from(seconds) - 1 {
+        if begin.elapsed().as_secs() >= u64::from(SECONDS) - 1 {
             break;
         }
     }
     let cpu = cpu_seconds() - cpu;
     let share = 100.0 * cpu / begin.elapsed().as_secs_f64();
-    println!("{bitrate} kbit/s, 1280x720, 30 frames/s, a key frame every 2 s, {seconds} s:");
+    println!("{bitrate} kbit/s, 1280x720, 30 frames/s, a key frame every 2 s, {SECONDS} s:");
     println!(
         "  CPU of ingest       {cpu:.2} s, {share:.2} % of a core (thumbnails' children apart)"
     );

@@ -59,8 +59,6 @@ pub enum Reason {
     Unpublished,
     /// The line dropped, and nobody came back in time.
     TimedOut,
-    /// It was left open by an ingest that died.
-    Restarted,
     ShutDown,
     /// The stream key was revoked.
     Revoked,
@@ -88,6 +86,15 @@ impl Broadcast {
         Broadcast {
             grace,
             state: State::Off,
+        }
+    }
+
+    /// One that an earlier run left open: its publisher may come back.
+    pub fn left_open(grace: Duration, stream: EventId, now: Instant) -> Broadcast {
+        let until = now + grace;
+        Broadcast {
+            grace,
+            state: State::Interrupted { stream, until },
         }
     }
 
@@ -159,6 +166,17 @@ impl Broadcast {
         }
     }
 
+    /// It was ended by somebody else's word: there is nothing to tell.
+    pub fn lapse(&mut self) -> Vec<Effect> {
+        let effects = match self.state {
+            State::Live { publisher, .. } => vec![Effect::Dismiss(publisher)],
+            State::Closed => return Vec::new(),
+            State::Off | State::Interrupted { .. } => Vec::new(),
+        };
+        self.state = State::Off;
+        effects
+    }
+
     /// The process is stopping: no broadcast outlives it.
     pub fn close(&mut self) -> Vec<Effect> {
         let effects = match self.state {
@@ -173,6 +191,14 @@ impl Broadcast {
         };
         self.state = State::Closed;
         effects
+    }
+
+    /// What is on air.
+    pub fn stream(&self) -> Option<EventId> {
+        match self.state {
+            State::Live { stream, .. } | State::Interrupted { stream, .. } => Some(stream),
+            State::Off | State::Closed => None,
+        }
     }
 
     /// When [`Broadcast::tick`] will have something to do.
@@ -205,7 +231,6 @@ impl Reason {
         match self {
             Reason::Unpublished => "unpublished",
             Reason::TimedOut => "timed_out",
-            Reason::Restarted => "restarted",
             Reason::ShutDown => "shut_down",
             Reason::Revoked => "revoked",
             Reason::Unsupported => "unsupported",

@@ -1,25 +1,44 @@
-//! How a stream's frames are to be decoded: what the sequence headers of H.264 and AAC say.
+//! How a stream's frames are to be decoded: what the sequence headers of its codecs say.
+
+mod opus;
+mod sps;
 
 use bytes::Bytes;
-use mp4_atom::{Atom, Avcc};
+use mp4_atom::{Atom, Av1c, Avcc, Dops, Hvcc, VpcC};
 
 /// A picture track. Two that are equal need no new init segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VideoConfig {
-    pub avcc: Avcc,
-    pub width: u16,
-    pub height: u16,
+    pub codec: VideoCodec,
+    /// Width and height, if the header tells; else the encoder's metadata does.
+    pub size: Option<(u16, u16)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VideoCodec {
+    Avc(Avcc),
+    Hevc(Hvcc),
+    Av1(Av1c),
+    Vp9(VpcC),
 }
 
 /// A sound track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioConfig {
-    /// The AudioSpecificConfig as the encoder sent it.
-    pub specific: Bytes,
+    pub codec: AudioCodec,
     pub sample_rate: u32,
     pub channels: u8,
-    /// Samples in each frame.
-    pub frame_length: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AudioCodec {
+    Aac {
+        /// The AudioSpecificConfig as the encoder sent it.
+        specific: Bytes,
+        /// Samples in each frame.
+        frame_length: u32,
+    },
+    Opus(Dops),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +46,7 @@ pub struct AudioConfig {
 pub struct Error(&'static str);
 
 /// A larger picture is taken for a broken header.
-const MAX_SIDE: u32 = 16_384;
+pub(crate) const MAX_SIDE: u32 = 16_384;
 const MAX_SAMPLE_RATE: u32 = 192_000;
 /// Longer ones are not made by any encoder.
 const MAX_RECORD: usize = 4096;
@@ -38,140 +57,104 @@ impl VideoConfig {
     /// From the AVCDecoderConfigurationRecord.
     pub fn avc(record: &[u8]) -> Result<VideoConfig, Error> {
         const BAD: Error = Error("H.264 header");
-        if record.len() > MAX_RECORD {
-            return Err(BAD);
-        }
-        let mut input = record;
-        let avcc = Avcc::decode_body(&mut input).map_err(|_| BAD)?;
+        let avcc: Avcc = read(record, BAD)?;
         if avcc.length_size == 3 {
             return Err(BAD);
         }
         let sps = avcc.sequence_parameter_sets.first().ok_or(BAD)?;
-        let (width, height) = picture_size(sps).ok_or(BAD)?;
+        let size = sps::picture_size(sps).ok_or(BAD)?;
         Ok(VideoConfig {
-            avcc,
-            width,
-            height,
+            codec: VideoCodec::Avc(avcc),
+            size: Some(size),
         })
     }
 
-    /// As RFC 6381 writes it.
+    /// From the HEVCDecoderConfigurationRecord.
+    pub fn hevc(record: &[u8]) -> Result<VideoConfig, Error> {
+        const BAD: Error = Error("HEVC header");
+        let hvcc: Hvcc = read(record, BAD)?;
+        // Of lengths of three bytes nobody knows, and without parameters nothing can be decoded.
+        if hvcc.length_size_minus_one == 2 || hvcc.arrays.is_empty() {
+            return Err(BAD);
+        }
+        Ok(VideoCodec::Hevc(hvcc).into())
+    }
+
+    /// From the AV1CodecConfigurationRecord.
+    pub fn av1(record: &[u8]) -> Result<VideoConfig, Error> {
+        Ok(VideoCodec::Av1(read(record, Error("AV1 header"))?).into())
+    }
+
+    /// From the VPCodecConfigurationRecord, which some encoders put behind its box's version.
+    pub fn vp9(record: &[u8]) -> Result<VideoConfig, Error> {
+        const VERSION: [u8; 4] = [1, 0, 0, 0];
+        let record = record.strip_prefix(&VERSION).unwrap_or(record);
+        let record = [&VERSION, record].concat();
+        Ok(VideoCodec::Vp9(read(&record, Error("VP9 header"))?).into())
+    }
+
+    /// As RFC 6381 and the codecs' own bindings write it.
     pub fn name(&self) -> String {
-        let Avcc {
-            avc_profile_indication,
-            profile_compatibility,
-            avc_level_indication,
-            ..
-        } = self.avcc;
-        format!(
-            "avc1.{avc_profile_indication:02x}{profile_compatibility:02x}{avc_level_indication:02x}"
-        )
+        match &self.codec {
+            VideoCodec::Avc(Avcc {
+                avc_profile_indication: profile,
+                profile_compatibility: compatibility,
+                avc_level_indication: level,
+                ..
+            }) => format!("avc1.{profile:02x}{compatibility:02x}{level:02x}"),
+            VideoCodec::Hevc(hvcc) => hevc_name(hvcc),
+            VideoCodec::Av1(av1c) => {
+                let tier = if av1c.seq_tier_0 { 'H' } else { 'M' };
+                let depth = match (av1c.high_bitdepth, av1c.twelve_bit) {
+                    (false, _) => 8,
+                    (true, false) => 10,
+                    (true, true) => 12,
+                };
+                let (profile, level) = (av1c.seq_profile, av1c.seq_level_idx_0);
+                format!("av01.{profile}.{level:02}{tier}.{depth:02}")
+            }
+            VideoCodec::Vp9(vpcc) => format!(
+                "vp09.{:02}.{:02}.{:02}",
+                vpcc.profile, vpcc.level, vpcc.bit_depth
+            ),
+        }
     }
 }
 
-/// Width and height as shown, from a sequence parameter set (H.264, 7.3.2.1.1).
-fn picture_size(sps: &[u8]) -> Option<(u16, u16)> {
-    // An emulation prevention byte stands after each two zeros.
-    let mut plain = Vec::with_capacity(sps.len());
-    for &byte in sps {
-        if byte == 3 && plain.ends_with(&[0, 0]) {
-            continue;
-        }
-        plain.push(byte);
+impl From<VideoCodec> for VideoConfig {
+    fn from(codec: VideoCodec) -> VideoConfig {
+        VideoConfig { codec, size: None }
     }
-    let mut bits = Bits::new(plain.get(4..)?);
-    let profile = *plain.get(1)?;
-    bits.golomb()?; // id
-    let mut chroma = 1;
-    let mut separate_planes = false;
-    if matches!(
-        profile,
-        100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
-    ) {
-        chroma = bits.golomb()?;
-        if chroma == 3 {
-            separate_planes = bits.take(1)? == 1;
-        }
-        bits.golomb()?; // bit depth of luma
-        bits.golomb()?; // bit depth of chroma
-        bits.take(1)?;
-        if bits.take(1)? == 1 {
-            let lists = if chroma == 3 { 12 } else { 8 };
-            for n in 0..lists {
-                if bits.take(1)? == 1 {
-                    skip_scaling_list(&mut bits, if n < 6 { 16 } else { 64 })?;
-                }
-            }
-        }
-    }
-    bits.golomb()?; // frame numbers
-    match bits.golomb()? {
-        0 => {
-            bits.golomb()?;
-        }
-        1 => {
-            bits.take(1)?;
-            bits.golomb()?;
-            bits.golomb()?;
-            for _ in 0..bits.golomb()?.min(255) {
-                bits.golomb()?;
-            }
-        }
-        _ => {}
-    }
-    bits.golomb()?; // reference frames
-    bits.take(1)?;
-    let columns = bits.golomb()?.checked_add(1)?;
-    let rows = bits.golomb()?.checked_add(1)?;
-    let frames_only = bits.take(1)?;
-    if frames_only == 0 {
-        bits.take(1)?;
-    }
-    bits.take(1)?;
-    let [mut left, mut right, mut top, mut bottom] = [0; 4];
-    if bits.take(1)? == 1 {
-        [left, right, top, bottom] = [
-            bits.golomb()?,
-            bits.golomb()?,
-            bits.golomb()?,
-            bits.golomb()?,
-        ];
-    }
-    let (unit_x, unit_y) = match chroma {
-        1 if !separate_planes => (2, 2),
-        2 if !separate_planes => (2, 1),
-        _ => (1, 1),
-    };
-    let fields = 2 - frames_only;
-    let side = |blocks: u32, cropped: Option<u32>, unit: u32| {
-        let pixels = blocks
-            .checked_mul(16)?
-            .checked_sub(cropped?.checked_mul(unit)?)?;
-        (1..=MAX_SIDE)
-            .contains(&pixels)
-            .then(|| u16::try_from(pixels).ok())?
-    };
-    let width = side(columns, left.checked_add(right), unit_x)?;
-    let height = side(
-        rows.checked_mul(fields)?,
-        top.checked_add(bottom),
-        unit_y * fields,
-    )?;
-    Some((width, height))
 }
 
-fn skip_scaling_list(bits: &mut Bits<'_>, len: usize) -> Option<()> {
-    let (mut last, mut next) = (8i32, 8i32);
-    for _ in 0..len {
-        if next != 0 {
-            let code = bits.golomb()?;
-            let step = i32::try_from(code.div_ceil(2)).ok()?;
-            let step = if code % 2 == 1 { step } else { -step };
-            next = last.wrapping_add(step).rem_euclid(256);
-        }
-        last = if next == 0 { last } else { next };
+/// ISO/IEC 14496-15, annex E.3.
+fn hevc_name(hvcc: &Hvcc) -> String {
+    let space = match hvcc.general_profile_space {
+        1 => "A",
+        2 => "B",
+        3 => "C",
+        _ => "",
+    };
+    let compatibility = u32::from_be_bytes(hvcc.general_profile_compatibility_flags).reverse_bits();
+    let tier = if hvcc.general_tier_flag { 'H' } else { 'L' };
+    let mut name = format!(
+        "hvc1.{space}{}.{compatibility:X}.{tier}{}",
+        hvcc.general_profile_idc, hvcc.general_level_idc
+    );
+    let constraints = &hvcc.general_constraint_indicator_flags;
+    let used = constraints.iter().rposition(|byte| *byte != 0);
+    for byte in constraints.iter().take(used.map_or(0, |last| last + 1)) {
+        name += &format!(".{byte:X}");
     }
-    Some(())
+    name
+}
+
+/// All of a record.
+fn read<A: Atom>(mut record: &[u8], bad: Error) -> Result<A, Error> {
+    if record.len() > MAX_RECORD {
+        return Err(bad);
+    }
+    A::decode_body(&mut record).map_err(|_| bad)
 }
 
 // === impl AudioConfig ===
@@ -184,10 +167,12 @@ impl AudioConfig {
         }
         AudioConfig::parse(&specific)
             .map(|(sample_rate, channels, frame_length)| AudioConfig {
-                specific,
+                codec: AudioCodec::Aac {
+                    specific,
+                    frame_length,
+                },
                 sample_rate,
                 channels,
-                frame_length,
             })
             .ok_or(Error("AAC header"))
     }
@@ -227,18 +212,32 @@ impl AudioConfig {
         known.then_some((sample_rate, channels, if short_frames { 960 } else { 1024 }))
     }
 
-    /// Samples a second, and in a frame.
-    pub fn timing(&self) -> (i64, u32) {
-        (self.sample_rate.into(), self.frame_length)
+    /// From the identification header of Ogg, which enhanced RTMP uses too.
+    pub fn opus(header: &[u8]) -> Result<AudioConfig, Error> {
+        let dops = opus::header(header).ok_or(Error("Opus header"))?;
+        Ok(AudioConfig {
+            sample_rate: opus::RATE,
+            channels: dops.output_channel_count,
+            codec: AudioCodec::Opus(dops),
+        })
+    }
+
+    /// Samples in a frame. `None` if it is no frame at all.
+    pub fn frame_length(&self, frame: &[u8]) -> Option<u32> {
+        match &self.codec {
+            AudioCodec::Aac { frame_length, .. } => Some(*frame_length),
+            AudioCodec::Opus(_) => opus::frame_length(frame),
+        }
     }
 
     /// As RFC 6381 writes it.
     pub fn name(&self) -> String {
-        format!("mp4a.40.{}", self.object_type())
-    }
-
-    pub fn object_type(&self) -> u8 {
-        self.specific.first().map_or(2, |byte| byte >> 3)
+        match &self.codec {
+            AudioCodec::Aac { specific, .. } => {
+                format!("mp4a.40.{}", specific.first().map_or(2, |byte| byte >> 3))
+            }
+            AudioCodec::Opus(_) => "opus".to_owned(),
+        }
     }
 }
 
@@ -292,7 +291,7 @@ mod tests {
     #[test]
     fn size_and_name_of_a_picture() {
         let config = VideoConfig::avc(AVC_320X240).unwrap();
-        assert_eq!((config.width, config.height), (320, 240));
+        assert_eq!(config.size, Some((320, 240)));
         assert_eq!(config.name(), "avc1.64000d");
     }
 
@@ -300,10 +299,8 @@ mod tests {
     fn rates_and_channels_of_sound() {
         let aac = |bytes: &'static [u8]| AudioConfig::aac(Bytes::from_static(bytes)).unwrap();
         let lc = aac(&[0x12, 0x10]);
-        assert_eq!(
-            (lc.sample_rate, lc.channels, lc.frame_length),
-            (44100, 2, 1024)
-        );
+        assert_eq!((lc.sample_rate, lc.channels), (44100, 2));
+        assert_eq!(lc.frame_length(b"frame"), Some(1024));
         assert_eq!(lc.name(), "mp4a.40.2");
         // HE-AAC, told openly: 24 kHz core, 48 kHz after it.
         let he = aac(&[0x2B, 0x11, 0x88, 0x00]);
@@ -323,7 +320,13 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = VideoConfig::avc(&bytes);
-            let _ = picture_size(&bytes);
+            let _ = sps::picture_size(&bytes);
+            let _ = VideoConfig::hevc(&bytes);
+            let _ = VideoConfig::av1(&bytes);
+            let _ = VideoConfig::vp9(&bytes);
+            if let Ok(opus) = AudioConfig::opus(&bytes) {
+                let _ = opus.frame_length(&bytes);
+            }
             let _ = AudioConfig::aac(bytes.into());
         }
 

@@ -9,12 +9,16 @@ use lemonair_schemas::{EventId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::health::Health;
 use crate::hls::{Settings, Superseded, Window};
 use crate::packager::{Piece, Still};
 
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) stream: EventId,
+    /// In the names of all its files. Not the broadcast's id: after a crash a broadcast goes on with
+    /// another feed, and its names must be others.
+    pub(crate) id: EventId,
     /// Held for moments only: to add a piece, or to take out shared bytes.
     window: Mutex<Window>,
     /// Wakes those who wait for what comes next.
@@ -22,6 +26,8 @@ pub(crate) struct Feed {
     /// The newest key frame.
     pub(crate) still: watch::Sender<Option<Still>>,
     thumbnail: Mutex<Option<Thumbnail>>,
+    /// How the publisher does, while there is one.
+    health: Mutex<Option<Health>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +40,15 @@ pub(crate) struct Thumbnail {
 
 impl Feed {
     pub(crate) fn new(stream: EventId, settings: Settings) -> Feed {
+        let id = EventId::new();
         Feed {
             stream,
-            window: Mutex::new(Window::new(stream, settings)),
+            id,
+            window: Mutex::new(Window::new(id, settings)),
             progress: watch::Sender::new(()),
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),
+            health: Mutex::new(None),
         }
     }
 
@@ -97,6 +106,17 @@ impl Feed {
     pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
         // A panic elsewhere leaves a window that is whole: nothing in it is left half-done.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn health(&self) -> Option<Health> {
+        self.health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_health(&self, health: Option<Health>) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
     }
 
     pub(crate) fn thumbnail(&self) -> Option<Thumbnail> {

@@ -33,6 +33,8 @@ pub struct VideoFrame {
 pub struct Metadata {
     pub has_video: bool,
     pub has_audio: bool,
+    /// Width and height of the picture.
+    pub size: Option<(u16, u16)>,
     pub encoder: Option<String>,
 }
 
@@ -87,9 +89,19 @@ fn video(payload: &Bytes) -> Result<Unit, Error> {
                 _ => Ok(Unit::Nothing),
             }
         }
+        // Not in any standard, yet sent by many.
+        12 => {
+            let [packet, a, b, c, ..] = *rest else {
+                return Err(Error::Short(payload.len()));
+            };
+            match packet {
+                0 => Ok(Unit::VideoConfig(VideoConfig::hevc(&payload[5..])?)),
+                1 => Ok(video_frame(frame, i24([a, b, c]), payload.slice(5..))),
+                _ => Ok(Unit::Nothing),
+            }
+        }
         2 => Ok(unsupported("Sorenson H.263")),
         4 | 5 => Ok(unsupported("VP6")),
-        12 => Ok(unsupported("HEVC by an unofficial number")),
         13 => Ok(unsupported("AV1 by an unofficial number")),
         other => Ok(Unit::Unsupported(format!("video codec {other}"))),
     }
@@ -110,21 +122,24 @@ fn enhanced_video(payload: &Bytes, frame: u8, packet: u8) -> Result<Unit, Error>
     let Some((four_cc, body)) = body.split_first_chunk() else {
         return Err(Error::Short(payload.len()));
     };
-    match four_cc {
-        b"avc1" => match (packet, body) {
-            (packet::SEQUENCE_START, header) => Ok(Unit::VideoConfig(VideoConfig::avc(header)?)),
-            (packet::CODED_FRAMES, [a, b, c, data @ ..]) => Ok(video_frame(
-                frame,
-                i24([*a, *b, *c]),
-                payload.slice_ref(data),
-            )),
-            (packet::CODED_FRAMES, _) => Err(Error::Short(payload.len())),
-            (_, data) => Ok(video_frame(frame, 0, payload.slice_ref(data))),
-        },
-        b"hvc1" => Ok(unsupported("HEVC")),
-        b"av01" => Ok(unsupported("AV1")),
-        b"vp09" => Ok(unsupported("VP9")),
-        other => Ok(Unit::Unsupported(name(*other))),
+    let config = match four_cc {
+        b"avc1" => VideoConfig::avc,
+        b"hvc1" => VideoConfig::hevc,
+        b"av01" => VideoConfig::av1,
+        b"vp09" => VideoConfig::vp9,
+        other => return Ok(Unit::Unsupported(name(*other))),
+    };
+    // Those whose pictures may be shown in another order than they are decoded in say so.
+    let reordered = matches!(four_cc, b"avc1" | b"hvc1");
+    match (packet, body) {
+        (packet::SEQUENCE_START, header) => Ok(Unit::VideoConfig(config(header)?)),
+        (packet::CODED_FRAMES, [a, b, c, data @ ..]) if reordered => Ok(video_frame(
+            frame,
+            i24([*a, *b, *c]),
+            payload.slice_ref(data),
+        )),
+        (packet::CODED_FRAMES, _) if reordered => Err(Error::Short(payload.len())),
+        (_, data) => Ok(video_frame(frame, 0, payload.slice_ref(data))),
     }
 }
 
@@ -172,8 +187,10 @@ fn enhanced_audio(payload: &Bytes, packet: u8) -> Result<Unit, Error> {
         b"mp4a" if packet == packet::SEQUENCE_START => {
             Ok(Unit::AudioConfig(AudioConfig::aac(body)?))
         }
-        b"mp4a" => Ok(audio_frame(body)),
-        b"Opus" => Ok(unsupported("Opus")),
+        b"Opus" if packet == packet::SEQUENCE_START => {
+            Ok(Unit::AudioConfig(AudioConfig::opus(&body)?))
+        }
+        b"mp4a" | b"Opus" => Ok(audio_frame(body)),
         b"fLaC" => Ok(unsupported("FLAC")),
         b".mp3" => Ok(unsupported("MP3")),
         other => Ok(Unit::Unsupported(name(*other))),
@@ -216,7 +233,14 @@ fn data(payload: &[u8]) -> Result<Unit, Error> {
     let Some(about) = values.next_value()? else {
         return Ok(Unit::Nothing);
     };
+    let side = |name: &str| {
+        let pixels = about.get(name).and_then(Value::number)?;
+        (1.0..=f64::from(codec::MAX_SIDE))
+            .contains(&pixels)
+            .then_some(pixels as u16)
+    };
     Ok(Unit::Metadata(Metadata {
+        size: side("width").zip(side("height")),
         has_video: about.get("videocodecid").is_some(),
         has_audio: about.get("audiocodecid").is_some(),
         encoder: about
@@ -291,9 +315,13 @@ mod tests {
             b"\x97\x02nan\x03avc1data",
             frame(true, 0, b"data"),
         );
-        check(MediaKind::Video, b"\x90hvc1header", unsupported("HEVC"));
-        check(MediaKind::Video, b"\x90av01header", unsupported("AV1"));
-        check(MediaKind::Video, b"\x90vp09header", unsupported("VP9"));
+        check(
+            MediaKind::Video,
+            b"\x91hvc1\0\0\x42data",
+            frame(true, 66, b"data"),
+        );
+        check(MediaKind::Video, b"\x91av01data", frame(true, 0, b"data"));
+        check(MediaKind::Video, b"\xA1vp09data", frame(false, 0, b"data"));
         check(MediaKind::Video, b"\x90abcdheader", unsupported("abcd"));
         check(MediaKind::Video, b"\x96\x00av01", Unit::Nothing);
     }
@@ -310,7 +338,12 @@ mod tests {
             b"\x91mp4adata",
             Unit::AudioFrame(Bytes::from_static(b"data")),
         );
-        check(MediaKind::Audio, b"\x90Opusheader", unsupported("Opus"));
+        check(
+            MediaKind::Audio,
+            b"\x91Opusdata",
+            Unit::AudioFrame(Bytes::from_static(b"data")),
+        );
+        check(MediaKind::Audio, b"\x90fLaCheader", unsupported("FLAC"));
         check(MediaKind::Audio, b"\x95\x01mp4a", Unit::Nothing);
         check(MediaKind::Audio, b"\x2Fdata", unsupported("MP3"));
     }
@@ -321,6 +354,7 @@ mod tests {
         let expected = Metadata {
             has_video: false,
             has_audio: true,
+            size: None,
             encoder: None,
         };
         check(MediaKind::Data, payload, Unit::Metadata(expected));

@@ -2,12 +2,12 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use mp4_atom::{
-    Atom, Audio, Avc1, Codec, Dinf, Dref, Encode, Esds, Ftyp, Hdlr, Mdat, Mdhd, Mdia, Mfhd, Minf,
-    Moof, Moov, Mp4a, Mvex, Mvhd, Smhd, Stbl, Stco, Stsd, Tfdt, Tfhd, Tkhd, Traf, Trak, Trex, Trun,
-    TrunEntry, Url, Visual, Vmhd, esds,
+    Atom, Audio, Av01, Avc1, Codec, Dinf, Dref, Encode, Esds, Ftyp, Hdlr, Hvc1, Mdat, Mdhd, Mdia,
+    Mfhd, Minf, Moof, Moov, Mp4a, Mvex, Mvhd, Opus, Smhd, Stbl, Stco, Stsd, Tfdt, Tfhd, Tkhd, Traf,
+    Trak, Trex, Trun, TrunEntry, Url, Visual, Vmhd, Vp09, esds,
 };
 
-use crate::codec::{AudioConfig, VideoConfig};
+use crate::codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 
 /// Units a second on the picture track. RTMP's milliseconds fit in without loss.
 pub const VIDEO_TIMESCALE: u32 = 90_000;
@@ -147,19 +147,38 @@ pub fn still(config: &VideoConfig, data: Bytes) -> Result<Bytes, Error> {
 }
 
 fn video_track(config: &VideoConfig) -> Trak {
-    let codec = Codec::Avc1(Avc1 {
-        visual: Visual {
-            data_reference_index: 1,
-            width: config.width,
-            height: config.height,
-            ..Default::default()
-        },
-        avcc: config.avcc.clone(),
+    let (width, height) = config.size.unwrap_or_default();
+    let visual = Visual {
+        data_reference_index: 1,
+        width,
+        height,
         ..Default::default()
-    });
+    };
+    let codec = match &config.codec {
+        VideoCodec::Avc(avcc) => Codec::Avc1(Avc1 {
+            visual,
+            avcc: avcc.clone(),
+            ..Default::default()
+        }),
+        VideoCodec::Hevc(hvcc) => Codec::Hvc1(Hvc1 {
+            visual,
+            hvcc: hvcc.clone(),
+            ..Default::default()
+        }),
+        VideoCodec::Av1(av1c) => Codec::Av01(Av01 {
+            visual,
+            av1c: av1c.clone(),
+            ..Default::default()
+        }),
+        VideoCodec::Vp9(vpcc) => Codec::Vp09(Vp09 {
+            visual,
+            vpcc: vpcc.clone(),
+            ..Default::default()
+        }),
+    };
     let tkhd = Tkhd {
-        width: config.width.into(),
-        height: config.height.into(),
+        width: width.into(),
+        height: height.into(),
         ..track_header(VIDEO_TRACK)
     };
     let minf = Minf {
@@ -170,31 +189,28 @@ fn video_track(config: &VideoConfig) -> Trak {
 }
 
 fn audio_track(config: &AudioConfig) -> Trak {
-    let es_desc = esds::EsDescriptor {
-        es_id: 0,
-        dec_config: esds::DecoderConfig {
-            object_type_indication: 0x40, // MPEG-4 audio
-            stream_type: 5,
-            dec_specific: Some(esds::DecoderSpecific {
-                raw: config.specific.to_vec(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        },
-        ..Default::default()
+    let audio = Audio {
+        data_reference_index: 1,
+        channel_count: config.channels.into(),
+        sample_size: 16,
+        // Rates that do not fit are in the decoder's own header.
+        sample_rate: u16::try_from(config.sample_rate).unwrap_or(0).into(),
     };
-    let codec = Codec::Mp4a(Mp4a {
-        audio: Audio {
-            data_reference_index: 1,
-            channel_count: config.channels.into(),
-            sample_size: 16,
-            // Rates that do not fit are in the decoder's own header.
-            sample_rate: u16::try_from(config.sample_rate).unwrap_or(0).into(),
-        },
-        esds: Esds { es_desc },
-        btrt: None,
-        taic: None,
-    });
+    let codec = match &config.codec {
+        AudioCodec::Aac { specific, .. } => Codec::Mp4a(Mp4a {
+            audio,
+            esds: Esds {
+                es_desc: aac(specific),
+            },
+            btrt: None,
+            taic: None,
+        }),
+        AudioCodec::Opus(dops) => Codec::Opus(Opus {
+            audio,
+            dops: dops.clone(),
+            btrt: None,
+        }),
+    };
     let tkhd = Tkhd {
         volume: 1.into(),
         alternate_group: 1,
@@ -205,6 +221,22 @@ fn audio_track(config: &AudioConfig) -> Trak {
         ..media_information(codec)
     };
     track(tkhd, config.sample_rate, b"soun", minf)
+}
+
+fn aac(specific: &Bytes) -> esds::EsDescriptor {
+    esds::EsDescriptor {
+        es_id: 0,
+        dec_config: esds::DecoderConfig {
+            object_type_indication: 0x40, // MPEG-4 audio
+            stream_type: 5,
+            dec_specific: Some(esds::DecoderSpecific {
+                raw: specific.to_vec(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        ..Default::default()
+    }
 }
 
 fn track(tkhd: Tkhd, timescale: u32, handler: &[u8; 4], minf: Minf) -> Trak {

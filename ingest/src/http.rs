@@ -5,6 +5,8 @@
 //! for it here. That answer tells of one moment and may be kept a little: a playlist's name has the
 //! broadcast's id in it.
 
+mod health;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
     Router::new()
         .route("/hls/{room}/{file}", get(hls))
         .route("/thumbnails/{file}", get(thumbnail))
+        .route("/health/{room}", get(health::health))
         .with_state(rooms)
 }
 
@@ -48,8 +51,8 @@ async fn hls(
             .await;
         return playlist(&headers, ONE_SECOND, made.flatten());
     }
-    if let Some(stream) = name.strip_suffix(".m3u8") {
-        if stream != feed.stream.to_string() {
+    if let Some(id) = name.strip_suffix(".m3u8") {
+        if id != feed.id.to_string() {
             return not_found();
         }
         return match Directives::parse(query.as_deref().unwrap_or_default()) {

@@ -13,6 +13,7 @@
 //! | [`flv`], [`codec`], `clock` | tags, headers and timestamps into access units |
 //! | [`packager`], `muxer`, [`fmp4`] | access units into fragments and segments |
 //! | [`hls`], `feed`, `http` | the window, its sharing, its serving |
+//! | [`health`] | how a publisher does |
 //! | `thumbnail` | one current picture a broadcast |
 //! | [`broadcast`], `room`, `publisher` | started, interrupted, resumed, ended |
 
@@ -21,6 +22,7 @@ pub mod broadcast;
 pub mod codec;
 pub mod flv;
 pub mod fmp4;
+pub mod health;
 pub mod hls;
 pub mod packager;
 pub mod rtmp;
@@ -44,7 +46,7 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
-use lemonair_schemas::{EventId, RoomId, Timestamp};
+use lemonair_schemas::{EventId, RoomId};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,6 +75,8 @@ pub struct Config {
     pub idle: Duration,
     /// How long a broadcast waits for a publisher whose line dropped. 60 s.
     pub grace: Duration,
+    /// A broadcast of which nothing is heard for so long ends without us. 60 s.
+    pub lease: Duration,
     /// How long the picture of a broadcast that ended can still be had. 30 s.
     pub linger: Duration,
     /// From the signal to stop until events that no broker took are given up. 10 s.
@@ -103,6 +107,13 @@ pub trait Backstage: fmt::Debug + Send + Sync + 'static {
     /// Returns when the topic holds the event. Called again with the same event after an error.
     fn append(&self, event: Lifecycle) -> BoxFuture<'_, Result<(), BackstageError>>;
 
+    /// Says that a broadcast goes on. False: it does not, by somebody else's word.
+    fn hold<'a>(
+        &'a self,
+        room: &'a RoomId,
+        stream: EventId,
+    ) -> BoxFuture<'a, Result<bool, BackstageError>>;
+
     /// Broadcasts that were started by this ingest and not ended, as of everything appended so far.
     fn left_open<'a>(
         &'a self,
@@ -130,9 +141,6 @@ pub enum Revoked {
 /// Something happened to a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// Of the event. For [`What::Started`] it is the broadcast's id.
-    pub id: EventId,
-    pub at: Timestamp,
     pub room: RoomId,
     pub stream: EventId,
     pub what: What,
@@ -186,6 +194,7 @@ impl Default for Config {
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(10),
             grace: Duration::from_secs(60),
+            lease: Duration::from_secs(60),
             linger: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),
             max_message: 8 << 20,
@@ -234,7 +243,7 @@ impl Config {
 // === impl Ingest ===
 
 impl Ingest {
-    /// Ends what an earlier run left open, then takes publishers until `shutdown`, and ends all
+    /// Takes up what an earlier run left open, then takes publishers until `shutdown`, and ends all
     /// broadcasts before it returns. Give the listener a long backlog: what overflows it is neither
     /// accepted nor refused.
     pub async fn run(&self, listener: TcpListener, shutdown: CancellationToken) {
@@ -259,7 +268,8 @@ impl Ingest {
         self.server.rooms.revoke(room, revoked).await;
     }
 
-    /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}` and `/thumbnails/{room}.jpg`.
+    /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}`, `/thumbnails/{room}.jpg`, and
+    /// `/health/{room}`, which is not for everybody.
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.server.rooms))
     }

@@ -113,7 +113,10 @@ impl Muxer {
         data: Bytes,
         out: &mut Vec<Piece>,
     ) -> Result<(), fmp4::Error> {
-        let Some((rate, frame)) = self.audio.as_ref().map(AudioConfig::timing) else {
+        let Some((rate, frame)) = self.audio.as_ref().and_then(|config| {
+            let frame = config.frame_length(&data)?;
+            Some((i64::from(config.sample_rate), frame))
+        }) else {
             self.dropped.unusable += 1;
             return Ok(());
         };

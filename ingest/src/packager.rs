@@ -140,7 +140,9 @@ impl Packager {
         let mut out = Vec::new();
         match unit {
             Unit::Metadata(metadata) => self.metadata = Some(metadata),
-            Unit::VideoConfig(config) => {
+            Unit::VideoConfig(mut config) => {
+                let told = self.metadata.as_ref().and_then(|metadata| metadata.size);
+                config.size = config.size.or(told);
                 if self.video.as_deref() != Some(&config) {
                     // What comes next cannot be decoded with the old header.
                     self.close(&mut out)?;
@@ -268,7 +270,7 @@ impl Packager {
             audio.as_ref().map(AudioConfig::name),
         ];
         let codecs = names.into_iter().flatten().collect::<Vec<_>>().join(",");
-        let size = video.as_ref().map(|video| (video.width, video.height));
+        let size = video.as_ref().and_then(|video| video.size);
         out.push(Piece::Init {
             bytes,
             codecs,

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use lemonair_schemas::{RoomId, Timestamp};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broadcast::{Farewell, PublisherId};
 use crate::feed::Feed;
 use crate::flv::{self, Unit};
 use crate::fmp4;
+use crate::health::{Arrived, Meter, Tracks};
 use crate::hls::Superseded;
 use crate::packager::{Cut, Packager};
 use crate::rtmp::Media;
+
+/// How often a publisher's health is looked at.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Dropping it without [`Publisher::leave`] means that its line dropped.
 #[derive(Debug)]
@@ -24,6 +29,10 @@ pub(crate) struct Publisher {
     pub(crate) dismissed: CancellationToken,
     feed: Arc<Feed>,
     packager: Packager,
+    tracks: Tracks,
+    meter: Meter,
+    /// When the meter is read next.
+    told_at: Instant,
     goodbye: Option<oneshot::Sender<Farewell>>,
     /// A stream that is broken throughout is not logged throughout.
     complained: bool,
@@ -32,7 +41,7 @@ pub(crate) struct Publisher {
 /// Why a publisher cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0} is not supported yet; set the encoder to H.264 and AAC")]
+    #[error("{0} is not supported; set the encoder to H.264 and AAC")]
     Unsupported(String),
     #[error(transparent)]
     Superseded(#[from] Superseded),
@@ -61,6 +70,9 @@ impl Publisher {
             dismissed,
             feed,
             packager,
+            tracks: Tracks::default(),
+            meter: Meter::new(Instant::now()),
+            told_at: Instant::now() + TELL_EVERY,
             goodbye: Some(goodbye),
             complained: false,
         }
@@ -79,9 +91,54 @@ impl Publisher {
                 return Ok(());
             }
         };
+        self.measure(media.timestamp, &unit, Instant::now());
         let pieces = self.packager.handle(media.timestamp, unit)?;
         self.feed.push(self.id, pieces, Timestamp::now())?;
         Ok(())
+    }
+
+    fn measure(&mut self, timestamp: u32, unit: &Unit, now: Instant) {
+        let arrived = match unit {
+            Unit::VideoFrame(frame) => Arrived::Picture {
+                key: frame.key,
+                len: frame.data.len(),
+            },
+            Unit::AudioFrame(data) => Arrived::Sound { len: data.len() },
+            Unit::VideoConfig(config) => {
+                let (width, height) = config.size.unwrap_or_default();
+                self.tracks.video = Some((config.name(), width, height));
+                return;
+            }
+            Unit::AudioConfig(config) => {
+                self.tracks.audio = Some((config.name(), config.sample_rate, config.channels));
+                return;
+            }
+            Unit::Metadata(metadata) => {
+                self.tracks.encoder.clone_from(&metadata.encoder);
+                return;
+            }
+            Unit::Unsupported(_) | Unit::Nothing => return,
+        };
+        self.meter.arrived(arrived, timestamp, now);
+        if now < self.told_at {
+            return;
+        }
+        self.told_at = now + TELL_EVERY;
+        let health = self
+            .meter
+            .health(&self.tracks, self.packager.dropped(), now);
+        if let Some(video) = &health.video {
+            metrics::histogram!("lemonair_ingest_frames_per_second")
+                .record(video.frames_per_second);
+            metrics::histogram!("lemonair_ingest_video_kilobits")
+                .record(video.kilobits_per_second as f64);
+        }
+        metrics::histogram!("lemonair_ingest_behind_seconds").record(health.behind.as_secs_f64());
+        for warning in &health.warnings {
+            metrics::counter!("lemonair_ingest_warnings_total", "code" => warning.code())
+                .increment(1);
+        }
+        self.feed.set_health(Some(health));
     }
 
     /// A farewell in good order.
@@ -116,6 +173,8 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
+        // One that took over measures anew within a second.
+        self.feed.set_health(None);
         if self.goodbye.is_some() {
             self.finish();
         }

@@ -7,18 +7,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use lemonair_schemas::{EventId, RoomId, Timestamp};
+use lemonair_schemas::{EventId, RoomId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broadcast::{Broadcast, Effect, Farewell, PublisherId, Reason, What};
+use crate::broadcast::{Broadcast, Effect, Farewell, PublisherId, What};
 use crate::feed::Feed;
 use crate::publisher::Publisher;
 use crate::thumbnail::Thumbnailer;
-use crate::{Backstage, Config, Lifecycle, Permit, Refused, Revoked};
+use crate::{Backstage, Config, Lifecycle, OpenBroadcast, Permit, Refused, Revoked};
 
 /// All rooms that have, or just had, a broadcast here.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ struct Room {
     thumbnails: Option<JoinHandle<()>>,
     /// Events that the topic does not hold yet, in order.
     outbox: VecDeque<Lifecycle>,
+    /// When it is to be said again that the broadcast goes on.
+    hold_at: Instant,
 }
 
 /// The publisher on air.
@@ -82,6 +84,11 @@ struct Current {
 
 /// An event under way to the topic.
 type Append = Pin<Box<dyn Future<Output = Result<(), crate::BackstageError>> + Send>>;
+/// The word that a broadcast goes on, under way.
+type Hold = Pin<Box<dyn Future<Output = (EventId, Result<bool, crate::BackstageError>)> + Send>>;
+
+/// So many times within a lease it is said that the broadcast goes on.
+const HOLDS: u32 = 4;
 
 // === impl Rooms ===
 
@@ -144,8 +151,9 @@ impl Rooms {
             .cloned()
     }
 
-    /// Ends broadcasts that an earlier run of this ingest left open, before new ones begin.
-    pub(crate) async fn recover(&self) {
+    /// Takes up broadcasts that an earlier run of this ingest left open, before new ones begin: their
+    /// publishers have the grace time to come back.
+    pub(crate) async fn recover(self: &Arc<Rooms>) {
         let mut pause = FIRST_RETRY;
         let open = loop {
             match self.backstage.left_open(&self.ingest).await {
@@ -157,22 +165,15 @@ impl Rooms {
                 }
             }
         };
-        for broadcast in open {
-            tracing::info!(room = %broadcast.room, stream = %broadcast.stream, "broadcast was left open, ending it");
-            let event = Lifecycle {
-                id: EventId::new(),
-                at: Timestamp::now(),
-                room: broadcast.room,
-                stream: broadcast.stream,
-                what: What::Ended(Reason::Restarted),
-                origin: self.config.origin.clone(),
-                ingest: self.ingest.clone(),
-            };
-            let mut pause = Duration::ZERO;
-            while let Err(error) = append(Arc::clone(&self.backstage), event.clone(), pause).await {
-                tracing::warn!(room = %event.room, "failed to append to the topic: {error:#}");
-                pause = (pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
-            }
+        let mut doors = self.doors();
+        for OpenBroadcast { room, stream } in open {
+            tracing::info!(%room, %stream, "broadcast was left open, waiting for its publisher");
+            let (door, knocks) = mpsc::channel(QUEUE);
+            doors.insert(room.clone(), door);
+            let mut room = Room::new(Arc::clone(self), room);
+            room.broadcast = Broadcast::left_open(self.config.grace, stream, Instant::now());
+            room.tell(stream, What::Interrupted);
+            self.tasks.spawn(room.run(knocks));
         }
     }
 
@@ -217,6 +218,7 @@ impl Room {
             feed: None,
             thumbnails: None,
             outbox: VecDeque::new(),
+            hold_at: Instant::now(),
         }
     }
 
@@ -224,6 +226,7 @@ impl Room {
         let closing = self.rooms.closing.clone();
         let abandon = self.rooms.abandon.clone();
         let mut append: Option<Append> = None;
+        let mut hold: Option<Hold> = None;
         let mut pause = Duration::ZERO;
         let mut closed = false;
         // When the last broadcast's picture goes, and this task with it.
@@ -278,6 +281,16 @@ impl Room {
                     tracing::info!(room = %self.id, publisher, ?how, "publisher left");
                     let effects = self.broadcast.farewell(publisher, how, Instant::now());
                     self.obey(effects);
+                }
+                held = wait_for(&mut hold) => {
+                    hold = None;
+                    self.held(held.0, held.1);
+                }
+                () = sleep_until(self.hold_at), if hold.is_none() && self.outbox.is_empty() && !self.broadcast.is_off() => {
+                    hold = self.broadcast.stream().map(|stream| {
+                        let (backstage, room) = (Arc::clone(&self.rooms.backstage), self.id.clone());
+                        Box::pin(async move { (stream, backstage.hold(&room, stream).await) }) as Hold
+                    });
                 }
                 Some(knock) = arrivals.recv() => match knock {
                     Knock::Arrival(arrival) => self.arrive(arrival),
@@ -337,6 +350,27 @@ impl Room {
         }
     }
 
+    fn held(&mut self, stream: EventId, held: Result<bool, crate::BackstageError>) {
+        // The answer may come after the end of what it is about.
+        if self.broadcast.stream() != Some(stream) {
+            return;
+        }
+        let pause = self.rooms.config.lease / HOLDS;
+        match held {
+            Ok(true) => self.hold_at = Instant::now() + pause,
+            Ok(false) => {
+                tracing::warn!(room = %self.id, "broadcast was ended by another ingest, or by its lease");
+                let effects = self.broadcast.lapse();
+                self.obey(effects);
+                self.over();
+            }
+            Err(error) => {
+                tracing::warn!(room = %self.id, "failed to hold the broadcast: {error:#}");
+                self.hold_at = Instant::now() + pause.min(LAST_RETRY);
+            }
+        }
+    }
+
     fn obey(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -353,38 +387,41 @@ impl Room {
     fn tell(&mut self, stream: EventId, what: What) {
         tracing::info!(room = %self.id, %stream, ?what, "broadcast");
         match what {
-            What::Started => {
-                let feed = Arc::new(Feed::new(stream, self.rooms.config.hls.clone()));
-                let follow = Arc::clone(&self.rooms.thumbnailer).follow(Arc::clone(&feed));
-                self.thumbnails = Some(self.rooms.tasks.spawn(follow));
-                self.show(Some(feed));
-                metrics::gauge!("lemonair_ingest_broadcasts").increment(1.0);
-            }
+            What::Started => self.begin(stream),
+            // What an earlier run had of it is gone.
+            What::Resumed if self.thumbnails.is_none() => self.begin(stream),
             What::Interrupted | What::Resumed => {}
-            What::Ended(_) => {
-                if let Some(thumbnails) = self.thumbnails.take() {
-                    thumbnails.abort();
-                }
-                if let Some(feed) = &self.feed {
-                    feed.end();
-                }
-                metrics::gauge!("lemonair_ingest_broadcasts").decrement(1.0);
-            }
+            What::Ended(_) => self.over(),
         }
+        // Every word about it holds it.
+        self.hold_at = Instant::now() + self.rooms.config.lease / HOLDS;
         self.outbox.push_back(Lifecycle {
-            // A broadcast goes by the event that began it.
-            id: if what == What::Started {
-                stream
-            } else {
-                EventId::new()
-            },
-            at: Timestamp::now(),
             room: self.id.clone(),
             stream,
             what,
             origin: self.rooms.config.origin.clone(),
             ingest: self.rooms.ingest.clone(),
         });
+    }
+
+    fn begin(&mut self, stream: EventId) {
+        let feed = Arc::new(Feed::new(stream, self.rooms.config.hls.clone()));
+        let follow = Arc::clone(&self.rooms.thumbnailer).follow(Arc::clone(&feed));
+        self.thumbnails = Some(self.rooms.tasks.spawn(follow));
+        self.show(Some(feed));
+        metrics::gauge!("lemonair_ingest_broadcasts").increment(1.0);
+    }
+
+    fn over(&mut self) {
+        // Without a picture there is nothing to end.
+        let Some(thumbnails) = self.thumbnails.take() else {
+            return;
+        };
+        thumbnails.abort();
+        if let Some(feed) = &self.feed {
+            feed.end();
+        }
+        metrics::gauge!("lemonair_ingest_broadcasts").decrement(1.0);
     }
 
     fn show(&mut self, feed: Option<Arc<Feed>>) {
@@ -433,9 +470,9 @@ async fn append(
 }
 
 /// For ever, if nothing is under way.
-async fn wait_for(append: &mut Option<Append>) -> Result<(), crate::BackstageError> {
-    match append {
-        Some(append) => append.await,
+async fn wait_for<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match work {
+        Some(work) => work.await,
         None => std::future::pending().await,
     }
 }

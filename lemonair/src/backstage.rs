@@ -1,4 +1,4 @@
-//! What ingest asks of the rest: keys from the read models, events onto the topic.
+//! What ingest asks of the rest: keys from the read models, and the decider's word on broadcasts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use futures::future::BoxFuture;
 use lemonair_consumers::{Feed, Kafka, Watermark, watermarks};
 use lemonair_gateway::find_stream_key;
 use lemonair_ingest::{BackstageError, Ingest, Lifecycle, OpenBroadcast, Permit, Revoked, What};
-use lemonair_producers::Log;
+use lemonair_producers::Desk;
 use lemonair_projections::{Checkpoints, broadcasts, channels};
-use lemonair_schemas::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
-use lemonair_schemas::{Codec, Event, Position, RoomId, Topic};
+use lemonair_schemas::command::{Broadcast, Turn};
+use lemonair_schemas::{Codec, Event, EventId, Position, RoomId, Timestamp, Topic};
 use sqlx::MySqlPool;
 
 /// How long the start of ingest waits at a time for the read model of broadcasts.
@@ -23,7 +23,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Backstage {
     pub(crate) kafka: Kafka,
     pub(crate) pool: MySqlPool,
-    pub(crate) log: Log,
+    pub(crate) desk: Desk,
+    pub(crate) lease: Duration,
     pub(crate) checkpoints: Checkpoints,
 }
 
@@ -50,10 +51,34 @@ impl lemonair_ingest::Backstage for Backstage {
                     .map(|channel| channel.title),
                 _ => None,
             };
-            self.log
-                .append(fact(event, title.unwrap_or_default()))
-                .await?;
+            let (turn, reason) = match event.what {
+                What::Started => (Turn::Start, ""),
+                What::Interrupted => (Turn::Interrupt, ""),
+                What::Resumed => (Turn::Resume, ""),
+                What::Ended(reason) => (Turn::End, reason.as_str()),
+            };
+            let ask = Broadcast {
+                title: title.unwrap_or_default(),
+                ingest: event.ingest,
+                origin: event.origin,
+                reason: reason.to_owned(),
+                ..self.ask(event.room, event.stream, turn)
+            };
+            // One that has ended by another's word has nothing more to tell; `hold` says so.
+            self.desk.ask(ask).await?;
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn hold<'a>(
+        &'a self,
+        room: &'a RoomId,
+        stream: EventId,
+    ) -> BoxFuture<'a, Result<bool, BackstageError>> {
+        async move {
+            let ask = self.ask(room.clone(), stream, Turn::Hold);
+            Ok(self.desk.ask(ask).await?.refusal.is_none())
         }
         .boxed()
     }
@@ -85,6 +110,23 @@ impl lemonair_ingest::Backstage for Backstage {
                 .collect())
         }
         .boxed()
+    }
+}
+
+impl Backstage {
+    fn ask(&self, room: RoomId, stream: EventId, turn: Turn) -> Broadcast {
+        Broadcast {
+            id: EventId::new(),
+            at: Timestamp::now(),
+            room,
+            stream,
+            turn,
+            lease_ms: i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX),
+            title: String::new(),
+            ingest: String::new(),
+            origin: String::new(),
+            reason: String::new(),
+        }
     }
 }
 
@@ -135,55 +177,5 @@ fn revoked(event: &Event) -> Option<(&RoomId, Revoked)> {
             Some((&event.room, Revoked::AllBut(event.id)))
         }
         _ => None,
-    }
-}
-
-fn fact(event: Lifecycle, title: String) -> Event {
-    let Lifecycle {
-        id,
-        at,
-        room,
-        stream,
-        what,
-        origin,
-        ingest,
-    } = event;
-    let actor = None;
-    match what {
-        What::Started => StreamStarted {
-            id,
-            at,
-            room,
-            actor,
-            title,
-            ingest,
-            origin,
-        }
-        .into(),
-        What::Interrupted => StreamInterrupted {
-            id,
-            at,
-            room,
-            actor,
-            stream,
-        }
-        .into(),
-        What::Resumed => StreamResumed {
-            id,
-            at,
-            room,
-            actor,
-            stream,
-        }
-        .into(),
-        What::Ended(reason) => StreamEnded {
-            id,
-            at,
-            room,
-            actor,
-            stream,
-            reason: reason.as_str().to_owned(),
-        }
-        .into(),
     }
 }

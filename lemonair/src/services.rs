@@ -10,7 +10,7 @@ use lemonair_consumers::{Kafka, erasures};
 use lemonair_gateway::Gateway;
 use lemonair_ingest::Ingest;
 use lemonair_producers::decide::Terms;
-use lemonair_producers::{Decider, Log};
+use lemonair_producers::{Decider, Desk, Log};
 use lemonair_projections::{Checkpoints, Projector};
 use lemonair_schemas::command::{Answer, Command};
 use lemonair_schemas::decider::Memory;
@@ -44,18 +44,24 @@ pub(crate) struct Ground {
 
 /// What runs in this process.
 struct Services {
-    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    tasks: JoinSet<Ended>,
     stop: CancellationToken,
+    /// What the others stand on to their end: they hand their last word to it.
+    last: JoinSet<Ended>,
+    stop_last: CancellationToken,
 }
+
+type Ended = (&'static str, anyhow::Result<()>);
 
 pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
     let http = bind("http", &mut settings.http)?;
     let rtmp = bind("rtmp", &mut settings.rtmp)?;
     let metrics = start_metrics()?;
     let ground = Ground::lay(&settings).await?;
-    let ingest = build_ingest(&settings, &ground, settings.public_url())?;
-    let gateway = build_gateway(&settings, &ground, Some(ingest.router()), metrics).await?;
     let mut services = Services::new();
+    let desk = services.desk(&ground).await?;
+    let ingest = build_ingest(&settings, &ground, desk, settings.public_url())?;
+    let gateway = build_gateway(&settings, &ground, Some(ingest.router()), metrics).await?;
     services.project(&ground);
     services.decide(&ground, settings.terms());
     services.gateway(gateway, http);
@@ -90,12 +96,10 @@ pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
     let rtmp = bind("rtmp", &mut settings.rtmp)?;
     let http = bind("ingest_http", &mut settings.ingest_http)?;
     let ground = Ground::lay(&settings).await?;
-    let ingest = build_ingest(
-        &settings,
-        &ground,
-        format!("http://{}", settings.ingest_http),
-    )?;
     let mut services = Services::new();
+    let desk = services.desk(&ground).await?;
+    let origin = format!("http://{}", settings.ingest_http);
+    let ingest = build_ingest(&settings, &ground, desk, origin)?;
     let picture = ingest.router();
     let stop = services.stop.clone();
     services.spawn("picture", async move {
@@ -205,20 +209,28 @@ async fn build_gateway(
     Ok(config.build(deps).await?)
 }
 
-fn build_ingest(settings: &Settings, ground: &Ground, origin: String) -> anyhow::Result<Ingest> {
+fn build_ingest(
+    settings: &Settings,
+    ground: &Ground,
+    desk: Desk,
+    origin: String,
+) -> anyhow::Result<Ingest> {
     let mut config = lemonair_ingest::Config {
         data: settings.data_dir.join("ingest"),
         origin: settings.ingest_url.clone().unwrap_or(origin),
         grace: settings.grace(),
+        lease: settings.lease(),
         idle: Duration::from_secs_f64(settings.publisher_idle),
         ..lemonair_ingest::Config::default()
     };
+    config.hls.window = Duration::from_secs_f64(settings.window);
+    config.hls.bytes = settings.window_mib as usize * (1 << 20);
     config.thumbnails.interval = Duration::from_secs_f64(settings.thumbnail_every);
     let backstage = Backstage {
         kafka: ground.kafka.clone(),
         pool: ground.pool.clone(),
-        // The end of a broadcast must get there however long the brokers are away.
-        log: Log::patient(&ground.kafka, Arc::clone(&ground.codec))?,
+        desk,
+        lease: settings.lease(),
         checkpoints: ground.checkpoints.clone(),
     };
     config
@@ -233,6 +245,8 @@ impl Services {
         Services {
             tasks: JoinSet::new(),
             stop: CancellationToken::new(),
+            last: JoinSet::new(),
+            stop_last: CancellationToken::new(),
         }
     }
 
@@ -242,6 +256,16 @@ impl Services {
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
         self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Where ingest hands in what becomes of broadcasts.
+    async fn desk(&mut self, ground: &Ground) -> anyhow::Result<Desk> {
+        let (log, codec) = (ground.log.clone(), Arc::clone(&ground.codec));
+        let stop = self.stop_last.clone();
+        let (desk, answers) = Desk::open(&ground.kafka, codec, log, stop).await?;
+        self.last
+            .spawn(async move { ("answers", answers.await.map_err(Into::into)) });
+        Ok(desk)
     }
 
     fn gateway(&mut self, gateway: Gateway, listener: TcpListener) {
@@ -271,8 +295,9 @@ impl Services {
             codec: Arc::clone(&ground.codec),
             terms,
         };
-        let stop = self.stop.clone();
-        self.spawn("decider", async move { Ok(decider.run(stop).await?) });
+        let stop = self.stop_last.clone();
+        self.last
+            .spawn(async move { ("decider", decider.run(stop).await.map_err(Into::into)) });
     }
 
     fn project(&mut self, ground: &Ground) {
@@ -306,15 +331,21 @@ impl Services {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             Some(ended) = self.tasks.join_next() => fault(ended),
+            Some(ended) = self.last.join_next() => fault(ended),
         };
         tracing::info!("stopping");
-        self.stop.cancel();
         let rest = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Ok((_, Ok(()))) = &ended {
-                    continue;
+            for (tasks, stop) in [
+                (&mut self.tasks, &self.stop),
+                (&mut self.last, &self.stop_last),
+            ] {
+                stop.cancel();
+                while let Some(ended) = tasks.join_next().await {
+                    if let Ok((_, Ok(()))) = &ended {
+                        continue;
+                    }
+                    result = fault(ended);
                 }
-                result = fault(ended);
             }
         };
         tokio::select! {

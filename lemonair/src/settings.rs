@@ -78,6 +78,12 @@ pub(crate) struct Settings {
     pub(crate) donation_maximum: i64,
     /// Seconds that a broadcast waits for a publisher whose line dropped.
     pub(crate) grace: f64,
+    /// Seconds that viewers can go back.
+    pub(crate) window: f64,
+    /// Mebibytes of memory that a broadcast's window takes at most.
+    pub(crate) window_mib: u32,
+    /// Seconds after which a broadcast ends of which its ingest says nothing more.
+    pub(crate) lease: f64,
     /// Seconds without media after which a publisher is cut off.
     pub(crate) publisher_idle: f64,
     /// Seconds between two thumbnails of a broadcast.
@@ -135,6 +141,9 @@ impl Default for Settings {
             donation_minimum: 1,
             donation_maximum: MOST_POINTS,
             grace: 60.0,
+            window: 30.0,
+            window_mib: 64,
+            lease: 60.0,
             publisher_idle: 10.0,
             thumbnail_every: 10.0,
             log: "info,rdkafka=error,librdkafka=error".to_owned(),
@@ -182,6 +191,8 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         for (name, seconds) in [
             ("grace", self.grace),
+            ("window", self.window),
+            ("lease", self.lease),
             ("publisher_idle", self.publisher_idle),
             ("thumbnail_every", self.thumbnail_every),
         ] {
@@ -332,6 +343,10 @@ impl Settings {
 
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs_f64(self.grace)
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs_f64(self.lease)
     }
 }
 

@@ -501,6 +501,22 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
         (streamer.get("/api/channels/stem").await["live"] == true).then_some(())
     })
     .await;
+    // The streamer, and nobody else, sees how the stream does.
+    let health = eventually("the stream is measured", async || {
+        let (status, health) = streamer
+            .send("GET", "/api/channels/stem/health", None, &[])
+            .await;
+        (status == 200 && health["video"]["key_frame_seconds"] == 1.0).then_some(health)
+    })
+    .await;
+    assert_eq!(health["video"]["width"], 640);
+    assert_eq!(health["warnings"], json!([]), "{health}");
+    let other = Api::sign_up(&up.http, "leaf").await;
+    let (status, _) = other
+        .send("GET", "/api/channels/stem/health", None, &[])
+        .await;
+    assert_eq!(status, 403);
+
     // One more key beside it; a takeover with that one, which is revoked, ends the broadcast.
     let keys = "/api/channels/stem/stream-keys";
     let guest = streamer.post(keys, json!({ "label": "guest" })).await;
@@ -554,7 +570,7 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_runs_alone() {
-    let deployment = Deployment::new("alone");
+    let deployment = Deployment::new("alone").with("LEMONAIR_LEASE", "8");
     let project = deployment.start("project").await;
     let decide = deployment.start("decide").await;
     let mut ingest = deployment.start("ingest").await;
@@ -597,36 +613,29 @@ async fn each_service_runs_alone() {
     );
     assert!(answer.bytes().await.expect("a body").len() > 1000);
 
-    // Ingest dies with the broadcast on air: the next start ends it, once.
+    // Ingest dies with the broadcast on air, which goes on when ingest and publisher are back.
     ingest.kill().await;
-    let ingest = deployment.start("ingest").await;
-    let life = eventually("the broadcast is over", async || {
+    let mut ingest = deployment.start("ingest").await;
+    let publisher = Publisher::start(&ingest.rtmp, key);
+    let kinds = async || {
         let life = deployment.replay(&["lemonair.streams"]).await;
-        life.iter()
-            .any(|event| event["type"] == "stream.ended")
-            .then_some(life)
+        let kinds = life.iter().filter_map(|event| event["type"].as_str());
+        kinds.map(str::to_owned).collect::<Vec<String>>()
+    };
+    eventually("the broadcast goes on", async || {
+        (kinds().await.last()? == "stream.resumed").then_some(())
     })
     .await;
-    let kinds: Vec<&str> = life
-        .iter()
-        .filter_map(|event| event["type"].as_str())
-        .collect();
-    assert_eq!(
-        (kinds.first(), kinds.last()),
-        (Some(&"stream.started"), Some(&"stream.ended"))
-    );
-    assert_eq!(
-        kinds
-            .iter()
-            .filter(|kind| **kind == "stream.started")
-            .count(),
-        1
-    );
-    assert_eq!(
-        kinds.iter().filter(|kind| **kind == "stream.ended").count(),
-        1
-    );
-    for service in [gateway, ingest, decide, project] {
+    // It dies again and does not come back: the broadcast ends without it, once.
+    ingest.kill().await;
+    eventually("the broadcast is over", async || {
+        (kinds().await.last()? == "stream.ended").then_some(())
+    })
+    .await;
+    drop(publisher);
+    let once = ["stream.started", "stream.interrupted", "stream.resumed"];
+    assert_eq!(kinds().await, [&once[..], &["stream.ended"]].concat());
+    for service in [gateway, decide, project] {
         assert_eq!(service.stop().await, Some(0));
     }
 }

@@ -1,5 +1,6 @@
 //! The rules: what becomes of a command, given what the decider remembers. Pure functions.
 
+mod broadcast;
 mod donate;
 mod pay_out;
 mod purse;
@@ -58,6 +59,8 @@ pub enum Refusal {
     AlreadyRefunded,
     #[error("refund_too_large")]
     RefundTooLarge,
+    #[error("off_air")]
+    OffAir,
 }
 
 /// What a command came to: facts, what to remember of them, and what to tell whoever asked.
@@ -92,6 +95,7 @@ pub fn decide(
     ids: &mut dyn FnMut() -> EventId,
 ) -> Decided {
     match command {
+        Command::Broadcast(ask) => outcome(broadcast::decide(state, ask, now, ids), now),
         Command::Register(ask) => outcome(register::decide(state, ask, now, ids), now),
         Command::Refund(ask) => {
             let mut rule = |state: &State| refund::decide(state, ask, now, ids);
@@ -128,6 +132,24 @@ pub fn decide(
             )
         }
     }
+}
+
+/// The ends of broadcasts that nobody holds any more. Whoever decides only `since` then has not heard
+/// everybody yet, so a lease is counted from there at the earliest; and what was asked after `heard`
+/// is not known yet.
+pub fn lapsed(
+    state: &State,
+    since: Timestamp,
+    heard: Timestamp,
+    now: Timestamp,
+    ids: &mut dyn FnMut() -> EventId,
+) -> Vec<Decided> {
+    let over = state.all_on_air().filter(|on_air| {
+        let first = Timestamp(since.0.saturating_add(on_air.lease_ms));
+        on_air.until.max(first) < heard
+    });
+    over.map(|on_air| outcome(Ok(broadcast::lapse(on_air, now, ids)), now))
+        .collect()
 }
 
 /// The first answer to an idempotency key is the answer for ever, refusals included; the same key

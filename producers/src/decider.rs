@@ -22,7 +22,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::decide::{Decided, State, Terms, decide};
+use crate::decide::{Decided, State, Terms, decide, lapsed};
 use crate::log::{self, Pending};
 use crate::producer::Producer;
 
@@ -49,6 +49,8 @@ struct Partition {
     codec: Arc<Codec>,
     prefix: String,
     state: State,
+    /// When it became ours.
+    since: Timestamp,
     /// Records of the open transaction that nobody has waited for yet.
     unconfirmed: Vec<Pending>,
 }
@@ -107,12 +109,10 @@ impl Decider {
                             .or_default()
                             .push(record);
                     }
-                    let work = partitions
-                        .values_mut()
-                        .filter_map(|partition| {
-                            Some((shares.remove(&partition.number)?, partition))
-                        })
-                        .map(|(commands, partition)| partition.decide(commands, Timestamp::now()));
+                    let work = partitions.values_mut().map(|partition| {
+                        let commands = shares.remove(&partition.number).unwrap_or_default();
+                        partition.decide(commands, Timestamp::now())
+                    });
                     future::try_join_all(work).await?;
                 }
             }
@@ -143,6 +143,7 @@ impl Decider {
             codec: Arc::clone(&self.codec),
             prefix: self.kafka.prefix.clone(),
             state: State::new(self.terms),
+            since: Timestamp::now(),
             unconfirmed: Vec::new(),
         };
         partition.restore(&self.kafka).await?;
@@ -201,7 +202,7 @@ impl Partition {
         }
     }
 
-    /// Decides commands in order, in one transaction.
+    /// Decides commands in order, and what time alone decides, in one transaction.
     async fn decide(
         &mut self,
         commands: Vec<Consumed<Command>>,
@@ -212,9 +213,17 @@ impl Partition {
             .into_iter()
             .filter(|command| command.position.offset >= self.state.next())
             .collect();
-        let Some(last) = commands.last().map(|command| command.position.offset) else {
-            return Ok(());
+        // Leases may have been renewed by commands that still wait.
+        let heard = match commands.last().map(|command| &command.content) {
+            Some(Ok(command)) => command.at().min(now),
+            Some(Err(_)) => self.since,
+            None => now,
         };
+        let since = self.since;
+        let lapsed = |state: &State| lapsed(state, since, heard, now, &mut EventId::new);
+        if commands.is_empty() && lapsed(&self.state).is_empty() {
+            return Ok(());
+        }
         self.producer.begin_transaction()?;
         let mut answers = Vec::new();
         for command in &commands {
@@ -231,13 +240,19 @@ impl Partition {
                 future::try_join_all(written.into_iter().map(Pending::confirmed)).await?;
             self.answer(id, outcome, positions, now)?;
         }
+        for decided in lapsed(&self.state) {
+            tracing::warn!("a broadcast ends: nothing more was heard of it");
+            let (_, written) = self.write(decided, now)?;
+            self.unconfirmed.extend(written);
+        }
         for key in self.state.expired(now, FORGOTTEN) {
             self.remember(&key, None)?;
         }
-        self.remember(
-            crate::decide::PROGRESS,
-            Some(Memory::Progress(Progress { next: last + 1 })),
-        )?;
+        if let Some(last) = commands.last() {
+            let next = last.position.offset + 1;
+            let progress = Memory::Progress(Progress { next });
+            self.remember(crate::decide::PROGRESS, Some(progress))?;
+        }
         self.commit().await?;
         metrics::histogram!("lemonair_decider_batch_seconds").record(began.elapsed().as_secs_f64());
         metrics::counter!("lemonair_decider_commands").increment(commands.len() as u64);

@@ -33,18 +33,8 @@ pub struct Pending {
 
 impl Log {
     pub fn open(kafka: &Kafka, codec: Arc<Codec>) -> Result<Log, Error> {
-        Log::with(kafka, codec, &config(kafka))
-    }
-
-    /// A log that never gives up on a record: for facts that must stand exactly once, however long
-    /// the brokers are away. What gives up cannot know whether it was stored, and would write twice.
-    pub fn patient(kafka: &Kafka, codec: Arc<Codec>) -> Result<Log, Error> {
-        Log::with(kafka, codec, config(kafka).set("message.timeout.ms", "0"))
-    }
-
-    fn with(kafka: &Kafka, codec: Arc<Codec>, config: &ClientConfig) -> Result<Log, Error> {
         Ok(Log {
-            producer: Producer::open(config)?,
+            producer: Producer::open(&config(kafka))?,
             codec,
             prefix: kafka.prefix.as_str().into(),
         })

@@ -93,7 +93,37 @@ pub struct PayOut {
     pub by: Actor,
 }
 
-record!(Commands, "commands": Register, TopUp, Donate, Refund, PayOut);
+/// What an ingest makes of the broadcast that it carries. Keyed by room, so that one partition decides
+/// what is on air there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Broadcast {
+    pub id: EventId,
+    pub at: Timestamp,
+    pub room: RoomId,
+    pub stream: EventId,
+    pub turn: Turn,
+    /// It ends by itself when nothing more is heard of it for so long.
+    pub lease_ms: i64,
+    /// For a start, like `ingest` and `origin`.
+    pub title: String,
+    pub ingest: String,
+    pub origin: String,
+    /// For an end.
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Turn {
+    Start,
+    /// It goes on.
+    Hold,
+    Interrupt,
+    Resume,
+    End,
+}
+
+record!(Commands, "commands": Register, TopUp, Donate, Refund, PayOut, Broadcast);
 
 records! {
     /// Any command.
@@ -103,6 +133,7 @@ records! {
         Donate(Donate),
         Refund(Refund),
         PayOut(PayOut),
+        Broadcast(Broadcast),
     }
 }
 
@@ -114,6 +145,7 @@ impl Command {
             Command::Donate(command) => command.id,
             Command::Refund(command) => command.id,
             Command::PayOut(command) => command.id,
+            Command::Broadcast(command) => command.id,
         }
     }
 
@@ -124,6 +156,7 @@ impl Command {
             Command::Donate(command) => command.at,
             Command::Refund(command) => command.at,
             Command::PayOut(command) => command.at,
+            Command::Broadcast(command) => command.at,
         }
     }
 
@@ -135,6 +168,7 @@ impl Command {
             Command::Donate(command) => command.account.to_string(),
             Command::Refund(command) => command.account.to_string(),
             Command::PayOut(command) => command.account.to_string(),
+            Command::Broadcast(command) => command.room.to_string(),
         }
     }
 }

@@ -73,7 +73,18 @@ pub struct Donation {
     pub anonymous: bool,
 }
 
-record!(Decider, "decider": Progress, NameTaken, Wallet, Debt, PaidOut, Payment, Decision, Donation);
+/// A room's broadcast that has not ended. Key: `b:` and the room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OnAir {
+    pub room: RoomId,
+    pub stream: EventId,
+    pub interrupted: bool,
+    /// When its lease ends, unless more is heard of it.
+    pub until: Timestamp,
+    pub lease_ms: i64,
+}
+
+record!(Decider, "decider": Progress, NameTaken, Wallet, Debt, PaidOut, Payment, Decision, Donation, OnAir);
 
 records! {
     /// One remembered thing.
@@ -86,5 +97,6 @@ records! {
         Payment(Payment),
         Decision(Decision),
         Donation(Donation),
+        OnAir(OnAir),
     }
 }

@@ -27,7 +27,8 @@ event! {
     /// The broadcast is over.
     StreamEnded of room {
         stream: EventId,
-        /// `unpublished`, `timed_out`, `restarted`, `shut_down`, `revoked` or `unsupported`.
+        /// `unpublished`, `timed_out`, `restarted`, `shut_down`, `revoked`, `unsupported`,
+        /// `superseded` by another ingest, or `lapsed` when nothing more was heard of it.
         reason: String,
     }
 }

@@ -26,6 +26,7 @@ export const api = {
   channel: (room) => call('GET', channel(room)),
   editChannel: (room, changes) => call('PATCH', channel(room), { body: changes }),
   streamKey: (room) => call('GET', `${channel(room)}/stream-key`),
+  health: (room) => call('GET', `${channel(room)}/health`),
   streamKeys: (room) => call('GET', `${channel(room)}/stream-keys`),
   addStreamKey: (room, label) => call('POST', `${channel(room)}/stream-keys`, { body: { label } }),
   revokeStreamKey: (room, key) => call('DELETE', `${channel(room)}/stream-keys/${encodeURIComponent(key)}`),

@@ -10,6 +10,7 @@ import { faultLine, field, onSubmit } from './form.js';
 import { givingDesk } from './giving.js';
 import { showHeader } from './header.js';
 import { clock, compact, date, duration, number, points, t } from './i18n.js';
+import { healthCard } from './health.js';
 import { keyCard } from './key.js';
 import { moderationDesk } from './moderation.js';
 import { Player } from './player.js';
@@ -62,6 +63,7 @@ function desk(room, first) {
   const donations = donationDesk(room);
   const moderation = moderationDesk(room);
   const giving = givingDesk(room);
+  const health = healthCard(room);
   const status = h('div', { class: 'status', 'data-testid': 'studio-status', role: 'status' });
   const uptime = h('span', { class: 'uptime' });
   const viewers = h('strong', { 'data-testid': 'viewers' }, number(channel.viewers));
@@ -87,7 +89,7 @@ function desk(room, first) {
         h('button', { type: 'button', class: 'button', onclick: () => copy(address, t('watch.shared')) }, icon('link'), t('watch.share')),
         h('a', { class: 'button', href: address }, t('studio.view')),
       ),
-      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), tiles, infoForm(), giving.element, rulesForm(room), moderation.element, streams),
+      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), health.element, tiles, infoForm(), giving.element, rulesForm(room), moderation.element, streams),
       h(
         'aside',
         { class: 'panel surface', 'aria-label': t('watch.panel') },
@@ -138,6 +140,7 @@ function desk(room, first) {
     player.tell({ live: channel.live, interrupted: channel.interrupted, hls: channel.hls ?? `/hls/${room}/index.m3u8` });
     player.idle(h('div', { class: 'idle' }, icon('broadcast'), h('p', null, t('studio.preview_idle'))));
     key?.live(channel.live);
+    health.live(channel.live);
     drawUptime();
   }
 

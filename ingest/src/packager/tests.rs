@@ -26,7 +26,7 @@ fn video_config() -> Unit {
 
 fn other_video_config() -> Unit {
     let mut config = VideoConfig::avc(AVC).expect("a header");
-    config.width = 640;
+    config.size = Some((640, 240));
     Unit::VideoConfig(config)
 }
 
@@ -367,7 +367,7 @@ proptest! {
                 Step::VideoConfig(false) => other_video_config(),
                 Step::AudioConfig => audio_config(),
                 Step::Metadata(has_video, has_audio) => {
-                    Unit::Metadata(Metadata { has_video, has_audio, encoder: None })
+                    Unit::Metadata(Metadata { has_video, has_audio, size: None, encoder: None })
                 }
             };
             pieces.extend(packager.handle(time, unit).expect("pieces"));

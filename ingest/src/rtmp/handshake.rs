@@ -1,7 +1,8 @@
 //! The first three exchanges of RTMP: version, a packet of noise each way, and its echo.
 //!
-//! Only the simple form is spoken. Clients that offer the digest form (a version other than zero in
-//! their packet) take the simple answer too; only Flash insisted.
+//! Clients that offer the digest form are answered in it, others in the simple one.
+
+mod digest;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -61,11 +62,20 @@ impl Handshake {
                     }
                     answer.reserve(1 + 2 * PACKET);
                     answer.put_u8(VERSION);
-                    // Our packet: no time, version zero ("simple"), and noise nobody checks.
-                    answer.put_u64(0);
-                    answer.extend((0..PACKET - 8).map(|n| (n * 31 % 251) as u8));
-                    answer.extend_from_slice(&self.received);
-                    self.received = Vec::new();
+                    // No time, version zero ("simple"), and noise nobody checks.
+                    let noise =
+                        std::array::from_fn(|n| if n < 8 { 0 } else { (n * 31 % 251) as u8 });
+                    let client = std::mem::take(&mut self.received);
+                    match digest::answer(&client, &noise) {
+                        Some([packet, echo]) => {
+                            answer.extend_from_slice(&packet);
+                            answer.extend_from_slice(&echo);
+                        }
+                        None => {
+                            answer.extend_from_slice(&noise);
+                            answer.extend_from_slice(&client);
+                        }
+                    }
                     self.stage = Stage::Echo;
                 }
                 Stage::Echo => {

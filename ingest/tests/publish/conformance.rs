@@ -255,7 +255,7 @@ impl Playlist {
             _ => &self.parts,
         };
         rule(
-            self.ended || grown.starts_with(&old.parts),
+            self.ended || grown.is_empty() || grown.starts_with(&old.parts),
             "a segment is made of the parts before it",
         )
     }

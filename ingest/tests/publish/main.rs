@@ -1,5 +1,6 @@
 //! Real encoders against a real ingest: what they publish can be watched, and the topic hears of it.
 
+mod codecs;
 mod conformance;
 mod low_latency;
 mod raw;
@@ -199,7 +200,7 @@ async fn a_line_that_drops_and_comes_back_is_one_broadcast() {
         assert_eq!(complaints(file).await, "");
     }
     let events = stage.topic.events.lock().expect("no panic");
-    assert!(events.iter().all(|event| event.stream == events[0].id));
+    assert!(events.iter().all(|event| event.stream == events[0].stream));
 }
 
 #[tokio::test]
@@ -305,8 +306,32 @@ async fn stopping_ends_what_is_on_air() {
     assert!(!success);
 }
 
+/// Key frames too far apart, and no sound: the streamer is told while it happens.
 #[tokio::test]
-async fn what_a_crash_left_open_is_ended_at_the_next_start() {
+async fn health_is_told_while_on_air() {
+    let stage = Stage::new().await;
+    let url = format!("{}/health/{ROOM}", stage.http);
+    assert_eq!(get(&url).await.status(), 404);
+    let video = VIDEO.replace("-g 25", "-g 1000");
+    let encoder = stage.publish(KEY, &format!("{} -t 30 {video}", picture()));
+    let codes = ["key_frames", "no_sound"];
+    until("the warnings", || async {
+        let health = get(&url).await.text().await.expect("a text");
+        codes
+            .iter()
+            .all(|code| health.contains(&format!("\"code\":\"{code}\"")))
+            .then_some(())
+    })
+    .await;
+    kill(encoder).await;
+    until("the publisher is gone", || async {
+        (get(&url).await.status() == 404).then_some(())
+    })
+    .await;
+}
+
+/// As a crash leaves it.
+fn left_open() -> (OpenBroadcast, Topic) {
     let open = OpenBroadcast {
         room: ROOM.parse().expect("a room"),
         stream: EventId::new(),
@@ -316,12 +341,56 @@ async fn what_a_crash_left_open_is_ended_at_the_next_start() {
         failures: 2.into(),
         ..Topic::default()
     };
+    (open, topic)
+}
+
+#[tokio::test]
+async fn what_a_crash_left_open_goes_on_when_its_publisher_comes_back() {
+    let (open, topic) = left_open();
     let stage = Stage::with(Config::default(), topic).await;
-    stage.until_told(&[What::Ended(Reason::Restarted)]).await;
-    assert_eq!(
-        stage.topic.events.lock().expect("no panic")[0].stream,
-        open.stream
-    );
+    stage.until_told(&[What::Interrupted]).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(3));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage
+        .until_told(&[What::Interrupted, What::Resumed, ENDED])
+        .await;
+    assert_eq!(complaints(&stage.playlist()).await, "");
+    let events = stage.topic.events.lock().expect("no panic");
+    assert!(events.iter().all(|event| event.stream == open.stream));
+}
+
+#[tokio::test]
+async fn what_a_crash_left_open_ends_when_nobody_comes_back() {
+    let (_, topic) = left_open();
+    let config = Config {
+        grace: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, topic).await;
+    stage
+        .until_told(&[What::Interrupted, What::Ended(Reason::TimedOut)])
+        .await;
+}
+
+/// Another ingest has the room now, or we were not heard of for too long.
+#[tokio::test]
+async fn what_somebody_else_has_ended_is_over() {
+    let config = Config {
+        lease: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(20));
+    stage.until_told(&[STARTED]).await;
+    let stream = stage.topic.events.lock().expect("no panic")[0].stream;
+    *stage.topic.lapsed.lock().expect("no panic") = Some(stream);
+    let (success, _) = finish(encoder).await;
+    assert!(!success);
+    assert_eq!(stage.told(), [STARTED]);
+    // The next one is a new broadcast.
+    let encoder = stage.publish(KEY, &picture_and_tone(2));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, STARTED, ENDED]).await;
 }
 
 #[tokio::test]
@@ -486,7 +555,7 @@ async fn a_picture_goes_soon_after_its_end_and_the_next_is_a_new_broadcast() {
 async fn a_codec_that_we_cannot_package_is_told_so() {
     let stage = Stage::new().await;
     let mut socket = TcpStream::connect(stage.address()).await.expect("connect");
-    let hevc = raw::video(b"\x90hvc1header");
+    let hevc = raw::video(b"\x90abcdheader");
     socket
         .write_all(&[raw::publish(KEY), hevc].concat())
         .await
@@ -495,7 +564,7 @@ async fn a_codec_that_we_cannot_package_is_told_so() {
     socket.read_to_end(&mut said).await.expect("read");
     let said = String::from_utf8_lossy(&said);
     assert!(
-        said.contains("HEVC is not supported yet; set the encoder to H.264 and AAC"),
+        said.contains("abcd is not supported; set the encoder to H.264 and AAC"),
         "{said}"
     );
     stage

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use lemonair_ingest::{
     Backstage, BackstageError, Config, Ingest, Lifecycle, OpenBroadcast, Permit, What,
 };
-use lemonair_schemas::EventId;
+use lemonair_schemas::{EventId, RoomId};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -39,6 +39,8 @@ pub(crate) struct Stage {
 pub(crate) struct Topic {
     pub(crate) events: Mutex<Vec<Lifecycle>>,
     pub(crate) open: Mutex<Vec<OpenBroadcast>>,
+    /// A broadcast that somebody else has ended.
+    pub(crate) lapsed: Mutex<Option<EventId>>,
     /// So many appends fail first.
     pub(crate) failures: AtomicU32,
 }
@@ -65,6 +67,15 @@ impl Backstage for Topic {
             self.events.lock().expect("no panic").push(event);
             Ok(())
         })
+    }
+
+    fn hold<'a>(
+        &'a self,
+        _: &'a RoomId,
+        stream: EventId,
+    ) -> BoxFuture<'a, Result<bool, BackstageError>> {
+        let lapsed = *self.lapsed.lock().expect("no panic");
+        Box::pin(async move { Ok(lapsed != Some(stream)) })
     }
 
     fn left_open<'a>(

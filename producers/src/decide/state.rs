@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use lemonair_schemas::decider::{
-    Debt, Decision, Donation, Memory, NameTaken, PaidOut, Payment, Progress, Wallet,
+    Debt, Decision, Donation, Memory, NameTaken, OnAir, PaidOut, Payment, Progress, Wallet,
 };
-use lemonair_schemas::{AccountId, EventId, Timestamp};
+use lemonair_schemas::{AccountId, EventId, RoomId, Timestamp};
 
 /// Idempotency keys are good for a day at least; twice that leaves room for clocks that differ.
 const KEYS_ARE_KEPT: Duration = Duration::from_secs(48 * 3600);
@@ -32,6 +32,7 @@ pub struct State {
     payments: HashMap<String, Payment>,
     decisions: HashMap<String, Decision>,
     donations: HashMap<String, Donation>,
+    on_air: HashMap<String, OnAir>,
     /// Decisions by age, so that old ones are found without a search.
     ages: VecDeque<(Timestamp, String)>,
     /// Donations and payments by age.
@@ -65,6 +66,10 @@ pub(super) fn decision_key(of: impl fmt::Display, key: &str) -> String {
 
 pub(super) fn donation_key(donation: EventId) -> String {
     format!("d:{donation}")
+}
+
+pub(super) fn room_key(room: &RoomId) -> String {
+    format!("b:{room}")
 }
 
 /// The key of the record that says how far a partition is decided.
@@ -130,6 +135,14 @@ impl State {
         self.donations.get(&donation_key(donation))
     }
 
+    pub fn on_air(&self, room: &RoomId) -> Option<&OnAir> {
+        self.on_air.get(&room_key(room))
+    }
+
+    pub(super) fn all_on_air(&self) -> impl Iterator<Item = &OnAir> {
+        self.on_air.values()
+    }
+
     /// Takes in one record of the compacted topic; `None` is a tombstone.
     pub fn remember(&mut self, key: &str, memory: Option<Memory>) {
         match memory {
@@ -163,6 +176,10 @@ impl State {
                     self.elders.push_back((at, key.to_owned()));
                 }
             }
+            Some(Memory::OnAir(on_air)) => {
+                self.on_air.insert(key.to_owned(), on_air);
+            }
+            None if self.on_air.remove(key).is_some() => {}
             // The oldest are forgotten first. Its age goes with it, or a key that is used anew would
             // be forgotten when its first use is old.
             None => {

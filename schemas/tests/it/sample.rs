@@ -15,9 +15,11 @@ use lemonair_schemas::chat::{
     MessageUnpinned, ModeratorAdded, ModeratorRemoved, TimeoutLifted,
 };
 use lemonair_schemas::codec::Datum;
-use lemonair_schemas::command::{Answered, Donate, PayOut, Refund, Register, TopUp};
+use lemonair_schemas::command::{
+    Answered, Broadcast, Donate, PayOut, Refund, Register, TopUp, Turn,
+};
 use lemonair_schemas::decider::{
-    Debt, Decision, Donation, NameTaken, PaidOut, Payment, Progress, Wallet,
+    Debt, Decision, Donation, NameTaken, OnAir, PaidOut, Payment, Progress, Wallet,
 };
 use lemonair_schemas::donation::{
     AlertShown, Cue, DonationAccepted, DonationMessageApproved, DonationMessageDenied,
@@ -443,6 +445,18 @@ samples! { seed:
         amount: seed.option(seed.number),
         key: seed.option(seed.text(2)),
     }
+    record Broadcast {
+        id: seed.event(),
+        at: seed.at(),
+        room: seed.room(),
+        stream: seed.other_event(),
+        turn: if seed.full { Turn::Interrupt } else { Turn::Start },
+        lease_ms: seed.number,
+        title: seed.text(0),
+        ingest: seed.text(1),
+        origin: seed.text(2),
+        reason: seed.text(1),
+    }
     record Answered {
         id: seed.event(),
         at: seed.at(),
@@ -470,6 +484,13 @@ samples! { seed:
         event: seed.option(seed.other_event()),
         balance: seed.option(seed.number),
         refusal: seed.option(seed.text(2)),
+    }
+    record OnAir {
+        room: seed.room(),
+        stream: seed.other_event(),
+        interrupted: seed.full,
+        until: seed.at(),
+        lease_ms: seed.number,
     }
     record Donation {
         account: seed.account(),

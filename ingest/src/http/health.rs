@@ -1,0 +1,73 @@
+//! How a room's publisher does, for the gateway to pass on to its streamer.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::{find, not_found};
+use crate::health::{Audio, Health, Video};
+use crate::room::Rooms;
+
+pub(super) async fn health(State(rooms): State<Arc<Rooms>>, Path(room): Path<String>) -> Response {
+    let Some(health) = find(&rooms, &room).and_then(|feed| feed.health()) else {
+        return not_found();
+    };
+    ([(header::CACHE_CONTROL, "no-store")], Json(told(&health))).into_response()
+}
+
+fn told(health: &Health) -> Value {
+    let video = health.video.as_ref().map(|video| {
+        let Video {
+            codec,
+            width,
+            height,
+            frames_per_second,
+            kilobits_per_second,
+            key_distance,
+        } = video;
+        json!({
+            "codec": codec,
+            "width": width,
+            "height": height,
+            "fps": frames_per_second,
+            "kbps": kilobits_per_second,
+            "key_frame_seconds": key_distance.map(|distance| distance.as_secs_f64()),
+        })
+    });
+    let audio = health.audio.as_ref().map(|audio| {
+        let Audio {
+            codec,
+            sample_rate,
+            channels,
+            kilobits_per_second,
+        } = audio;
+        json!({
+            "codec": codec,
+            "sample_rate": sample_rate,
+            "channels": channels,
+            "kbps": kilobits_per_second,
+        })
+    });
+    let warnings: Vec<Value> = health
+        .warnings
+        .iter()
+        .map(|warning| json!({ "code": warning.code(), "value": warning.value(), "text": warning.words() }))
+        .collect();
+    json!({
+        "seconds": health.seconds,
+        "encoder": health.encoder,
+        "video": video,
+        "audio": audio,
+        "behind_ms": health.behind.as_millis() as u64,
+        "dropped": {
+            "unusable": health.dropped.unusable,
+            "overlapping": health.dropped.overlapping,
+            "jumps": health.dropped.jumps,
+        },
+        "warnings": warnings,
+    })
+}
