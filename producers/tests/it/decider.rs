@@ -124,7 +124,7 @@ async fn fifty_retries_at_once_are_one_donation() {
 async fn every_key_is_one_posting_however_many_ask_at_once() {
     #[expect(clippy::disallowed_methods, reason = "tests have no Config")]
     let keys = std::env::var("LEMONAIR_TEST_KEYS").ok();
-    let keys = keys.map_or(40, |keys| {
+    let keys = keys.map_or(200, |keys| {
         keys.parse().expect("LEMONAIR_TEST_KEYS is a number")
     });
     let office = Office::open().await;

@@ -28,7 +28,7 @@ pub(super) struct Audit {
     gifts: HashMap<EventId, Gift>,
     keys: HashMap<Print, Timestamp>,
     payments: HashMap<Print, i64>,
-    /// Accounts and donations that have moved since [`Audit::rest`].
+    /// Accounts and donations that have moved since this was last cleared.
     pub(super) moved: HashSet<Uuid>,
     pub(super) faults: u64,
     pub(super) told: Vec<String>,
