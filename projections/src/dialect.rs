@@ -254,7 +254,16 @@ async fn read(stage: &Stage) {
         .unwrap();
     stats::of_room(pool, &mint).await.unwrap();
     wallets::entries(pool, lime, &slice).await.unwrap();
-    moderation::snapshot(pool, &mint, 0).await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    let rooms = [mint.clone()];
+    moderation::snapshots(&mut connection, &rooms, |_| 0)
+        .await
+        .unwrap();
+    broadcasts::live_among(&mut connection, &rooms)
+        .await
+        .unwrap();
+    messages::newest(&mut connection, &rooms, 5).await.unwrap();
+    donations::newest(&mut connection, &rooms, 5).await.unwrap();
     moderation::held(pool, &mint).await.unwrap();
     moderation::pinned(pool, &mint).await.unwrap();
     moderation::log(pool, &mint, &slice).await.unwrap();

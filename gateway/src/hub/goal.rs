@@ -1,6 +1,7 @@
 //! The hub's part in goals: who is in a room is told how far its goal has come. No fact, but the read
 //! model's figure: the same for everybody, however late they came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -50,7 +51,8 @@ impl Hub {
 
     async fn tell_goal(&self, id: &RoomId, position: Position) -> Result<(), Error> {
         self.checkpoints.wait("donations", position, PATIENCE).await;
-        let Some(goal) = donations::goal(&self.pool, id).await? else {
+        let goal = donations::goal(&self.pool, id).await.map_err(Arc::new)?;
+        let Some(goal) = goal else {
             return Ok(());
         };
         if let Some(entry) = self.entry(id) {

@@ -35,7 +35,7 @@ fn topic(event: &Event) -> Topic {
 }
 
 fn published() -> Dialect {
-    Dialect::parse(frame::FRAMES).unwrap()
+    Dialect::parse(frame::FRAMES).expect("our own schema")
 }
 
 #[tokio::test]
