@@ -8,6 +8,7 @@ pub(crate) mod key;
 pub(crate) mod ledger;
 pub(crate) mod rebuild;
 pub(crate) mod replay;
+pub(crate) mod slice;
 pub(crate) mod status;
 pub(crate) mod token;
 

@@ -8,6 +8,7 @@
 //! | [`command`], [`decider`] | what deciders read, answer and remember |
 //! | [`event`] | one enum over all events, and their JSON form |
 //! | [`erasure`] | who was erased, and what that leaves of an event |
+//! | [`field`] | the fields of events, one by one: for tables, and for masking names |
 //! | [`record`] | how a Rust type is tied to its `.avsc` file |
 //! | [`registry`], [`codec`] | the schema registry, and Confluent's wire format |
 
@@ -20,6 +21,7 @@ pub mod decider;
 pub mod donation;
 pub mod erasure;
 pub mod event;
+pub mod field;
 pub mod id;
 pub mod ledger;
 pub mod presence;
