@@ -129,7 +129,11 @@ impl Selection {
     }
 
     fn is_room(&self, key: &[u8]) -> bool {
-        self.rooms.is_empty() || self.rooms.iter().any(|room| room.as_str().as_bytes() == key)
+        self.rooms.is_empty()
+            || self
+                .rooms
+                .iter()
+                .any(|room| room.as_str().as_bytes() == key)
     }
 
     /// Whether a record belongs to the slice. What cannot be decoded may always be what was wanted.

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod channel;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
+pub(crate) mod export;
 pub(crate) mod key;
 pub(crate) mod ledger;
 pub(crate) mod rebuild;

@@ -19,7 +19,7 @@ use crate::erasure::{self, AccountErased};
 use crate::field::{Column, Mask, Value, is_private};
 use crate::ledger::EntryPosted;
 use crate::presence::ViewersCounted;
-use crate::record::records;
+use crate::record::{Schema, records};
 use crate::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
 use crate::{AccountId, Actor, EventId, GatewayId, Record, RoomId, Timestamp, Topic};
 
@@ -139,6 +139,15 @@ macro_rules! all_events {
             /// Lets `mask` at what is personal or private.
             pub fn mask(&mut self, mask: &dyn Mask) {
                 match self { $(Event::$name(event) => event.mask(mask)),+ }
+            }
+
+            /// Its schema, as it is today.
+            pub fn schema(&self) -> Schema {
+                match self { $(Event::$name(_) => Schema {
+                    topic: <$name as Record>::TOPIC,
+                    name: <$name as Record>::NAME,
+                    avsc: <$name as Record>::SCHEMA,
+                }),+ }
             }
 
             /// The fields of the events on a topic, each once, private ones left out.

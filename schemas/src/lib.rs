@@ -10,6 +10,7 @@
 //! | [`erasure`] | who was erased, and what that leaves of an event |
 //! | [`field`] | the fields of events, one by one: for tables, and for masking names |
 //! | [`record`] | how a Rust type is tied to its `.avsc` file |
+//! | [`container`] | Avro files |
 //! | [`registry`], [`codec`] | the schema registry, and Confluent's wire format |
 
 pub mod account;
@@ -17,6 +18,7 @@ pub mod channel;
 pub mod chat;
 pub mod codec;
 pub mod command;
+pub mod container;
 pub mod decider;
 pub mod donation;
 pub mod erasure;

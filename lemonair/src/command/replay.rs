@@ -14,6 +14,7 @@ use lemonair_schemas::{Codec, Event, RoomId, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::output::Output;
+pub(crate) use self::output::write_line;
 use super::slice::Slice;
 use crate::services::{open_registry, schemas};
 use crate::settings::Settings;

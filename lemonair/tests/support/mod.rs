@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod browser;
+pub(crate) mod history;
 pub(crate) mod stack;
 pub(crate) mod viewer;
 
@@ -117,6 +118,14 @@ impl Deployment {
             prefix: self.prefix.clone(),
             ..lemonair_consumers::Kafka::default()
         }
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     pub(crate) fn database(&self) -> &str {

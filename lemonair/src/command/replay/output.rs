@@ -9,9 +9,10 @@ use anyhow::{Context, bail};
 use futures::{SinkExt, StreamExt};
 use lemonair_consumers::Kafka;
 use lemonair_consumers::batch::Consumed;
-use lemonair_producers::{Log, Pending};
+use lemonair_producers::Log;
+use lemonair_producers::log::Pending;
 use lemonair_schemas::field::Mask;
-use lemonair_schemas::{AccountId, Codec, Event, Registry, RoomId};
+use lemonair_schemas::{AccountId, Codec, Event, Position, Registry, RoomId};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -109,7 +110,7 @@ impl Output {
         match self {
             Output::Lines { out, line } => {
                 line.clear();
-                write_line(line, record, event);
+                write_line(line, record.position, event);
                 match out.write_all(line) {
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
                     written => written.context("write a line")?,
@@ -168,7 +169,7 @@ impl Output {
                 left_out,
                 ..
             } => {
-                socket.close(None).await.ok();
+                socket.close().await.ok();
                 eprintln!("{sent} messages sent; {left_out} other events cannot be");
             }
         }
@@ -177,8 +178,7 @@ impl Output {
 }
 
 /// A record as a JSON line: where it stands, then the event.
-pub(crate) fn write_line(line: &mut Vec<u8>, record: &Consumed<Event>, event: &Event) {
-    let position = record.position;
+pub(crate) fn write_line(line: &mut Vec<u8>, position: Position, event: &Event) {
     line.extend_from_slice(b"{\"topic\":\"lemonair.");
     line.extend_from_slice(position.topic.name().as_bytes());
     // Writing into memory cannot fail.
