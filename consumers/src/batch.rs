@@ -93,35 +93,44 @@ pub(crate) async fn decode<R: Records>(
 ) -> Option<Consumed<R>> {
     // A topic that is not ours was not asked for.
     let topic = Topic::from_kafka(message.topic(), &kafka.prefix)?;
+    let position = Position {
+        topic,
+        partition: message.partition(),
+        offset: message.offset(),
+    };
     // A tombstone says that a compacted key is gone; on our other topics nothing writes any.
     let bytes = message.payload().unwrap_or_default();
+    Some(Consumed {
+        position,
+        at: Timestamp(message.timestamp().to_millis().unwrap_or(0)),
+        key: message.key().unwrap_or_default().to_vec(),
+        bytes: bytes.to_vec(),
+        content: read(position, bytes, codec).await,
+    })
+}
+
+/// What `bytes` hold; waits while the registry is away.
+pub(crate) async fn read<R: Records>(
+    position: Position,
+    bytes: &[u8],
+    codec: &Codec,
+) -> Result<R, Poison> {
     let mut pause = Duration::from_millis(100);
-    let content = loop {
+    loop {
         match codec.decode(bytes).await {
-            Ok(record) => break Ok(record),
+            Ok(record) => return Ok(record),
             Err(error) if error.is_transient() => {
-                tracing::warn!(%topic, partition = message.partition(), offset = message.offset(), %error, "waiting for the registry");
+                tracing::warn!(?position, %error, "waiting for the registry");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
             Err(error) => {
-                break Err(Poison {
+                return Err(Poison {
                     cause: error.to_string(),
                 });
             }
         }
-    };
-    Some(Consumed {
-        position: Position {
-            topic,
-            partition: message.partition(),
-            offset: message.offset(),
-        },
-        at: Timestamp(message.timestamp().to_millis().unwrap_or(0)),
-        key: message.key().unwrap_or_default().to_vec(),
-        bytes: bytes.to_vec(),
-        content,
-    })
+    }
 }
 
 /// The consumer's position in every partition of `list`; where nothing was consumed yet, its start.

@@ -8,20 +8,25 @@
 //! | [`group`] | partitions shared with other processes, positions from elsewhere: projections, deciders |
 //! | [`erasures`] | of whom nothing is read any more, known before anything else is read |
 //! | `watchdog` | notices a consumer that stands still while its topic grows |
-//! | [`replay`] | a slice of history, merged into one deterministic order |
+//! | [`slice`] | which records of history, and where they stand |
+//! | [`merge`], [`replay`] | a slice of history, merged into one deterministic order, decoded |
 
 pub mod batch;
 pub mod erasures;
 pub mod feed;
 pub mod group;
 pub mod kafka;
+mod merge;
 pub mod replay;
+pub mod slice;
 mod watchdog;
 
 pub use batch::{Batch, Consumed, Poison};
 pub use feed::Feed;
 pub use group::{Group, Step};
 pub use kafka::{Kafka, Watermark, watermarks};
+pub use replay::Replay;
+pub use slice::{Bound, Range, Selection, Who};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -49,6 +54,8 @@ pub enum Error {
         offset: i64,
         end: i64,
     },
+    #[error("start a thread: {0}")]
+    Thread(std::io::Error),
     #[error("topic {topic} does not hold what was asked for: it was trimmed, or made anew")]
     Trimmed {
         topic: String,

@@ -4,10 +4,12 @@ pub(crate) mod account;
 pub(crate) mod channel;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
+pub(crate) mod export;
 pub(crate) mod key;
 pub(crate) mod ledger;
 pub(crate) mod rebuild;
 pub(crate) mod replay;
+pub(crate) mod slice;
 pub(crate) mod status;
 pub(crate) mod token;
 

@@ -48,6 +48,8 @@ enum Command {
     /// Records that could not be decoded or applied: list, show, retry, drop
     #[command(subcommand)]
     Dlq(command::dlq::Dlq),
+    /// Write events into files: Parquet, Avro, JSON lines or CSV
+    Export(command::export::Export),
     /// Print an access token; the account is created if it is missing
     Token(command::token::Token),
     /// Create, show and change accounts
@@ -131,6 +133,7 @@ async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Rebuild(rebuild) => rebuild.run(&settings).await,
         Command::Replay(replay) => replay.run(&settings).await,
         Command::Dlq(dlq) => dlq.run(&settings).await,
+        Command::Export(export) => export.run(&settings).await,
         Command::Token(token) => token.run(&settings).await,
         Command::Account(account) => account.run(&settings).await,
         Command::Channel(channel) => channel.run(&settings).await,

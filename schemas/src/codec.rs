@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Read;
 use std::sync::Arc;
 
 use apache_avro::reader::datum::GenericDatumReader;
@@ -9,6 +10,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use dashmap::DashMap;
 use futures::future::try_join_all;
 use serde::de::DeserializeOwned;
+use serde_avro_fast::de::DeserializerState;
 
 use crate::record::Schema;
 use crate::registry::{self, Registry};
@@ -30,10 +32,14 @@ struct Writer {
 
 struct Reader {
     name: String,
-    /// How the bytes were written, resolved to our schema where the two differ.
-    datum: GenericDatumReader<'static>,
-    /// Written just as we would: no need to resolve, which costs more than all the rest.
-    same: bool,
+    how: How,
+}
+
+enum How {
+    /// Written just as we would: read straight into our types.
+    Same(serde_avro_fast::Schema),
+    /// Written by an older or newer schema: resolved to ours, which costs several times more.
+    Resolved(GenericDatumReader<'static>),
 }
 
 /// A datum that is not read yet.
@@ -68,11 +74,8 @@ pub enum DecodeError {
         id: u32,
         source: Box<apache_avro::Error>,
     },
-    #[error("{name}: {source}")]
-    Datum {
-        name: String,
-        source: Box<apache_avro::Error>,
-    },
+    #[error("{name}: {cause}")]
+    Datum { name: String, cause: String },
     #[error("{name}: {left} bytes behind the datum")]
     Trailing { name: String, left: usize },
     /// Not the record's fault; worth another try.
@@ -182,19 +185,24 @@ impl Codec {
             id,
             source: Box::new(source),
         };
-        let written = leak(apache_avro::Schema::parse_str(&avsc).map_err(bad)?);
+        let written = apache_avro::Schema::parse_str(&avsc).map_err(bad)?;
         let name = written
             .name()
             .map(|name| name.fullname(None))
             .unwrap_or_default();
         let own = self.writers.get(name.as_str()).map(|writer| writer.schema);
         let same = own.is_none_or(|own| own.canonical_form() == written.canonical_form());
-        let datum = GenericDatumReader::builder(written)
-            .maybe_reader_schema(own.filter(|_| !same))
-            .human_readable(false)
-            .build()
-            .map_err(bad)?;
-        let reader = Arc::new(Reader { name, datum, same });
+        let how = match avsc.parse() {
+            Ok(schema) if same => How::Same(schema),
+            _ => How::Resolved(
+                GenericDatumReader::builder(leak(written))
+                    .maybe_reader_schema(own)
+                    .human_readable(false)
+                    .build()
+                    .map_err(bad)?,
+            ),
+        };
+        let reader = Arc::new(Reader { name, how });
         self.readers.insert(id, Arc::clone(&reader));
         Ok(reader)
     }
@@ -237,26 +245,32 @@ pub fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
 // === impl Datum ===
 
 impl Datum<'_> {
+    /// Every reader of every topic comes through here: older schemas have become today's behind it,
+    /// and what must not be seen any more is to be taken out here.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
-        let mut rest = self.bytes;
-        let read = if self.reader.same {
-            self.reader.datum.read_deser(&mut rest)
-        } else {
-            self.reader
-                .datum
-                .read_value(&mut rest)
-                .and_then(|value| apache_avro::from_value(&value))
-        };
         let name = || self.reader.name.clone();
-        let record = read.map_err(|source| DecodeError::Datum {
+        let bad = |cause: String| DecodeError::Datum {
             name: name(),
-            source: Box::new(source),
-        })?;
-        if !rest.is_empty() {
-            return Err(DecodeError::Trailing {
-                name: name(),
-                left: rest.len(),
-            });
+            cause,
+        };
+        let (record, left) = match &self.reader.how {
+            How::Same(schema) => {
+                let mut state = DeserializerState::from_slice(self.bytes, schema);
+                let record =
+                    T::deserialize(state.deserializer()).map_err(|error| bad(error.to_string()))?;
+                (record, state.into_reader().bytes().count())
+            }
+            How::Resolved(datum) => {
+                let mut rest = self.bytes;
+                let record = datum
+                    .read_value(&mut rest)
+                    .and_then(|value| apache_avro::from_value(&value))
+                    .map_err(|error| bad(error.to_string()))?;
+                (record, rest.len())
+            }
+        };
+        if left > 0 {
+            return Err(DecodeError::Trailing { name: name(), left });
         }
         Ok(record)
     }

@@ -1,6 +1,6 @@
 //! One enum over all events, and the JSON form in which the outside sees them.
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::account::{
     AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
@@ -19,11 +19,12 @@ use crate::donation::{
     DonationSettingsChanged, GoalClosed, GoalStarted, OverlayCued,
 };
 use crate::erasure::{self, AccountErased};
+use crate::field::{Column, Mask, Value, is_private};
 use crate::ledger::EntryPosted;
 use crate::presence::ViewersCounted;
-use crate::record::records;
+use crate::record::{Schema, records};
 use crate::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
-use crate::{AccountId, Actor, EventId, GatewayId, RoomId, Timestamp};
+use crate::{AccountId, Actor, EventId, GatewayId, Record, RoomId, Timestamp, Topic};
 
 /// What an event is about; the key of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,40 @@ macro_rules! event {
             pub actor: Option<$crate::Actor>,
             $($(#[$field_doc])* pub $field: $type),*
         }
+
+        impl $name {
+            pub(crate) const COLUMNS: &'static [$crate::field::Column] = &[
+                ("id", <$crate::EventId as $crate::field::Field>::TYPE),
+                ("at", <$crate::Timestamp as $crate::field::Field>::TYPE),
+                (
+                    stringify!($subject),
+                    <$crate::event::event!(@subject $subject) as $crate::field::Field>::TYPE,
+                ),
+                ("actor", <$crate::Actor as $crate::field::Field>::TYPE),
+                $((stringify!($field), <$type as $crate::field::Field>::TYPE)),*
+            ];
+
+            pub(crate) fn each<'a>(
+                &'a self,
+                take: &mut impl FnMut(&'static str, $crate::field::Value<'a>),
+            ) {
+                use $crate::field::Field;
+                take("id", self.id.value());
+                take("at", self.at.value());
+                take(stringify!($subject), self.$subject.value());
+                take("actor", self.actor.value());
+                $(if const { !$crate::field::is_private(stringify!($field)) } {
+                    take(stringify!($field), self.$field.value());
+                })*
+            }
+
+            pub(crate) fn mask(&mut self, mask: &dyn $crate::field::Mask) {
+                use $crate::field::Field;
+                self.$subject.mask(stringify!($subject), mask);
+                self.actor.mask("actor", mask);
+                $(self.$field.mask(stringify!($field), mask);)*
+            }
+        }
     )+};
 }
 pub(crate) use event;
@@ -67,6 +102,9 @@ macro_rules! all_events {
         }
 
         impl Event {
+            /// Every kind of event.
+            pub const KINDS: &'static [&'static str] = &[$($kind),+];
+
             /// The name under which the outside knows this kind of event, such as `chat.message`.
             pub fn kind(&self) -> &'static str {
                 match self { $(Event::$name(_) => $kind),+ }
@@ -96,8 +134,36 @@ macro_rules! all_events {
                 match self { $(Event::$name(event) => all_events!(@subject $subject event)),+ }
             }
 
-            fn fields(&self) -> serde_json::Result<Value> {
-                match self { $(Event::$name(event) => serde_json::to_value(event)),+ }
+            /// Hands each field to `take`, private ones left out.
+            pub fn each<'a>(&'a self, take: &mut impl FnMut(&'static str, Value<'a>)) {
+                match self { $(Event::$name(event) => event.each(take)),+ }
+            }
+
+            /// Lets `mask` at what is personal or private.
+            pub fn mask(&mut self, mask: &dyn Mask) {
+                match self { $(Event::$name(event) => event.mask(mask)),+ }
+            }
+
+            /// Its schema, as it is today.
+            pub fn schema(&self) -> Schema {
+                match self { $(Event::$name(_) => Schema {
+                    topic: <$name as Record>::TOPIC,
+                    name: <$name as Record>::NAME,
+                    avsc: <$name as Record>::SCHEMA,
+                }),+ }
+            }
+
+            /// The fields of the events on a topic, each once, private ones left out.
+            pub fn columns(topic: Topic) -> Vec<Column> {
+                let mut columns: Vec<Column> = Vec::new();
+                $(if <$name as Record>::TOPIC == topic {
+                    for column in $name::COLUMNS {
+                        if !is_private(column.0) && !columns.contains(column) {
+                            columns.push(*column);
+                        }
+                    }
+                })+
+                columns
             }
         }
     };
@@ -155,9 +221,6 @@ all_events! {
     ViewersCounted("viewers.counted") of gateway,
 }
 
-/// Fields that no reader outside has a use for.
-const PRIVATE: [&str; 5] = ["password_hash", "email", "hash", "key", "origin"];
-
 impl Event {
     /// The record's key: what the event is about.
     pub fn key(&self) -> String {
@@ -184,24 +247,40 @@ impl Event {
 
     /// The JSON form, as on the WebSocket and in `lemonair replay`: `type`, `id`, `at`, `from`, then
     /// the event's own fields. Absent fields are left out, secrets always.
-    pub fn json(&self) -> Map<String, Value> {
+    pub fn json(&self) -> Map<String, serde_json::Value> {
         let mut json = Map::new();
         json.insert("type".to_owned(), self.kind().into());
-        // Our own structs have string keys and finite numbers: they always serialise.
-        let Ok(Value::Object(fields)) = self.fields() else {
-            return json;
-        };
-        for (name, value) in fields {
-            if value.is_null() || PRIVATE.contains(&name.as_str()) {
-                continue;
+        self.each(&mut |name, value| {
+            // Our own values have string keys and finite numbers: they always serialise.
+            if value != Value::None
+                && let Ok(value) = serde_json::to_value(value)
+            {
+                json.insert(outside(name).to_owned(), value);
             }
-            let name = if name == "actor" {
-                "from".to_owned()
-            } else {
-                name
-            };
-            json.insert(name, value);
-        }
+        });
         json
     }
+
+    /// Appends the members of [`Event::json`] to an object that is being written, without building it.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"type\":\"");
+        out.extend_from_slice(self.kind().as_bytes());
+        out.push(b'"');
+        self.each(&mut |name, value| {
+            if value == Value::None {
+                return;
+            }
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(outside(name).as_bytes());
+            out.extend_from_slice(b"\":");
+            if serde_json::to_writer(&mut *out, &value).is_err() {
+                out.extend_from_slice(b"null");
+            }
+        });
+    }
+}
+
+/// The field's name in JSON.
+fn outside(field: &'static str) -> &'static str {
+    if field == "actor" { "from" } else { field }
 }

@@ -87,4 +87,30 @@ impl Posting {
     }
 }
 
+impl Kind {
+    /// As on the topic.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::TopUp => "TOP_UP",
+            Kind::Donation => "DONATION",
+            Kind::Refund => "REFUND",
+            Kind::Correction => "CORRECTION",
+            Kind::Payout => "PAYOUT",
+        }
+    }
+}
+
+impl Book {
+    /// As on the topic.
+    pub fn name(self) -> &'static str {
+        match self {
+            Book::Wallet => "WALLET",
+            Book::Earnings => "EARNINGS",
+            Book::Provider => "PROVIDER",
+            Book::Platform => "PLATFORM",
+            Book::Debt => "DEBT",
+        }
+    }
+}
+
 record!(Ledger, "ledger": EntryPosted);

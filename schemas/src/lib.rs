@@ -8,8 +8,10 @@
 //! | [`command`], [`decider`] | what deciders read, answer and remember |
 //! | [`event`] | one enum over all events, and their JSON form |
 //! | [`erasure`] | who was erased, and what that leaves of an event |
+//! | [`field`] | the fields of events, one by one: for tables, and for masking names |
 //! | [`frame`] | what goes over a viewer's connection in Avro |
 //! | [`record`] | how a Rust type is tied to its `.avsc` file |
+//! | [`container`] | Avro files |
 //! | [`registry`], [`codec`] | the schema registry, and Confluent's wire format |
 
 pub mod account;
@@ -17,10 +19,12 @@ pub mod channel;
 pub mod chat;
 pub mod codec;
 pub mod command;
+pub mod container;
 pub mod decider;
 pub mod donation;
 pub mod erasure;
 pub mod event;
+pub mod field;
 pub mod frame;
 pub mod id;
 pub mod ledger;

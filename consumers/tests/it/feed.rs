@@ -132,7 +132,7 @@ async fn poison_stands_at_its_place_between_its_neighbours() {
         poison: no zero byte and schema id in front (5 bytes)
         poison: no zero byte and schema id in front (0 bytes)
         poison: schema id 2147483632 is unknown to the registry
-        poison: lemonair.chat.MessagePosted: Failed to read bytes: failed to fill whole buffer
+        poison: lemonair.chat.MessagePosted: Unexpected end of slice while deserializing
         poison: lemonair.chat.MessagePosted: 1 bytes behind the datum
         after"#]]
     .assert_eq(&texts.join("\n"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use lemonair_consumers::replay::{Replay, Selection};
+use lemonair_consumers::{Replay, Selection};
 use lemonair_gateway::Passwords;
 use lemonair_producers::Desk;
 use lemonair_projections::accounts;
@@ -152,14 +152,10 @@ async fn erase(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(
 /// Reads all topics once more, as every reader does: records that have to do with the account, and
 /// those among them that still say its name.
 async fn reread(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(u64, u64)> {
-    let everything = Selection {
-        topics: Topic::FACTS.to_vec(),
-        room: None,
-        kinds: Vec::new(),
-        from: None,
-        to: None,
-    };
-    let mut replay = Replay::open(&ground.kafka, Arc::clone(&ground.codec), everything).await?;
+    let everything = Selection::of(&Topic::FACTS);
+    let ranges = everything.ranges(&ground.kafka).await?;
+    let mut replay =
+        Replay::open(&ground.kafka, Arc::clone(&ground.codec), everything, ranges).await?;
     let pseudonym = RoomId::of_erased(account.id);
     let (mut theirs, mut named) = (0, 0);
     while let Some(record) = replay.next().await? {

@@ -1,131 +1,197 @@
-//! `lemonair replay`: events to stdout as JSON lines, in one deterministic order.
+//! `lemonair replay`: events in one deterministic order, as JSON lines or played again elsewhere.
 
-use std::io::{BufWriter, ErrorKind, Write};
+mod output;
+
+use std::io::Write;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use lemonair_consumers::batch::Consumed;
-use lemonair_consumers::replay::{Bound, Selection};
-use lemonair_consumers::{Feed, replay};
-use lemonair_schemas::{Event, RoomId, Timestamp, Topic};
-use serde_json::json;
+use lemonair_consumers::{Feed, Kafka, Range, Selection};
+use lemonair_schemas::{Codec, Event, RoomId, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
 
+use self::output::Output;
+pub(crate) use self::output::write_line;
+use super::slice::Slice;
 use crate::services::{open_registry, schemas};
 use crate::settings::Settings;
 
 #[derive(Args)]
 pub(crate) struct Replay {
-    /// Topics, such as lemonair.chat
-    #[arg(required = true, value_name = "TOPIC")]
-    topics: Vec<Topic>,
-    /// Only this room
-    #[arg(long)]
-    room: Option<RoomId>,
-    /// Only this type of event, such as chat.message; may be given more than once
-    #[arg(long = "type", value_name = "TYPE")]
-    kinds: Vec<String>,
-    /// Begin here: a time (2026-01-02T03:04:05Z), an offset, or a duration ago (2h, 3 days)
-    #[arg(long, value_name = "X")]
-    from: Option<Point>,
-    /// End before this
-    #[arg(long, value_name = "X")]
-    to: Option<Point>,
+    #[command(flatten)]
+    slice: Slice,
     /// Go on with what is written from now on
     #[arg(long, conflicts_with = "to")]
     follow: bool,
-    /// Pace by the records' times: 1x is as it was, 4x four times as fast
-    #[arg(long, value_name = "SPEED")]
-    speed: Option<Speed>,
+    /// Pace by the records' times: 1x is as it was, 4x four times as fast, max without pause
+    #[arg(long, value_name = "SPEED", default_value = "max")]
+    speed: Speed,
+    /// Go on where a replay was stopped: what it printed then
+    #[arg(long, value_name = "PLACES", value_delimiter = ',', conflicts_with_all = ["from", "to", "follow"])]
+    resume: Vec<Range>,
+    /// Play into the topics of another deployment, with this prefix
+    #[arg(long, value_name = "PREFIX", conflicts_with = "to_ws")]
+    to_topic: Option<String>,
+    /// Play the messages into a room of this gateway, such as ws://127.0.0.1:8080/ws
+    #[arg(long, value_name = "URL", requires = "as_room")]
+    to_ws: Option<String>,
+    /// The room to play into
+    #[arg(long, value_name = "ROOM")]
+    as_room: Option<RoomId>,
+    /// Whoever speaks there: see `lemonair token`
+    #[arg(long, value_name = "TOKEN", requires = "to_ws")]
+    token: Option<String>,
 }
 
-/// A point in a topic, as people name it.
+/// How many times as fast as it was; `None` without any pause.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Point {
-    At(Bound),
-    Ago(Duration),
-}
+pub(crate) struct Speed(Option<f64>);
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Speed(f64);
+/// A replay, and what came of it so far.
+struct Run {
+    output: Output,
+    pace: Pace,
+    unreadable: u64,
+}
 
 impl Replay {
     pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
-        let kafka = settings.kafka();
-        let registry = open_registry(settings)?;
-        let codec =
-            std::sync::Arc::new(lemonair_schemas::Codec::register(registry, &schemas()).await?);
-        let now = Timestamp::now();
-        let selection = Selection {
-            topics: self.topics,
-            room: self.room,
-            kinds: self.kinds,
-            from: self.from.map(|point| point.bound(now)),
-            to: self.to.map(|point| point.bound(now)),
-        };
-        let ends = lemonair_consumers::watermarks(&kafka, &selection.topics).await?;
-        let mut replay =
-            replay::Replay::open(&kafka, std::sync::Arc::clone(&codec), selection.clone()).await?;
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        let mut pace = self.speed.map(Pace::new);
-        while let Some(record) = replay.next().await? {
-            if let Some(pace) = &mut pace {
-                out.flush()?;
-                pace.wait(record.at).await;
+        // At once: who stops us while we connect wants us to stop too.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let stop = async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
             }
-            if !print(&mut out, &record)? {
-                return Ok(());
+        };
+        let kafka = settings.kafka();
+        let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
+        let output = match (self.to_topic, self.to_ws, self.as_room) {
+            (Some(prefix), _, room) => Output::topics(settings, &prefix, room).await?,
+            (_, Some(url), Some(room)) => Output::socket(&url, &room, self.token).await?,
+            (None, None, None) => Output::lines(),
+            _ => bail!("--as-room needs --to-topic or --to-ws: nothing else has rooms"),
+        };
+        let selection = self
+            .slice
+            .selection(&kafka, &codec, Timestamp::now())
+            .await?;
+        let ranges = if self.resume.is_empty() {
+            selection.ranges(&kafka).await?
+        } else {
+            self.resume
+        };
+        let mut run = Run {
+            output,
+            pace: Pace::new(self.speed),
+            unreadable: 0,
+        };
+        let rest = run
+            .slice(&kafka, &codec, &selection, ranges, self.follow, stop)
+            .await;
+        run.output.finish().await?;
+        if run.unreadable > 0 {
+            eprintln!("{} records could not be decoded", run.unreadable);
+        }
+        let rest = rest?;
+        if !rest.is_empty() {
+            let places: Vec<String> = rest.iter().map(Range::to_string).collect();
+            eprintln!(
+                "stopped; the same command goes on with --resume {}",
+                places.join(",")
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Replays until the end, or until `stop`; returns what is left.
+    async fn slice(
+        &mut self,
+        kafka: &Kafka,
+        codec: &Arc<Codec>,
+        selection: &Selection,
+        ranges: Vec<Range>,
+        follow: bool,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<Vec<Range>> {
+        tokio::pin!(stop);
+        let ends = if follow {
+            lemonair_consumers::watermarks(kafka, &selection.topics).await?
+        } else {
+            Vec::new()
+        };
+        let mut replay =
+            lemonair_consumers::Replay::open(kafka, Arc::clone(codec), selection.clone(), ranges)
+                .await?;
+        loop {
+            let record = tokio::select! {
+                biased;
+                () = &mut stop => return Ok(replay.rest()),
+                record = replay.next() => record?,
+            };
+            let Some(record) = record else { break };
+            let taken = tokio::select! {
+                biased;
+                taken = self.take(&record) => taken?,
+                // It was not given out: the rest begins with it.
+                () = &mut stop => return Ok(replay.rest_with(record.position)),
+            };
+            if !taken {
+                return Ok(Vec::new());
             }
         }
-        out.flush()?;
-        if !self.follow {
-            return Ok(());
+        if !follow {
+            return Ok(Vec::new());
         }
         let from: Vec<_> = ends
             .iter()
             .map(lemonair_consumers::Watermark::end)
             .collect();
-        let mut feed = Feed::<Event>::open(&kafka, codec, &from)?;
+        let mut feed = Feed::<Event>::open(kafka, Arc::clone(codec), &from)?;
         loop {
-            for record in feed
-                .next(1000)
-                .await?
-                .records
-                .iter()
-                .filter(|record| selection.wants(record))
-            {
-                if !print(&mut out, record)? {
-                    return Ok(());
+            self.output.flush().await?;
+            let batch = tokio::select! {
+                biased;
+                () = &mut stop => return Ok(Vec::new()),
+                batch = feed.next(1000) => batch?,
+            };
+            for record in batch.records {
+                if selection.wants(&record) && !self.take(&record).await? {
+                    return Ok(Vec::new());
                 }
             }
-            out.flush()?;
         }
     }
-}
 
-/// Prints a record; `false` when nobody reads any more (as in `| head`).
-fn print(out: &mut impl Write, record: &Consumed<Event>) -> anyhow::Result<bool> {
-    let mut line = serde_json::Map::new();
-    line.insert(
-        "topic".to_owned(),
-        json!(format!("lemonair.{}", record.position.topic)),
-    );
-    line.insert("partition".to_owned(), json!(record.position.partition));
-    line.insert("offset".to_owned(), json!(record.position.offset));
-    match &record.content {
-        Ok(event) => line.extend(event.json()),
-        Err(poison) => {
-            line.insert("type".to_owned(), json!("unreadable"));
-            line.insert("at".to_owned(), json!(record.at));
-            line.insert("cause".to_owned(), json!(poison.cause));
+    /// Gives a record out when its time has come; `false` when nobody reads any more.
+    async fn take(&mut self, record: &Consumed<Event>) -> anyhow::Result<bool> {
+        if self.pace.holds(record.at) {
+            self.output.flush().await?;
+            self.pace.wait(record.at).await;
         }
-    }
-    let line = serde_json::to_string(&line).context("write a line")?;
-    match writeln!(out, "{line}") {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("write a line"),
+        match &record.content {
+            Ok(event) => self.output.give(record, event).await,
+            Err(poison) => {
+                self.unreadable += 1;
+                let position = record.position;
+                writeln!(
+                    std::io::stderr(),
+                    "cannot be decoded: lemonair.{} partition {} offset {}: {}",
+                    position.topic,
+                    position.partition,
+                    position.offset,
+                    poison.cause
+                )
+                .context("write to stderr")?;
+                Ok(true)
+            }
+        }
     }
 }
 
@@ -140,46 +206,16 @@ impl Pace {
         Pace { speed, began: None }
     }
 
+    fn holds(&self, at: Timestamp) -> bool {
+        self.speed.0.is_some() && self.began.is_none_or(|(_, first)| at > first)
+    }
+
     async fn wait(&mut self, at: Timestamp) {
+        let Some(speed) = self.speed.0 else { return };
         let (began, first) = *self
             .began
             .get_or_insert_with(|| (tokio::time::Instant::now(), at));
-        tokio::time::sleep_until(began + at.since(first).div_f64(self.speed.0)).await;
-    }
-}
-
-impl Point {
-    pub(crate) fn bound(self, now: Timestamp) -> Bound {
-        match self {
-            Point::At(bound) => bound,
-            Point::Ago(ago) => Bound::Time(Timestamp(
-                now.millis()
-                    .saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)),
-            )),
-        }
-    }
-}
-
-impl FromStr for Point {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Point, String> {
-        if let Ok(offset) = text.parse() {
-            return Ok(Point::At(Bound::Offset(offset)));
-        }
-        if let Ok(time) = text.parse() {
-            return Ok(Point::At(Bound::Time(time)));
-        }
-        let ago = text.parse::<jiff::Span>().ok().and_then(|span| {
-            // A day ago is 24 hours ago.
-            let duration = span
-                .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-                .ok()?;
-            Duration::try_from(duration).ok()
-        });
-        ago.map(Point::Ago).ok_or_else(|| {
-            "not a time (2026-01-02T03:04:05Z), an offset (42) or a duration ago (90s, 2h, 3 days)".to_owned()
-        })
+        tokio::time::sleep_until(began + at.since(first).div_f64(speed)).await;
     }
 }
 
@@ -187,9 +223,12 @@ impl FromStr for Speed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Speed, String> {
+        if text == "max" {
+            return Ok(Speed(None));
+        }
         match text.trim_end_matches('x').parse() {
-            Ok(speed) if (0.01..=10_000.0).contains(&speed) => Ok(Speed(speed)),
-            _ => Err("not a speed such as 1x, 0.5x or 4x".to_owned()),
+            Ok(speed) if (0.01..=10_000.0).contains(&speed) => Ok(Speed(Some(speed))),
+            _ => Err("not a speed such as 1x, 0.5x, 4x or max".to_owned()),
         }
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod browser;
+pub(crate) mod history;
 pub(crate) mod raw;
 pub(crate) mod reader;
 pub(crate) mod stack;
@@ -119,6 +120,14 @@ impl Deployment {
             prefix: self.prefix.clone(),
             ..lemonair_consumers::Kafka::default()
         }
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     pub(crate) fn database(&self) -> &str {

@@ -1,11 +1,14 @@
 //! Writers that are older or newer than we are, and changes that the registry must refuse.
 
+use std::collections::HashMap;
+
 use apache_avro::types::Value as Avro;
 use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::record::Schema;
 use lemonair_schemas::registry::Error;
 use lemonair_schemas::{Codec, Event, Record, Registry, Topic};
 use lemonair_testkit::{all_schemas, random_prefix, registry_url};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::sample::{Any, Seed, samples};
@@ -67,29 +70,60 @@ async fn an_older_writer_lacks_a_field() {
     assert_eq!(message.at.millis(), 1_700_000_000_123);
 }
 
-/// Every record, by a writer that knows one field more.
-#[tokio::test]
-async fn a_newer_writer_knows_a_field_more() {
+/// Every schema as a writer has it that knows one field more, and its id.
+async fn newer_writers() -> (Codec, HashMap<&'static str, u32>) {
     let registry = registry();
-    let mut ids = Vec::new();
+    let mut ids = HashMap::new();
     for schema in all_schemas() {
         registry.register(&schema).await.unwrap();
         let newer = changed(&schema, |fields| {
             fields.push(json!({ "name": "mood", "type": "string", "default": "calm" }));
         });
-        ids.push((schema.name, registry.register(&newer).await.unwrap()));
+        ids.insert(schema.name, registry.register(&newer).await.unwrap());
     }
     let codec = Codec::register(registry, &all_schemas()).await.unwrap();
+    (codec, ids)
+}
+
+#[tokio::test]
+async fn a_newer_writer_knows_a_field_more() {
+    let (codec, ids) = newer_writers().await;
     for full in [true, false] {
         for sample in samples(&codec, &Seed::fixed(full)) {
-            let (_, id) = ids.iter().find(|(name, _)| *name == sample.name).unwrap();
             // A record is its fields one behind the other.
             let mut datum = sample.bytes.unwrap().split_off(5);
             datum.extend(b"\x08glad");
-            let Any(read) = codec.decode(&frame(*id, &datum)).await.unwrap();
+            let Any(read) = codec
+                .decode(&frame(ids[sample.name], &datum))
+                .await
+                .unwrap();
             assert_eq!(read, sample.json);
         }
     }
+}
+
+/// What was written just as we would takes a shorter way than what must be resolved: whatever the
+/// bytes, the two ways find the same in them.
+#[test]
+fn both_ways_of_reading_agree() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (codec, ids) = runtime.block_on(newer_writers());
+    proptest!(|(seed in Seed::any(), at in any::<usize>(), flip in 0..=255_u8)| {
+        for sample in samples(&codec, &seed) {
+            let id = ids[sample.name];
+            let mut bytes = sample.bytes.expect("encode");
+            let at = 5 + at % (bytes.len() - 5).max(1);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= flip;
+            }
+            let datum = [&bytes[5..], b"\x08glad"].concat();
+            let Ok(Any(short)) = runtime.block_on(codec.decode(&bytes)) else {
+                continue;
+            };
+            let Any(long) = runtime.block_on(codec.decode(&frame(id, &datum))).expect(sample.name);
+            prop_assert_eq!(short, long);
+        }
+    });
 }
 
 /// Each version but the last is accepted; the last is refused in one line that names the subject.

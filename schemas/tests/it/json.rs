@@ -12,6 +12,13 @@ async fn check(full: bool, expected: Expect) {
     let mut text = String::new();
     for sample in samples(&codec, &Seed::fixed(full)) {
         let Some(event) = sample.event else { continue };
+        let mut written = vec![b'{'];
+        event.write_json(&mut written);
+        written.push(b'}');
+        assert_eq!(
+            String::from_utf8(written).expect("UTF-8"),
+            Value::Object(event.json()).to_string()
+        );
         text += &sorted(Value::Object(event.json())).to_string();
         text.push('\n');
     }

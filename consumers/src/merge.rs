@@ -1,0 +1,272 @@
+//! The records of many partitions in one deterministic order, still encoded: the thread behind a replay.
+//!
+//! Nothing of the order is in the records' content, so decoding is left to whoever takes the batches,
+//! on another core.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lemonair_schemas::{Timestamp, Topic};
+use rdkafka::ClientContext;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use tokio::sync::mpsc::Sender;
+
+use crate::slice::{Range, Selection};
+use crate::{Error, Kafka, batch};
+
+/// Records that lie one behind the other in one piece of memory.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    bytes: Vec<u8>,
+    records: Vec<Raw>,
+}
+
+/// A record that is not decoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Raw {
+    /// Which of the ranges it stands in.
+    pub(crate) lane: usize,
+    pub(crate) offset: i64,
+    pub(crate) at: Timestamp,
+    key: ops::Range<usize>,
+    value: ops::Range<usize>,
+}
+
+/// What is read, and from where.
+pub(crate) struct Merge {
+    pub(crate) kafka: Kafka,
+    pub(crate) selection: Selection,
+    pub(crate) ranges: Vec<Range>,
+    /// Counts what was read, wanted or not.
+    pub(crate) read: Arc<AtomicU64>,
+}
+
+/// One partition.
+struct Lane {
+    queue: PartitionQueue<Quiet>,
+    range: Range,
+}
+
+/// The next record of a lane, by the fields that decide.
+type Head<'a> = Reverse<Ordered<'a>>;
+
+struct Ordered<'a> {
+    by: (i64, Topic, i32, i64),
+    lane: usize,
+    message: BorrowedMessage<'a>,
+}
+
+/// A batch is handed on when it holds so much.
+const BATCH: usize = 256 * 1024;
+const RECORDS: usize = 2048;
+
+/// librdkafka's queues of all lanes together, in KiB.
+const QUEUES: usize = 64 * 1024;
+
+/// How often a thread that waits looks whether anybody still waits for it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+// === impl Merged ===
+
+impl Merged {
+    pub(crate) fn get(&self, index: usize) -> Option<&Raw> {
+        self.records.get(index)
+    }
+
+    pub(crate) fn key(&self, raw: &Raw) -> &[u8] {
+        &self.bytes[raw.key.clone()]
+    }
+
+    pub(crate) fn value(&self, raw: &Raw) -> &[u8] {
+        &self.bytes[raw.value.clone()]
+    }
+
+    fn push(&mut self, lane: usize, message: &BorrowedMessage<'_>) {
+        let key = self.append(message.key().unwrap_or_default());
+        let value = self.append(message.payload().unwrap_or_default());
+        self.records.push(Raw {
+            lane,
+            offset: message.offset(),
+            at: time(message),
+            key,
+            value,
+        });
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> ops::Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH || self.records.len() >= RECORDS
+    }
+}
+
+// === impl Merge ===
+
+impl Merge {
+    /// Merges until the ranges end or nobody listens any more.
+    pub(crate) fn run(&self, out: &Sender<Result<Merged, Error>>) {
+        if let Err(error) = self.try_run(out) {
+            out.blocking_send(Err(error)).ok();
+        }
+    }
+
+    fn try_run(&self, out: &Sender<Result<Merged, Error>>) -> Result<(), Error> {
+        let consumer: BaseConsumer<Quiet> = self
+            .kafka
+            .consumer()
+            .set("enable.partition.eof", "true")
+            // History is there already: at the end of a partition nothing is worth waiting for.
+            .set("fetch.wait.max.ms", "10")
+            .set(
+                "queued.max.messages.kbytes",
+                (QUEUES / self.ranges.len().max(1))
+                    .clamp(1024, 8192)
+                    .to_string(),
+            )
+            .create_with_context(Quiet)?;
+        let consumer = Arc::new(consumer);
+        let mut lanes = Vec::new();
+        // Before the assignment: what came in between would be in the consumer's queue, lost to us.
+        for range in &self.ranges {
+            let name = range.topic.in_kafka(&self.kafka.prefix);
+            let queue = consumer
+                .split_partition_queue(&name, range.partition)
+                .ok_or(Error::NoTopic(name))?;
+            lanes.push(Lane {
+                queue,
+                range: *range,
+            });
+        }
+        let starts: Vec<_> = self.ranges.iter().map(Range::start).collect();
+        consumer.assign(&batch::list(&self.kafka, &starts)?)?;
+
+        let mut heads: BinaryHeap<Head<'_>> = BinaryHeap::with_capacity(lanes.len());
+        let mut batch = Merged::default();
+        for lane in 0..lanes.len() {
+            heads.extend(self.head(&consumer, &lanes, lane, &mut batch, out)?);
+        }
+        while let Some(Reverse(first)) = heads.pop() {
+            let Ordered { lane, message, .. } = first;
+            let key = message.key().unwrap_or_default();
+            let topic = lanes[lane].range.topic;
+            if self.selection.may_want(topic, key, time(&message)) {
+                batch.push(lane, &message);
+            }
+            if batch.is_full() && !hand_on(&mut batch, out) {
+                return Ok(());
+            }
+            if message.offset() + 1 < lanes[lane].range.end {
+                heads.extend(self.head(&consumer, &lanes, lane, &mut batch, out)?);
+            }
+        }
+        hand_on(&mut batch, out);
+        Ok(())
+    }
+
+    /// The lane's next record, unless it is at its end. Hands on what is there before it waits.
+    fn head<'a>(
+        &self,
+        consumer: &BaseConsumer<Quiet>,
+        lanes: &'a [Lane],
+        lane: usize,
+        batch: &mut Merged,
+        out: &Sender<Result<Merged, Error>>,
+    ) -> Result<Option<Head<'a>>, Error> {
+        let Lane { queue, range } = &lanes[lane];
+        let mut patience = Duration::ZERO;
+        loop {
+            match queue.poll(patience) {
+                Some(Ok(message)) => {
+                    if message.offset() >= range.end {
+                        return Ok(None);
+                    }
+                    self.read.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Some(Reverse(Ordered {
+                        by: (
+                            time(&message).millis(),
+                            range.topic,
+                            range.partition,
+                            message.offset(),
+                        ),
+                        lane,
+                        message,
+                    })));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) if batch::is_passing(&error) => {}
+                Some(Err(error)) => return Err(batch::fatal(error, &self.kafka, &[range.end()])),
+                None if patience.is_zero() => patience = PATIENCE,
+                None => {
+                    // Errors of the whole client come here.
+                    if let Some(Err(error)) = consumer.poll(Duration::ZERO) {
+                        tracing::warn!(%error, "kafka is not quite there");
+                    }
+                }
+            }
+            if !hand_on(batch, out) {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Whether anybody still listens.
+fn hand_on(batch: &mut Merged, out: &Sender<Result<Merged, Error>>) -> bool {
+    if batch.records.is_empty() {
+        return !out.is_closed();
+    }
+    let next = Merged {
+        bytes: Vec::with_capacity(batch.bytes.len()),
+        records: Vec::with_capacity(batch.records.len()),
+    };
+    out.blocking_send(Ok(std::mem::replace(batch, next)))
+        .is_ok()
+}
+
+fn time(message: &BorrowedMessage<'_>) -> Timestamp {
+    Timestamp(message.timestamp().to_millis().unwrap_or(0))
+}
+
+/// The end of a partition is what we wait for, not an error to log.
+struct Quiet;
+
+impl ConsumerContext for Quiet {}
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka");
+        }
+    }
+}
+
+impl Ord for Ordered<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.by.cmp(&other.by)
+    }
+}
+
+impl PartialOrd for Ordered<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ordered<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.by == other.by
+    }
+}
+
+impl Eq for Ordered<'_> {}

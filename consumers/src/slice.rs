@@ -1,0 +1,247 @@
+//! A slice of history: which records, and where they stand.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use lemonair_schemas::field::Value;
+use lemonair_schemas::{AccountId, Event, Position, RoomId, Timestamp, Topic};
+
+use crate::kafka::{Watermark, offsets_at, partition_of, watermarks};
+use crate::{Consumed, Error, Kafka};
+
+/// Which records.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    pub topics: Vec<Topic>,
+    /// Empty means all, here and below.
+    pub rooms: Vec<RoomId>,
+    pub partitions: Vec<i32>,
+    /// Outside names of events, such as `chat.message`.
+    pub kinds: Vec<String>,
+    /// Events by or about any of them.
+    pub accounts: Vec<Who>,
+    pub from: Option<Bound>,
+    /// Exclusive.
+    pub to: Option<Bound>,
+}
+
+/// Where a slice begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    Time(Timestamp),
+    /// The same offset in every partition.
+    Offset(i64),
+}
+
+/// An account, by its id or by a name that it had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    Id(AccountId),
+    Name(String),
+}
+
+/// A part of one partition: offsets from `start` up to, not including, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    pub topic: Topic,
+    pub partition: i32,
+    pub start: i64,
+    pub end: i64,
+}
+
+/// How far the clocks of writers may lie apart: so long after its end, a slice is still searched for
+/// records that are older than it looks.
+const SKEW: Duration = Duration::from_secs(3600);
+
+// === impl Selection ===
+
+impl Selection {
+    /// Everything on `topics`.
+    pub fn of(topics: &[Topic]) -> Selection {
+        Selection {
+            topics: topics.to_vec(),
+            ..Selection::default()
+        }
+    }
+
+    /// Where its records stand, as far as that can be known without reading them. The end of what
+    /// is not bounded is where the topics end now; partitions with nothing for it are left out.
+    pub async fn ranges(&self, kafka: &Kafka) -> Result<Vec<Range>, Error> {
+        let mut topics = self.topics.clone();
+        topics.sort_unstable();
+        topics.dedup();
+        let mut marks = watermarks(kafka, &topics).await?;
+        let count = marks
+            .iter()
+            .map(|mark| mark.partition + 1)
+            .max()
+            .unwrap_or(1);
+        let mut only = self.partitions.clone();
+        if only.is_empty() {
+            only.extend(
+                self.rooms
+                    .iter()
+                    .map(|room| partition_of(room.as_str(), count)),
+            );
+        }
+        // A gateway's count of all its rooms stands on one partition.
+        marks.retain(|mark| {
+            only.is_empty() || mark.topic == Topic::Presence || only.contains(&mark.partition)
+        });
+        let offset = |offset: i64| {
+            let clamp = move |mark: &Watermark| offset.clamp(mark.low, mark.high);
+            marks.iter().map(clamp).collect()
+        };
+        let starts: Vec<i64> = match self.from {
+            None => offset(0),
+            Some(Bound::Offset(from)) => offset(from),
+            Some(Bound::Time(time)) => offsets_at(kafka, &marks, time).await?,
+        };
+        let ends: Vec<i64> = match self.to {
+            None => offset(i64::MAX),
+            Some(Bound::Offset(to)) => offset(to),
+            Some(Bound::Time(time)) => offsets_at(kafka, &marks, time.plus(SKEW)).await?,
+        };
+        let range = |(mark, (start, end)): (&Watermark, (i64, i64))| Range {
+            topic: mark.topic,
+            partition: mark.partition,
+            start,
+            end,
+        };
+        let mut ranges: Vec<Range> = marks
+            .iter()
+            .zip(starts.into_iter().zip(ends))
+            .map(range)
+            .collect();
+        ranges.retain(|range| range.start < range.end);
+        Ok(ranges)
+    }
+
+    /// Whether a record may belong to the slice, as far as its envelope tells.
+    pub(crate) fn may_want(&self, topic: Topic, key: &[u8], at: Timestamp) -> bool {
+        let is_after = |bound| matches!(bound, Bound::Time(time) if at >= time);
+        let begun = match self.from {
+            Some(Bound::Time(from)) => at >= from,
+            _ => true,
+        };
+        begun && !self.to.is_some_and(is_after) && (topic == Topic::Presence || self.is_room(key))
+    }
+
+    fn is_room(&self, key: &[u8]) -> bool {
+        self.rooms.is_empty()
+            || self
+                .rooms
+                .iter()
+                .any(|room| room.as_str().as_bytes() == key)
+    }
+
+    /// Whether a record belongs to the slice. What cannot be decoded may always be what was wanted.
+    pub fn wants(&self, record: &Consumed<Event>) -> bool {
+        if !self.may_want(record.position.topic, &record.key, record.at) {
+            return false;
+        }
+        let Ok(event) = &record.content else {
+            return true;
+        };
+        (self.is_room(&record.key) || self.rooms.iter().any(|room| event.counts(room)))
+            && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind()))
+            && (self.accounts.is_empty() || self.accounts.iter().any(|who| who.is_in(event)))
+    }
+}
+
+// === impl Who ===
+
+impl Who {
+    fn is_in(&self, event: &Event) -> bool {
+        let mut found = false;
+        event.each(&mut |name, value| {
+            found |= match (self, value) {
+                (Who::Id(id), Value::Id(field)) => id.0 == field,
+                (Who::Id(id), Value::Actor(actor)) => *id == actor.id,
+                (Who::Id(id), Value::Postings(postings)) => postings
+                    .iter()
+                    .any(|posting| posting.account == id.to_string()),
+                (Who::Name(who), Value::Text(text)) => {
+                    name == "name" && text.eq_ignore_ascii_case(who)
+                }
+                (Who::Name(who), Value::Actor(actor)) => actor.name.eq_ignore_ascii_case(who),
+                _ => false,
+            };
+        });
+        found
+    }
+}
+
+impl From<&str> for Who {
+    fn from(text: &str) -> Who {
+        text.parse()
+            .map_or_else(|_| Who::Name(text.to_owned()), Who::Id)
+    }
+}
+
+// === impl Range ===
+
+impl Range {
+    pub fn start(&self) -> Position {
+        Position {
+            topic: self.topic,
+            partition: self.partition,
+            offset: self.start,
+        }
+    }
+
+    pub fn end(&self) -> Position {
+        Position {
+            offset: self.end,
+            ..self.start()
+        }
+    }
+
+    /// Offsets in it; some may hold no record.
+    pub fn len(&self) -> u64 {
+        u64::try_from(self.end - self.start).unwrap_or(0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// `chat/0:17-42`
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Range {
+            topic,
+            partition,
+            start,
+            end,
+        } = self;
+        write!(f, "{topic}/{partition}:{start}-{end}")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a part of a partition such as chat/0:17-42")]
+pub struct BadRange(String);
+
+impl FromStr for Range {
+    type Err = BadRange;
+
+    fn from_str(text: &str) -> Result<Range, BadRange> {
+        let parse = || {
+            let (topic, rest) = text.split_once('/')?;
+            let (partition, rest) = rest.split_once(':')?;
+            let (start, end) = rest.split_once('-')?;
+            Some(Range {
+                topic: topic.parse().ok()?,
+                partition: partition.parse().ok()?,
+                start: start.parse().ok()?,
+                end: end.parse().ok()?,
+            })
+        };
+        parse()
+            .filter(|range| 0 <= range.start && range.start <= range.end)
+            .ok_or_else(|| BadRange(text.to_owned()))
+    }
+}

@@ -1,0 +1,181 @@
+//! `lemonair export`: a slice of history as files, the same bytes each time.
+
+mod file;
+mod folder;
+mod manifest;
+mod pseudonym;
+mod table;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use lemonair_consumers::{Range, Replay};
+use lemonair_schemas::{Codec, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use self::folder::Folder;
+use self::manifest::{Manifest, Request, Run, Undecodable};
+use self::pseudonym::Pseudonyms;
+use super::slice::Slice;
+use crate::services::{open_registry, schemas};
+use crate::settings::Settings;
+
+#[derive(Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    slice: Slice,
+    #[arg(long)]
+    format: Format,
+    /// Where the files go
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// What a file holds: a day (UTC) or a room
+    #[arg(long, default_value = "day")]
+    by: By,
+    /// Add what came since the last export into this folder
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    incremental: bool,
+    /// Put pseudonyms in place of names, accounts and rooms; their key is made on first use, and
+    /// kept beside the other secrets
+    #[arg(long)]
+    pseudonymise: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    Parquet,
+    Avro,
+    Jsonl,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum By {
+    Day,
+    Room,
+}
+
+impl Export {
+    pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
+        let kafka = settings.kafka();
+        let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
+        let pseudonyms = if self.pseudonymise {
+            Some(Pseudonyms::new(&settings.pseudonyms_key()?)?)
+        } else {
+            None
+        };
+        let selection = self
+            .slice
+            .selection(&kafka, &codec, Timestamp::now())
+            .await?;
+        let request = Request::new(self.format, self.by, self.pseudonymise, &selection);
+        let mut ranges = selection.ranges(&kafka).await?;
+        let before = match Manifest::read(&self.output)? {
+            Some(manifest) if self.incremental => {
+                if manifest.request != request {
+                    bail!(
+                        "{} holds another export ({}); --incremental goes on with the same",
+                        self.output.display(),
+                        serde_json::to_string(&manifest.request)?
+                    );
+                }
+                for range in &mut ranges {
+                    range.start = range.start.max(manifest.end_of(range));
+                }
+                ranges.retain(|range| !range.is_empty());
+                Some(manifest)
+            }
+            _ => None,
+        };
+        let number = before.as_ref().map_or(0, |manifest| manifest.runs.len());
+        // What was cut off is made again with the same end, so that it becomes the same files.
+        let mut folder = Folder::open(&self.output, &request, number, &mut ranges)?;
+        if before.is_some() && ranges.is_empty() {
+            folder.give_up()?;
+            println!("nothing new in {}", self.output.display());
+            return Ok(());
+        }
+
+        let total = ranges.iter().map(Range::len).sum();
+        let mut progress = Progress::new(total);
+        let mut run = Run::new(&ranges);
+        let mut replay = Replay::open(&kafka, Arc::clone(&codec), selection, ranges).await?;
+        while let Some(record) = replay.next().await? {
+            match record.content {
+                Ok(mut event) => {
+                    if let Some(pseudonyms) = &pseudonyms {
+                        event.mask(pseudonyms);
+                    }
+                    folder.add(record.position, record.at, &event, &codec)?;
+                    run.records += 1;
+                }
+                Err(poison) => run
+                    .undecodable
+                    .push(Undecodable::new(record.position, &poison)),
+            }
+            if (run.records + run.undecodable.len() as u64).is_multiple_of(1024) {
+                progress.tell(replay.read());
+            }
+        }
+        progress.clear();
+        let (records, undecodable) = (run.records, run.undecodable.len());
+        let files = folder.finish(before, run)?;
+        println!(
+            "{records} records in {files} files in {}",
+            self.output.display()
+        );
+        if undecodable > 0 {
+            println!("{undecodable} records could not be decoded; manifest.json lists them");
+        }
+        Ok(())
+    }
+}
+
+/// A bar on a terminal, a line now and then elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+    told: tokio::time::Instant,
+}
+
+const EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    fn new(total: u64) -> Progress {
+        let bar = ProgressBar::new(total);
+        if let Ok(style) = ProgressStyle::with_template(
+            "{bar:30} {human_pos}/{human_len} records {per_sec} {eta} left",
+        ) {
+            bar.set_style(style);
+        }
+        Progress {
+            bar,
+            plain: !std::io::stderr().is_terminal(),
+            told: tokio::time::Instant::now(),
+        }
+    }
+
+    fn tell(&mut self, done: u64) {
+        self.bar.set_position(done);
+        if self.plain && self.told.elapsed() >= EVERY {
+            self.told = tokio::time::Instant::now();
+            eprintln!(
+                "{done} of {} records, {:.0} a second, {} left",
+                self.bar.length().unwrap_or(0),
+                self.bar.per_sec(),
+                HumanDuration(self.bar.eta())
+            );
+        }
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

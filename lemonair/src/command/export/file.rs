@@ -1,0 +1,161 @@
+//! One file of an export, in any of the formats.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+use lemonair_schemas::container::Container;
+use lemonair_schemas::{Codec, Event, Position, Records, Timestamp, Topic};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
+
+use super::Format;
+use super::table::{self, Cells, Table};
+use crate::command::replay::write_line;
+
+pub(super) struct Writer {
+    kind: Kind,
+    records: u64,
+}
+
+enum Kind {
+    Parquet {
+        writer: Box<ArrowWriter<Hashed>>,
+        table: Table,
+    },
+    Avro(Container<Hashed>),
+    Jsonl(Hashed),
+    Csv(Hashed, Cells),
+}
+
+/// What was written.
+pub(super) struct Written {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+/// Counts and hashes what goes into a file.
+struct Hashed {
+    file: BufWriter<std::fs::File>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+/// Rows that are gathered before Parquet gets them.
+const ROWS: usize = 4096;
+
+/// A row group ends when it holds either.
+const GROUP_ROWS: usize = 256 * 1024;
+const GROUP_BYTES: usize = 32 * 1024 * 1024;
+
+impl Writer {
+    pub(super) fn new(
+        format: Format,
+        file: std::fs::File,
+        topic: Topic,
+        event: &Event,
+    ) -> anyhow::Result<Writer> {
+        let mut out = Hashed {
+            file: BufWriter::with_capacity(64 * 1024, file),
+            hash: Sha256::new(),
+            bytes: 0,
+        };
+        let kind = match format {
+            Format::Jsonl => Kind::Jsonl(out),
+            Format::Csv => {
+                let cells = Cells::new(topic);
+                out.write_all(cells.head().as_bytes())?;
+                Kind::Csv(out, cells)
+            }
+            Format::Avro => Kind::Avro(Container::create(out, &event.schema())?),
+            Format::Parquet => {
+                let table = Table::new(topic);
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+                    .set_max_row_group_row_count(Some(GROUP_ROWS))
+                    .set_max_row_group_bytes(Some(GROUP_BYTES))
+                    .set_created_by("lemonair".to_owned())
+                    .build();
+                let schema = Arc::clone(table.schema());
+                let writer = ArrowWriter::try_new(out, schema, Some(properties))?;
+                Kind::Parquet {
+                    writer: Box::new(writer),
+                    table,
+                }
+            }
+        };
+        Ok(Writer { kind, records: 0 })
+    }
+
+    pub(super) fn add(
+        &mut self,
+        position: Position,
+        at: Timestamp,
+        event: &Event,
+        codec: &Codec,
+    ) -> anyhow::Result<()> {
+        self.records += 1;
+        match &mut self.kind {
+            Kind::Parquet { writer, table } => {
+                table.push(position, at, event);
+                if table.rows() >= ROWS {
+                    writer.write(&table.take()?)?;
+                }
+            }
+            Kind::Avro(container) => {
+                let mut event = event.clone();
+                event.mask(&table::Private);
+                container.push(&event.encode(codec)?)?;
+            }
+            Kind::Jsonl(out) => {
+                let mut line = Vec::with_capacity(512);
+                write_line(&mut line, position, event);
+                out.write_all(&line)?;
+            }
+            Kind::Csv(out, cells) => out.write_all(cells.row(position, at, event).as_bytes())?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> anyhow::Result<Written> {
+        let out = match self.kind {
+            Kind::Parquet {
+                mut writer,
+                mut table,
+            } => {
+                writer.write(&table.take()?)?;
+                writer.into_inner()?
+            }
+            Kind::Avro(container) => container.finish()?,
+            Kind::Jsonl(out) | Kind::Csv(out, _) => out,
+        };
+        let Hashed { file, hash, bytes } = out;
+        file.into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .sync_all()?;
+        Ok(Written {
+            records: self.records,
+            bytes,
+            sha256: hash
+                .finalize()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        })
+    }
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,48 @@
+//! Pseudonyms: keyed hashes in place of names and ids. The same key gives the same ones, so that
+//! exports can be joined; without it nobody can tell whose they are.
+
+use anyhow::Context;
+use hmac::{Hmac, Mac};
+use lemonair_schemas::field::Mask;
+use lemonair_schemas::{AccountId, RoomId};
+use sha2::Sha256;
+use uuid::Uuid;
+
+pub(super) struct Pseudonyms(Hmac<Sha256>);
+
+impl Pseudonyms {
+    pub(super) fn new(key: &[u8]) -> anyhow::Result<Pseudonyms> {
+        let mac = Hmac::new_from_slice(key).context("use the key of pseudonyms")?;
+        Ok(Pseudonyms(mac))
+    }
+
+    fn hash(&self, text: &str) -> [u8; 16] {
+        let mac = self.0.clone().chain_update(text.as_bytes());
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        hash
+    }
+}
+
+impl Mask for Pseudonyms {
+    fn account(&self, account: &mut AccountId) {
+        account.0 = Uuid::new_v8(self.hash(&account.to_string()));
+    }
+
+    /// A room goes by its streamer's name: both get the same.
+    fn name(&self, name: &mut String) {
+        let hash = self.hash(&name.to_lowercase());
+        *name = "p".to_owned();
+        for byte in &hash[..8] {
+            *name += &format!("{byte:02x}");
+        }
+    }
+
+    fn room(&self, room: &mut RoomId) {
+        let mut name = room.to_string();
+        self.name(&mut name);
+        if let Ok(pseudonym) = name.parse() {
+            *room = pseudonym;
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Where a replay goes: lines on stdout, another deployment's topics, or a room of a gateway.
+
+use std::collections::VecDeque;
+use std::io::{BufWriter, ErrorKind, Stdout, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures::{SinkExt, StreamExt};
+use lemonair_consumers::Kafka;
+use lemonair_consumers::batch::Consumed;
+use lemonair_producers::Log;
+use lemonair_producers::log::Pending;
+use lemonair_schemas::field::Mask;
+use lemonair_schemas::{AccountId, Codec, Event, Position, Registry, RoomId};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::services::schemas;
+use crate::settings::Settings;
+
+pub(super) enum Output {
+    Lines {
+        out: BufWriter<Stdout>,
+        line: Vec<u8>,
+    },
+    Topics {
+        log: Log,
+        room: Option<RoomId>,
+        /// Not confirmed yet, at most [`AHEAD`]: more wait.
+        pending: VecDeque<Pending>,
+    },
+    Socket {
+        socket: Box<WebSocketStream<MaybeTlsStream<TcpStream>>>,
+        room: RoomId,
+        sent: u64,
+        left_out: u64,
+    },
+}
+
+const AHEAD: usize = 1000;
+
+impl Output {
+    pub(super) fn lines() -> Output {
+        Output::Lines {
+            out: BufWriter::with_capacity(64 * 1024, std::io::stdout()),
+            line: Vec::new(),
+        }
+    }
+
+    pub(super) async fn topics(
+        settings: &Settings,
+        prefix: &str,
+        room: Option<RoomId>,
+    ) -> anyhow::Result<Output> {
+        if prefix == settings.kafka_prefix {
+            bail!(
+                "--to-topic {prefix:?} is where the history itself stands; give the prefix of another deployment, such as test."
+            );
+        }
+        let kafka = Kafka {
+            prefix: prefix.to_owned(),
+            ..settings.kafka()
+        };
+        kafka.ensure_topics().await?;
+        let registry = Registry::open(&settings.registry_url, prefix, None)?;
+        let codec = Codec::register(registry, &schemas()).await?;
+        Ok(Output::Topics {
+            log: Log::open(&kafka, Arc::new(codec))?,
+            room,
+            pending: VecDeque::new(),
+        })
+    }
+
+    pub(super) async fn socket(
+        url: &str,
+        room: &RoomId,
+        token: Option<String>,
+    ) -> anyhow::Result<Output> {
+        let Some(token) = token else {
+            bail!(
+                "--to-ws needs --token: only who is known may speak; `lemonair token NAME` prints one"
+            );
+        };
+        let (socket, _) = tokio_tungstenite::connect_async(url)
+            .await
+            .with_context(|| format!("connect to {url}"))?;
+        let mut socket = Box::new(socket);
+        let join = json!({ "type": "join", "id": "join", "room": room.as_str(), "token": token });
+        let answer = ask(&mut socket, "join", &join).await?;
+        if answer["type"] != "joined" {
+            bail!("{url} does not let us into {room}: {}", answer["message"]);
+        }
+        Ok(Output::Socket {
+            socket,
+            room: room.clone(),
+            sent: 0,
+            left_out: 0,
+        })
+    }
+
+    /// `false` when nobody reads any more (as in `| head`).
+    pub(super) async fn give(
+        &mut self,
+        record: &Consumed<Event>,
+        event: &Event,
+    ) -> anyhow::Result<bool> {
+        match self {
+            Output::Lines { out, line } => {
+                line.clear();
+                write_line(line, record.position, event);
+                match out.write_all(line) {
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
+                    written => written.context("write a line")?,
+                }
+            }
+            Output::Topics { log, room, pending } => {
+                let mut event = event.clone();
+                if let Some(room) = room {
+                    event.mask(&Elsewhere(room));
+                }
+                if pending.len() >= AHEAD
+                    && let Some(first) = pending.pop_front()
+                {
+                    first.confirmed().await?;
+                }
+                pending.push_back(log.enqueue(&event)?);
+            }
+            Output::Socket {
+                socket,
+                room,
+                sent,
+                left_out,
+            } => match event {
+                Event::MessagePosted(message) => {
+                    say(socket, room, &message.text, *sent).await?;
+                    *sent += 1;
+                }
+                _ => *left_out += 1,
+            },
+        }
+        Ok(true)
+    }
+
+    pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
+        if let Output::Lines { out, .. } = self
+            && let Err(error) = out.flush()
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            return Err(error).context("write a line");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
+        self.flush().await?;
+        match self {
+            Output::Lines { .. } => {}
+            Output::Topics { pending, .. } => {
+                for record in pending.drain(..) {
+                    record.confirmed().await?;
+                }
+            }
+            Output::Socket {
+                socket,
+                sent,
+                left_out,
+                ..
+            } => {
+                socket.close().await.ok();
+                eprintln!("{sent} messages sent; {left_out} other events cannot be");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A record as a JSON line: where it stands, then the event.
+pub(crate) fn write_line(line: &mut Vec<u8>, position: Position, event: &Event) {
+    line.extend_from_slice(b"{\"topic\":\"lemonair.");
+    line.extend_from_slice(position.topic.name().as_bytes());
+    // Writing into memory cannot fail.
+    write!(
+        line,
+        "\",\"partition\":{},\"offset\":{},",
+        position.partition, position.offset
+    )
+    .ok();
+    event.write_json(line);
+    line.extend_from_slice(b"}\n");
+}
+
+/// Puts every event into one room.
+struct Elsewhere<'a>(&'a RoomId);
+
+impl Mask for Elsewhere<'_> {
+    fn account(&self, _: &mut AccountId) {}
+    fn name(&self, _: &mut String) {}
+    fn private(&self, _: &mut String) {}
+    fn room(&self, room: &mut RoomId) {
+        room.clone_from(self.0);
+    }
+}
+
+/// Says something, and waits until it is on the topic.
+async fn say(
+    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
+    room: &RoomId,
+    text: &str,
+    number: u64,
+) -> anyhow::Result<()> {
+    let id = number.to_string();
+    let chat = json!({ "type": "chat", "id": id, "room": room.as_str(), "text": text });
+    loop {
+        let answer = ask(socket, &id, &chat).await?;
+        if answer["type"] == "ack" {
+            return Ok(());
+        }
+        match answer["retry_after_ms"].as_u64() {
+            Some(pause) => tokio::time::sleep(Duration::from_millis(pause)).await,
+            None => bail!("the gateway refuses a message: {}", answer["message"]),
+        }
+    }
+}
+
+/// Sends a frame and waits for its answer.
+async fn ask(
+    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
+    id: &str,
+    ask: &Value,
+) -> anyhow::Result<Value> {
+    socket.send(Message::text(ask.to_string())).await?;
+    while let Some(frame) = socket.next().await {
+        if let Message::Text(text) = frame?
+            && let Ok(answer) = serde_json::from_str::<Value>(&text)
+            && answer["id"] == id
+        {
+            return Ok(answer);
+        }
+    }
+    bail!("the gateway closed the connection")
+}
