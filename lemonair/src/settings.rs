@@ -287,6 +287,11 @@ impl Settings {
         self.made_once(&self.webhook_secret, "webhook_secret")
     }
 
+    /// The key of pseudonyms in exports; made on first use.
+    pub(crate) fn pseudonyms_key(&self) -> anyhow::Result<Vec<u8>> {
+        self.made_once(&None, "pseudonyms.key")
+    }
+
     fn made_once(&self, set: &Option<String>, file: &str) -> anyhow::Result<Vec<u8>> {
         if let Some(secret) = set {
             return Ok(secret.clone().into_bytes());
