@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::donation::{Cue, Review};
 use crate::ledger::{Book, Kind, Posting};
 use crate::presence::RoomViewers;
 use crate::{AccountId, Actor, EventId, GatewayId, RoomId, SessionId, Timestamp};
@@ -209,10 +210,13 @@ plain! {
     GatewayId as Text(id => Value::Id(id.0)),
     Timestamp as Time(at => Value::Time(*at)),
     i64 as Number(number => Value::Number(*number)),
+    i32 as Number(number => Value::Number(i64::from(*number))),
     bool as Flag(flag => Value::Flag(*flag)),
     Vec<String> as Texts(texts => Value::Texts(texts)),
     Kind as Text(kind => Value::Text(kind.name())),
     Book as Text(book => Value::Text(book.name())),
+    Review as Text(review => Value::Text((*review).into())),
+    Cue as Text(cue => Value::Text((*cue).into())),
 }
 
 impl Serialize for Value<'_> {

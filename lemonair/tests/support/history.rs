@@ -206,6 +206,8 @@ fn event(number: usize, room: &str, at: i64) -> Event {
             amount: i64::try_from(number).expect("small"),
             message: "for \"you\", and you".to_owned(),
             key: "SECRET".to_owned(),
+            anonymous: false,
+            held: false,
         }
         .into(),
         1 => StreamStarted {

@@ -75,13 +75,18 @@ async fn newer_writers() -> (Codec, HashMap<&'static str, u32>) {
     let registry = registry();
     let mut ids = HashMap::new();
     for schema in all_schemas() {
-        registry.register(&schema).await.unwrap();
+        registry.register(&schema).await.expect("register");
         let newer = changed(&schema, |fields| {
             fields.push(json!({ "name": "mood", "type": "string", "default": "calm" }));
         });
-        ids.insert(schema.name, registry.register(&newer).await.unwrap());
+        ids.insert(
+            schema.name,
+            registry.register(&newer).await.expect("register"),
+        );
     }
-    let codec = Codec::register(registry, &all_schemas()).await.unwrap();
+    let codec = Codec::register(registry, &all_schemas())
+        .await
+        .expect("register");
     (codec, ids)
 }
 
