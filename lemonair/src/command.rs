@@ -14,16 +14,16 @@ pub(crate) mod status;
 pub(crate) mod token;
 
 use anyhow::bail;
-use lemonair_consumers::replay::Bound;
+use lemonair_consumers::Bound;
 use lemonair_schemas::Timestamp;
 
 /// A time as people name it on a command line.
 fn time(text: &str) -> anyhow::Result<Timestamp> {
     match text
-        .parse::<replay::Point>()
+        .parse::<slice::Point>()
         .map(|point| point.bound(Timestamp::now()))
     {
-        Ok(Bound::Time(time)) => Ok(time),
+        Ok(Some(Bound::Time(time))) => Ok(time),
         _ => bail!("not a time (2026-01-02T03:04:05Z) or a duration ago (90s, 2h, 3 days)"),
     }
 }

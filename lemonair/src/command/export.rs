@@ -116,9 +116,10 @@ impl Export {
                     folder.add(record.position, record.at, &event, &codec)?;
                     run.records += 1;
                 }
-                Err(poison) => run
-                    .undecodable
-                    .push(Undecodable::new(record.position, &poison)),
+                Err(poison) => {
+                    run.undecodable
+                        .push(Undecodable::new(record.position, &record.bytes, poison))
+                }
             }
             if (run.records + run.undecodable.len() as u64).is_multiple_of(1024) {
                 progress.tell(replay.read());

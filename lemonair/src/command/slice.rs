@@ -115,7 +115,7 @@ async fn broadcast(
 }
 
 impl Point {
-    fn bound(self, now: Timestamp) -> Option<Bound> {
+    pub(super) fn bound(self, now: Timestamp) -> Option<Bound> {
         match self {
             Point::At(bound) => Some(bound),
             Point::Ago(ago) => Some(Bound::Time(Timestamp(
