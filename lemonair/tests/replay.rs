@@ -102,7 +102,7 @@ async fn what_is_wrong_is_said_in_one_line() {
                 "replay",
                 "chat",
                 "--from",
-                "018bcfe5-6800-7000-8000-000000000001",
+                "018bcfe5-6800-7000-8000-00000000ffff",
             ],
             "no broadcast",
         ),

@@ -70,8 +70,8 @@ async fn every_event_has_its_json() {
         {"account":"018bcfe5-6800-7000-8000-000000000002","agent":"Größe","at":"2023-11-14T22:13:20.123Z","expires":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.opened"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.closed"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","donation":"018bcfe5-6800-7000-8000-000000000003","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","kind":"CORRECTION","payment":"tea","postings":[{"account":"018bcfe5-6800-7000-8000-000000000002","amount":250,"book":"WALLET"},{"account":"tea","amount":-250,"book":"PLATFORM"}],"room":"mint","type":"ledger.posted"}
-        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room_hash":"tea","type":"account.erased"}
         {"anew":true,"at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"gateway":"018bcfe5-6800-7000-8000-000000000002","id":"018bcfe5-6800-7000-8000-000000000001","rooms":[{"room":"mint","viewers":250}],"type":"viewers.counted"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","from":{"id":"018bcfe5-6800-7000-8000-000000000002","name":"Größe","roles":["streamer","operator"]},"id":"018bcfe5-6800-7000-8000-000000000001","room_hash":"tea","type":"account.erased"}
     "#]]).await;
 }
 
@@ -119,8 +119,8 @@ async fn absent_fields_are_left_out() {
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","expires":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.opened"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","session":"018bcfe5-6800-7000-8000-000000000001","type":"session.closed"}
         {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","kind":"TOP_UP","postings":[],"type":"ledger.posted"}
-        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room_hash":"tea","type":"account.erased"}
         {"anew":false,"at":"2023-11-14T22:13:20.123Z","gateway":"018bcfe5-6800-7000-8000-000000000002","id":"018bcfe5-6800-7000-8000-000000000001","rooms":[],"type":"viewers.counted"}
+        {"account":"018bcfe5-6800-7000-8000-000000000002","at":"2023-11-14T22:13:20.123Z","id":"018bcfe5-6800-7000-8000-000000000001","room_hash":"tea","type":"account.erased"}
     "#]]).await;
 }
 
