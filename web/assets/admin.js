@@ -12,6 +12,7 @@ import { toast } from './toast.js';
 const EVERY_MS = 2000;
 /** Five minutes of each read model's lag. */
 const KEPT = 150;
+const COUNTS = new Set(['lag', 'age', 'rate', 'letters', 'tries']);
 
 const main = document.querySelector('#main');
 document.title = t('admin.page');
@@ -144,7 +145,7 @@ function section(name, content) {
 }
 
 function table(columns, body) {
-  const head = columns.map((name) => h('th', { scope: 'col' }, knows(`admin.col_${name}`) ? t(`admin.col_${name}`) : ''));
+  const head = columns.map((name) => h('th', { scope: 'col', class: COUNTS.has(name) && 'count' }, knows(`admin.col_${name}`) ? t(`admin.col_${name}`) : ''));
   return h('table', null, h('thead', null, h('tr', null, head)), h('tbody', null, body));
 }
 
