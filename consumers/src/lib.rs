@@ -8,7 +8,7 @@
 //! | [`group`] | partitions shared with other processes, positions from elsewhere: projections, deciders |
 //! | [`erasures`] | of whom nothing is read any more, known before anything else is read |
 //! | `watchdog` | notices a consumer that stands still while its topic grows |
-//! | [`slice`] | which records of history, and where they stand |
+//! | [`mod@slice`] | which records of history, and where they stand |
 //! | [`merge`], [`replay`] | a slice of history, merged into one deterministic order, decoded |
 
 pub mod batch;
