@@ -14,7 +14,7 @@
 //! | [`erasure`] | a person's erasure, taken into the rows that were there before |
 //! | [`run`] | the loops, one a read model |
 //! | [`wait`] | waiting until a write can be read |
-//! | [`lag`], [`status`] | how far the read models are behind the topics; all that can be told of them |
+//! | [`lag`], [`mod@status`] | how far the read models are behind the topics; all that can be told of them |
 //! | `health` | what the loops tell of themselves |
 //! | `fault` | where the tests kill a process |
 //! | [`rebuild`] | a read model made anew beside the live one, compared, and swapped in |
