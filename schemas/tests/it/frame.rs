@@ -14,17 +14,31 @@ async fn events(full: bool) -> Vec<Value> {
     let codec = codec().await;
     let samples = samples(&codec, &Seed::fixed(full));
     let events = samples.into_iter().filter_map(|sample| sample.event);
-    let of_room = events.filter(|event| Topic::ROOM.contains(&topic(event)));
+    // What an overlay has shown is told to nobody.
+    let told = events.filter(|event| !matches!(event, Event::AlertShown(_)));
+    let of_room = told.filter(|event| Topic::ROOM.contains(&topic(event)));
     let mut events = Vec::from_iter(of_room.map(|event| {
         let mut json = event.json();
         // Named by the frame; not for everybody; said by the message itself.
         let hidden: &[&str] = match event {
             Event::ChatSettingsChanged(_) => &["room", "blocked_words"],
             Event::HeldMessageApproved(_) => &["room", "author", "text", "nonce"],
+            Event::DonationMessageApproved(_) | Event::DonationMessageDenied(_) => {
+                &["room", "from", "donor"]
+            }
+            Event::OverlayCued(_) => &["room", "from"],
             _ => &["room"],
         };
         hidden.iter().for_each(|field| drop(json.remove(*field)));
         Value::Object(json)
+    }));
+    let at = "2023-11-14T22:13:20.123Z";
+    events.push(json!({
+        "type": "donation.held", "at": at, "donation": "d", "amount": 5, "message": "tea",
+    }));
+    events.push(json!({
+        "type": "goal.progress", "at": at,
+        "goal": { "id": "g", "title": "tea", "target": 9, "amount": 5, "started_at": at },
     }));
     events.push(json!({ "type": "viewers", "at": "2023-11-14T22:13:20.123Z", "count": 7 }));
     events
@@ -42,7 +56,7 @@ fn published() -> Dialect {
 async fn every_event_of_a_room_has_its_place() {
     for full in [true, false] {
         let events = events(full).await;
-        assert_eq!(events.len(), 22);
+        assert_eq!(events.len(), 30);
         for (head, kind) in [
             (
                 json!({ "type": "events", "room": "mint", "cursor": "c1" }),
