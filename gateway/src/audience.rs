@@ -116,4 +116,4 @@ fn encode(room: &str, cursor: &str, fresh: &[View], close: impl Fn(&View) -> boo
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

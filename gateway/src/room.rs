@@ -24,6 +24,8 @@ pub const SHOWN: usize = 50;
 pub struct Room {
     pub id: RoomId,
     tail: VecDeque<Kept>,
+    /// Events that the tail keeps, at most.
+    kept: usize,
     bytes: usize,
     /// From these offsets on, the tail has every event of the room.
     from: [i64; LANES],
@@ -99,6 +101,7 @@ impl Room {
         Room {
             id,
             tail: VecDeque::new(),
+            kept: KEPT_EVENTS,
             bytes: 0,
             from,
             cursor: Cursor(from.map(|next| Place { next, mark: 0 })),
@@ -223,7 +226,7 @@ impl Room {
             view,
             nonce,
         });
-        while self.tail.len() > KEPT_EVENTS || self.bytes > KEPT_BYTES {
+        while self.tail.len() > self.kept || self.bytes > KEPT_BYTES {
             let Some(old) = self.tail.pop_front() else {
                 break;
             };
@@ -304,6 +307,8 @@ impl Room {
             return;
         }
         self.shown = None;
+        // It ends where the tail began until now, and would be shown a second time.
+        self.history = None;
         for Earlier {
             position, event, ..
         } in earlier.into_iter().rev()
@@ -491,3 +496,6 @@ pub fn nonce(event: &Event) -> Option<(AccountId, String)> {
     };
     Some((event.actor()?.id, nonce.clone()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,7 +205,7 @@ fn sent(outbox: &Outbox) -> Vec<Line> {
 }
 
 /// A server's frame without its head (RFC 6455, section 5.2).
-fn payload(frame: &[u8]) -> &[u8] {
+pub(crate) fn payload(frame: &[u8]) -> &[u8] {
     let head = match frame[1] {
         126 => 4,
         127 => 10,
