@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::event::event;
 use crate::record::record;
-use crate::{AccountId, Event, RoomId};
+use crate::{AccountId, Event, EventId, RoomId, Timestamp};
 
 event! {
     /// The account must no longer be read of: neither its name nor anything that it said.
@@ -25,6 +25,19 @@ event! {
 }
 
 record!(Erasures, "erasures": AccountErased);
+
+impl AccountErased {
+    /// Of the account whose room this is. Nobody is named as the actor: it may be themselves.
+    pub fn new(account: AccountId, room: &RoomId, at: Timestamp) -> AccountErased {
+        AccountErased {
+            id: EventId::new(),
+            at,
+            account,
+            actor: None,
+            room_hash: room_hash(room),
+        }
+    }
+}
 
 /// All who were erased, as far as this process has read.
 pub struct Erased {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum_extra::extract::CookieJar;
 use lemonair_projections::accounts;
 use lemonair_schemas::account::{PasswordChanged, SessionClosed};
-use lemonair_schemas::erasure::{AccountErased, room_hash};
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{Event, EventId, RoomId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -111,13 +111,7 @@ pub(crate) async fn erase(
         .name
         .parse()
         .map_err(|error| Problem::unavailable(&error))?;
-    let erased = AccountErased {
-        id: EventId::new(),
-        at: Timestamp::now(),
-        account: user.0.sub,
-        actor: None,
-        room_hash: room_hash(&room),
-    };
+    let erased = AccountErased::new(user.0.sub, &room, Timestamp::now());
     let position = app.log.append(erased.clone()).await?;
     app.codec.erased().learn(&erased);
     app.settle(&[position]).await;

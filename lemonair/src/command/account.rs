@@ -12,7 +12,7 @@ use lemonair_projections::accounts;
 use lemonair_projections::erasure::{self, Trace};
 use lemonair_schemas::account::RoleGranted;
 use lemonair_schemas::command::Register;
-use lemonair_schemas::erasure::{AccountErased, room_hash};
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{AccountId, EventId, RoomId, Timestamp, Topic};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -104,13 +104,7 @@ fn confirmed(name: &str) -> anyhow::Result<bool> {
 /// Erases, and looks whether anything can still be read.
 async fn erase(ground: &Ground, account: &accounts::Account) -> anyhow::Result<()> {
     let room: RoomId = account.name.parse().context("read the name")?;
-    let erased = AccountErased {
-        id: EventId::new(),
-        at: Timestamp::now(),
-        account: account.id,
-        actor: None,
-        room_hash: room_hash(&room),
-    };
+    let erased = AccountErased::new(account.id, &room, Timestamp::now());
     let position = ground.log.append(erased).await?;
     // Rows are looked for in whole tables.
     if !ground
