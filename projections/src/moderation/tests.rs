@@ -1,6 +1,6 @@
 use lemonair_schemas::chat::{
-    HeldMessageApproved, MemberBanned, MemberTimedOut, MemberUnbanned, MessageDeleted,
-    ModeratorAdded,
+    ChatCleared, ChatSettingsChanged, HeldMessageApproved, MemberBanned, MemberTimedOut,
+    MemberUnbanned, MessageDeleted, MessageHeld, MessagePinned, ModeratorAdded,
 };
 use serde_json::json;
 
