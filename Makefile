@@ -31,7 +31,8 @@ bench: ## run the benchmarks
 	@stack/stack install
 	@stack/stack up
 	@set -a; eval "$$(sed -n 's/^\(kafka_brokers\|registry_url\) = \(.*\)/LEMONAIR_\U\1\E=\2/p' .lemonair/stack.toml)"; \
-	cargo bench --bench decider --bench publisher --bench rooms
+	cargo bench --bench decider --bench publisher --bench rooms && \
+	cargo bench --bench rebuild -- rebuild=$${LEMONAIR_BENCH_RECORDS:-10000000}
 
 load: ## the load scenarios of k6/, with the real k6, against a Lemonair of their own
 	@stack/stack install

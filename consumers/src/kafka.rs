@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings of the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ impl Kafka {
         }
     }
 
-    fn unreachable(&self, source: KafkaError) -> Error {
+    pub(crate) fn unreachable(&self, source: KafkaError) -> Error {
         Error::Unreachable {
             brokers: self.brokers.clone(),
             source,
@@ -166,7 +166,7 @@ impl Kafka {
 }
 
 /// The topics are the system of record: nothing is ever trimmed unless an operator says so.
-fn settings(topic: Topic) -> &'static [(&'static str, &'static str)] {
+pub(crate) fn settings(topic: Topic) -> &'static [(&'static str, &'static str)] {
     match topic {
         Topic::Answers => &[("retention.ms", "86400000")],
         Topic::Presence => &[("retention.ms", "7776000000")],
@@ -310,6 +310,21 @@ pub async fn brokers(kafka: &Kafka) -> Result<Vec<String>, Error> {
             .map_err(|source| kafka.unreachable(source))?;
         let address = |broker: &MetadataBroker| format!("{}:{}", broker.host(), broker.port());
         Ok(metadata.brokers().iter().map(address).collect())
+    })
+    .await
+}
+
+/// Kafka's own name for the cluster.
+pub async fn cluster_id(kafka: &Kafka) -> Result<String, Error> {
+    let kafka = kafka.clone();
+    run_blocking(move || {
+        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let client = consumer.client();
+        // Says why, if nobody answers.
+        client
+            .fetch_metadata(None, TIMEOUT)
+            .map_err(|source| kafka.unreachable(source))?;
+        Ok(client.fetch_cluster_id(TIMEOUT).unwrap_or_default())
     })
     .await
 }

@@ -7,6 +7,7 @@
 //! | [`feed`] | given partitions from given positions: gateway rooms, rebuilds, deciders' memory |
 //! | [`group`] | partitions shared with other processes, positions from elsewhere: projections, deciders |
 //! | [`erasures`] | of whom nothing is read any more, known before anything else is read |
+//! | [`retention`] | how long topics are kept |
 //! | `watchdog` | notices a consumer that stands still while its topic grows |
 //! | [`mod@slice`] | which records of history, and where they stand |
 //! | [`merge`], [`replay`] | a slice of history, merged into one deterministic order, decoded |
@@ -18,6 +19,7 @@ pub mod group;
 pub mod kafka;
 mod merge;
 pub mod replay;
+pub mod retention;
 pub mod slice;
 mod watchdog;
 

@@ -10,6 +10,7 @@ pub(crate) mod ledger;
 pub(crate) mod rebuild;
 pub(crate) mod replay;
 pub(crate) mod slice;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod token;
 

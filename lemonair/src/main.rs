@@ -8,6 +8,7 @@
 
 mod backstage;
 mod command;
+mod seat;
 mod services;
 mod settings;
 
@@ -43,6 +44,8 @@ enum Command {
     Decide,
     /// Build a read model again from the topics, beside the live one
     Rebuild(command::rebuild::Rebuild),
+    /// Take read models into files, for when a topic is trimmed: all of them or one; list, prune
+    Snapshot(command::snapshot::SnapshotCommand),
     /// Print events as JSON lines, in one deterministic order
     Replay(command::replay::Replay),
     /// Records that could not be decoded or applied: list, show, retry, drop
@@ -131,6 +134,7 @@ async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Project => services::project(settings).await,
         Command::Decide => services::decide(settings).await,
         Command::Rebuild(rebuild) => rebuild.run(&settings).await,
+        Command::Snapshot(snapshot) => snapshot.run(&settings).await,
         Command::Replay(replay) => replay.run(&settings).await,
         Command::Dlq(dlq) => dlq.run(&settings).await,
         Command::Export(export) => export.run(&settings).await,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use lemonair_consumers::{Kafka, erasures};
+use lemonair_consumers::{Kafka, erasures, retention};
 use lemonair_gateway::Gateway;
 use lemonair_ingest::Ingest;
 use lemonair_producers::decide::Terms;
@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::backstage::{self, Backstage};
+use crate::seat::Seat;
 use crate::settings::Settings;
 
 /// Connections to the database, at most.
@@ -62,7 +63,7 @@ pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
     let desk = services.desk(&ground).await?;
     let ingest = build_ingest(&settings, &ground, desk, settings.public_url())?;
     let gateway = build_gateway(&settings, &ground, Some(ingest.router()), metrics).await?;
-    services.project(&ground);
+    services.project(&settings, &ground).await?;
     services.decide(&ground, settings.terms());
     services.gateway(gateway, http);
     services.ingest(&ground, ingest, rtmp);
@@ -115,7 +116,7 @@ pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
 pub(crate) async fn project(settings: Settings) -> anyhow::Result<()> {
     let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
-    services.project(&ground);
+    services.project(&settings, &ground).await?;
     println!("Lemonair's projections are up.");
     services.run(&ground).await
 }
@@ -300,17 +301,25 @@ impl Services {
             .spawn(async move { ("decider", decider.run(stop).await.map_err(Into::into)) });
     }
 
-    fn project(&mut self, ground: &Ground) {
+    /// Who keeps the read models up also says how long topics are kept.
+    async fn project(&mut self, settings: &Settings, ground: &Ground) -> anyhow::Result<()> {
+        retention::keep(&ground.kafka, &settings.retention()?).await?;
+        let seat = Seat::take(&settings.data_dir.join("seats"))?;
+        let mut kafka = ground.kafka.clone();
+        let member = seat.name(&settings.identity()?);
+        kafka.options.insert("group.instance.id".to_owned(), member);
         let projector = Projector {
             pool: ground.pool.clone(),
-            kafka: ground.kafka.clone(),
+            kafka,
             codec: Arc::clone(&ground.codec),
         };
         let stop = self.stop.clone();
         self.spawn("projections", async move {
+            let _seat = seat;
             projector.run(stop).await;
             Ok(())
         });
+        Ok(())
     }
 
     /// Waits for a signal, or for a service to end by itself, which is a fault; then stops the rest.

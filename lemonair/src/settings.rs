@@ -11,9 +11,14 @@ use anyhow::{Context, anyhow, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use lemonair_consumers::Kafka;
+use lemonair_consumers::retention::TRIMMABLE;
 use lemonair_gateway::Payments;
 use lemonair_producers::decide::{MOST_POINTS, Terms};
+use lemonair_schemas::Topic;
 use serde::{Deserialize, Serialize};
+
+/// What read models have not read yet must not be gone.
+const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 
 /// One flat list; `http` in the file is `LEMONAIR_HTTP` in the environment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) kafka_replication: i32,
     /// Anything else that librdkafka takes.
     pub(crate) kafka_options: BTreeMap<String, String>,
+    /// How long topics are kept, by their names; for ever where nothing is said.
+    pub(crate) retention: BTreeMap<String, String>,
     /// Schema registry with Confluent's API.
     pub(crate) registry_url: String,
     /// MySQL or MariaDB. Also `DATABASE_URL`.
@@ -124,6 +131,7 @@ impl Default for Settings {
             kafka_partitions: kafka.partitions,
             kafka_replication: kafka.replication,
             kafka_options: kafka.options,
+            retention: BTreeMap::new(),
             registry_url: "http://127.0.0.1:8081".to_owned(),
             database_url: None,
             data_dir: ".lemonair/data".into(),
@@ -224,6 +232,7 @@ impl Settings {
                 self.kafka_partitions
             );
         }
+        self.retention()?;
         for (name, secret) in [
             ("secret", &self.secret),
             ("webhook_secret", &self.webhook_secret),
@@ -259,6 +268,38 @@ impl Settings {
         }
     }
 
+    /// How long topics are kept.
+    pub(crate) fn retention(&self) -> anyhow::Result<BTreeMap<Topic, Duration>> {
+        let mut retention = BTreeMap::new();
+        for (name, time) in &self.retention {
+            let topic: Topic = name
+                .parse()
+                .map_err(|error| anyhow!("settings: retention: {error}"))?;
+            if !TRIMMABLE.contains(&topic) {
+                let others = TRIMMABLE.map(Topic::name).join(", ");
+                bail!(
+                    "settings: retention of {topic}: it is kept as it must be; it can be set of {others}"
+                );
+            }
+            let days = jiff::SpanRelativeTo::days_are_24_hours();
+            let span = time.parse::<jiff::Span>().ok();
+            let span = span.and_then(|span| span.to_duration(days).ok());
+            let time = match span.and_then(|span| Duration::try_from(span).ok()) {
+                Some(span) if span >= LEAST_RETENTION => span,
+                _ => bail!(
+                    "settings: retention of {topic} is {time:?}; it is a time such as \"90d\" or \"36h\", an hour at least"
+                ),
+            };
+            retention.insert(topic, time);
+        }
+        Ok(retention)
+    }
+
+    /// Where snapshots of read models are.
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.data_dir.join("snapshots")
+    }
+
     pub(crate) fn database_url(&self) -> anyhow::Result<&str> {
         self.database_url.as_deref().context(
             "no database: run `make run`, which starts one, or set DATABASE_URL=mysql://user:password@host/lemonair",
@@ -290,6 +331,13 @@ impl Settings {
     /// The key of pseudonyms in exports; made on first use.
     pub(crate) fn pseudonyms_key(&self) -> anyhow::Result<Vec<u8>> {
         self.made_once(&None, "pseudonyms.key")
+    }
+
+    /// Tells this `data_dir` from all others; made on first use.
+    pub(crate) fn identity(&self) -> anyhow::Result<String> {
+        let mut identity = self.made_once(&None, "identity")?;
+        identity.truncate(16);
+        Ok(String::from_utf8_lossy(&identity).into_owned())
     }
 
     fn made_once(&self, set: &Option<String>, file: &str) -> anyhow::Result<Vec<u8>> {

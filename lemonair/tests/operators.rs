@@ -268,10 +268,7 @@ async fn status_and_rebuilds_are_shown_and_steered() {
     assert!(said.contains("20 records; equal"), "{said}");
     let refusals: [(&[&str], &str); 4] = [
         (&["rebuild", "wallets", "--room", "mint"], "kept by account"),
-        (
-            &["rebuild", "wallets", "--from", "1h"],
-            "from the beginning",
-        ),
+        (&["rebuild", "wallets", "--from", "1h"], "no snapshot"),
         (
             &["rebuild", "messages", "--pause"],
             "messages is not being rebuilt",

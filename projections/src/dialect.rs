@@ -208,7 +208,7 @@ async fn mysql_would_take_every_statement() {
     let back = rollback(&projector, &Messages, &mut tell);
     within("the way back", back).await.unwrap();
     let mint = room("mint");
-    let one = rebuild_room(&projector, &Messages, &mint, false, &mut tell);
+    let one = rebuild_room(&projector, &Messages, &mint, Options::default(), &mut tell);
     within("a room", one).await.unwrap();
     let from = Options {
         from: Some(lemonair_schemas::Timestamp(0)),

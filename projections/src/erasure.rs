@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
 
 use crate::database::quote;
+use crate::place::Place;
 use crate::projection::{ALL, Fault};
 use crate::{Projection, Result, dead_letters};
 
@@ -40,10 +41,6 @@ pub struct Trace {
     pub rows: i64,
 }
 
-/// Databases beside the live one that hold rows of the same tables: what a rebuild put aside, and what
-/// one that was cut off has made so far.
-const BESIDE: [&str; 2] = ["_old", "_shadow"];
-
 // === Writes ===
 
 pub(crate) async fn apply(
@@ -57,8 +54,7 @@ pub(crate) async fn apply(
         .await?;
     projection.erase(tx, event).await?;
     let letters = dead_letters::table(projection);
-    for suffix in ["", BESIDE[0], BESIDE[1]] {
-        let database = format!("{live}{suffix}");
+    for database in databases(live) {
         for personal in projection.personal() {
             if exists(tx, &database, personal.table).await? {
                 erase(tx, &quote(&database), personal, event, &pseudonym).await?;
@@ -69,6 +65,13 @@ pub(crate) async fn apply(
         }
     }
     Ok(())
+}
+
+/// The live one, and those beside it: what a rebuild put aside, and what one that was cut off has made.
+fn databases(live: String) -> Vec<String> {
+    let mut all: Vec<String> = Place::ALL.map(|place| place.beside(&live)).into();
+    all.push(live);
+    all
 }
 
 async fn erase_letters(
@@ -170,14 +173,18 @@ async fn room_of(
 /// Where the name can still be read: every text column of every table, the live ones and those beside.
 /// A column that is only this name counts; what others wrote about it does not.
 pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<Vec<Trace>> {
-    let columns: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
-         FROM information_schema.columns \
-         WHERE table_schema IN (DATABASE(), CONCAT(DATABASE(), '_old'), CONCAT(DATABASE(), '_shadow')) \
-         AND data_type IN ('varchar', 'char', 'text', 'mediumtext') ORDER BY 1, 2, 3",
-    )
-    .fetch_all(pool)
-    .await?;
+    let live: String = sqlx::query_scalar("SELECT DATABASE()")
+        .fetch_one(pool)
+        .await?;
+    let mut columns: Vec<(String, String, String)> = Vec::new();
+    for database in databases(live) {
+        let found = sqlx::query_as(
+            "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+             FROM information_schema.columns WHERE table_schema = ? \
+             AND data_type IN ('varchar', 'char', 'text', 'mediumtext') ORDER BY 2, 3",
+        );
+        columns.extend(found.bind(database).fetch_all(pool).await?);
+    }
     let mut traces = Vec::new();
     for (database, table, column) in columns {
         let sql = format!(

@@ -18,6 +18,8 @@
 //! | `health` | what the loops tell of themselves |
 //! | `fault` | where the tests kill a process |
 //! | [`rebuild`] | a read model made anew beside the live one, compared, and swapped in |
+//! | [`snapshot`] | a read model in a file, for when the topics do not hold everything any more |
+//! | `place` | the databases beside the live one |
 
 pub mod accounts;
 pub mod broadcasts;
@@ -34,6 +36,7 @@ pub mod page;
 pub mod projection;
 pub mod rebuild;
 pub mod run;
+pub mod snapshot;
 pub mod stats;
 pub mod status;
 pub mod stream_keys;
@@ -45,6 +48,7 @@ mod commit;
 mod fault;
 mod health;
 mod insert;
+mod place;
 mod row;
 
 #[cfg(test)]
@@ -79,10 +83,6 @@ pub enum Error {
         by: &'static str,
     },
     #[error(
-        "rows of {0} sum up or replace what was before any time, so they can only be made from the beginning: lemonair rebuild {0}"
-    )]
-    NotByRecord(&'static str),
-    #[error(
         "nothing is kept of {0} from before its last rebuild, or its tables were changed since: rebuild it instead"
     )]
     NothingKept(&'static str),
@@ -90,6 +90,31 @@ pub enum Error {
         "no record on the topics is of room {0}, though there are rows of it; they are left alone"
     )]
     NoRecords(lemonair_schemas::RoomId),
+    #[error(
+        "{topic} was trimmed, so it cannot tell all of {projection} any more, and there is no snapshot to begin with; keep the live rows, and take one of them: lemonair snapshot {projection}"
+    )]
+    Trimmed {
+        projection: &'static str,
+        topic: String,
+    },
+    #[error(
+        "rows of {0} sum up or replace what was before any time, and there is no snapshot of it from before this one; rebuild all of it: lemonair rebuild {0}"
+    )]
+    NoSnapshot(&'static str),
+    #[error("{0} has read nothing yet, so there is nothing to take a snapshot of")]
+    NothingToTake(&'static str),
+    #[error("snapshots in {} cannot be used: {source}", path.display())]
+    Snapshots {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "the snapshot {} is damaged ({source}); remove it, and an older one will be used", path.display()
+    )]
+    DamagedSnapshot {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
     #[error("no read model {name:?}; there are {}", projection::names())]
     NoSuchProjection { name: String },
     #[error(transparent)]

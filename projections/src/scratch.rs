@@ -1,6 +1,6 @@
 //! What tests stand on: a fresh database each, gone afterwards, and events made short.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -12,6 +12,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, MySqlPool};
 use uuid::Uuid;
 
+use crate::place::Place;
 use crate::projection::Fault;
 use crate::{Fact, Projection};
 
@@ -96,8 +97,8 @@ impl Drop for Scratch {
                     let kill = AssertSqlSafe(format!("KILL {id}"));
                     let _ = sqlx::raw_sql(kill).execute(&mut connection).await;
                 }
-                let suffixes = ["_shadow", "_verify", "_room", "_old", ""];
-                for name in suffixes.map(|suffix| format!("{name}{suffix}")) {
+                let beside = Place::ALL.map(|place| place.beside(&name));
+                for name in beside.iter().chain([&name]) {
                     let sql = format!("DROP DATABASE IF EXISTS `{name}`");
                     sqlx::raw_sql(AssertSqlSafe(sql))
                         .execute(&mut connection)
@@ -108,6 +109,26 @@ impl Drop for Scratch {
         });
         // A test may have dropped the database itself.
         let _ = cleaning.join();
+    }
+}
+
+/// A folder of its own, gone afterwards.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        let name = format!("lemonair-{}", Uuid::now_v7().simple());
+        Folder {
+            path: std::env::temp_dir().join(name),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.path).ok();
     }
 }
 

@@ -1,9 +1,15 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use expect_test::{Expect, expect};
 use lemonair_consumers::kafka::{offsets_at, partition_of};
+use lemonair_consumers::retention::keep;
 use lemonair_consumers::{Error, Kafka, watermarks};
 use lemonair_schemas::{Timestamp, Topic};
-use lemonair_testkit::Cluster;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use lemonair_testkit::{Cluster, within};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::FutureRecord;
 
@@ -127,5 +133,59 @@ async fn keys_go_where_we_think() {
         let record = FutureRecord::to(&name).key(&key).payload("x");
         let delivered = writer.send_result(record).unwrap().await.unwrap().unwrap();
         assert_eq!(delivered.partition, partition_of(&key, 3), "{key}");
+    }
+}
+
+/// A topic's own settings, those of which the deployment says nothing included.
+async fn settings(cluster: &Cluster, topic: Topic) -> (String, String) {
+    let admin: AdminClient<DefaultClientContext> =
+        cluster.kafka.client().create().expect("a client");
+    let name = topic.in_kafka(&cluster.kafka.prefix);
+    let described = admin
+        .describe_configs([&ResourceSpecifier::Topic(&name)], &AdminOptions::new())
+        .await
+        .expect("settings")
+        .remove(0)
+        .expect("of the topic");
+    let value = |key| {
+        let entry = described.get(key).expect("a setting");
+        entry.value.clone().expect("a value")
+    };
+    (value("retention.ms"), value("max.message.bytes"))
+}
+
+#[tokio::test]
+async fn retention_follows_its_setting_and_leaves_the_rest_alone() {
+    let cluster = Cluster::start().await;
+    let admin: AdminClient<DefaultClientContext> = cluster.kafka.client().create().unwrap();
+    let name = Topic::Chat.in_kafka(&cluster.kafka.prefix);
+    let by_hand = AlterConfig::new(ResourceSpecifier::Topic(&name))
+        .set("retention.ms", "-1")
+        .set("max.message.bytes", "2000000");
+    admin
+        .alter_configs([&by_hand], &AdminOptions::new())
+        .await
+        .unwrap();
+    let settled = async |retention: &str| {
+        let wanted = (retention.to_owned(), "2000000".to_owned());
+        within("the broker to have taken it", async {
+            while settings(&cluster, Topic::Chat).await != wanted {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    settled("-1").await;
+    let day = Duration::from_secs(86_400);
+    for (said, kept) in [
+        (BTreeMap::from([(Topic::Chat, 90 * day)]), "7776000000"),
+        (BTreeMap::from([(Topic::Chat, day)]), "86400000"),
+        (BTreeMap::new(), "-1"),
+    ] {
+        keep(&cluster.kafka, &said).await.unwrap();
+        settled(kept).await;
+        let (retention, _) = settings(&cluster, Topic::Presence).await;
+        assert_eq!(retention, "7776000000");
+        assert_eq!(settings(&cluster, Topic::Ledger).await.0, "-1");
     }
 }

@@ -82,6 +82,7 @@ impl Account {
                     bail!("nothing was erased");
                 }
                 erase(&ground, &account).await?;
+                tell_of_snapshots(settings)?;
             }
         }
         Ok(())
@@ -139,6 +140,17 @@ async fn erase(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(
     );
     if !traces.is_empty() || named > 0 {
         bail!("something is left: run it again, and `lemonair rebuild all` if that does not help");
+    }
+    Ok(())
+}
+
+/// What was taken before an erasure is erased when it is restored, and on the disk until then it is not.
+fn tell_of_snapshots(settings: &Settings) -> anyhow::Result<()> {
+    let kept = lemonair_projections::snapshot::list(&settings.snapshots())?.len();
+    if kept > 0 {
+        println!(
+            "files    {kept} snapshots are from before; no rebuild brings anything of it back, and to have them gone: lemonair snapshot all && lemonair snapshot prune --keep 1"
+        );
     }
     Ok(())
 }

@@ -28,7 +28,8 @@ pub(crate) struct Rebuild {
     /// Begin anew instead of going on where a rebuild was cut off
     #[arg(long)]
     fresh: bool,
-    /// Keep the live rows from before a time, where a read model allows it: 2026-01-02T03:04:05Z, or 2h ago
+    /// Keep the rows from before a time: live ones where a read model allows it, else those of a snapshot;
+    /// 2026-01-02T03:04:05Z, or 2h ago
     #[arg(long, value_name = "TIME", value_parser = super::time, conflicts_with_all = ["verify_only", "fresh"])]
     from: Option<Timestamp>,
     /// Only one room's rows, where a read model keeps them by room
@@ -69,10 +70,12 @@ impl Rebuild {
             kafka: ground.kafka,
             codec: ground.codec,
         };
+        let snapshots = settings.snapshots();
         let options = Options {
             verify_only: self.verify_only,
             fresh: self.fresh,
             from: self.from,
+            snapshots: Some(&snapshots),
         };
         let mut different = 0;
         for projection in chosen {
@@ -83,7 +86,7 @@ impl Rebuild {
                     rollback(&projector, projection, &mut tell).await
                 }
                 (None, Some(room)) => {
-                    rebuild_room(&projector, projection, room, self.verify_only, &mut tell).await
+                    rebuild_room(&projector, projection, room, options, &mut tell).await
                 }
                 (None, None) => rebuild(&projector, projection, options, &mut tell).await,
             };
@@ -116,11 +119,16 @@ async fn hold(
 fn print(report: &Report) -> usize {
     let Report {
         projection,
+        snapshot,
         records,
         dead_letters,
         comparison,
         swapped,
     } = report;
+    let begun = match snapshot {
+        Some(at) => format!("the snapshot of {at}, and "),
+        None => String::new(),
+    };
     let swapped = if *swapped {
         "swapped in"
     } else {
@@ -132,15 +140,19 @@ fn print(report: &Report) -> usize {
         String::new()
     };
     let Some(comparison) = comparison else {
-        println!("{projection:<11} {records} records{dead}; nothing to compare with; {swapped}");
+        println!(
+            "{projection:<11} {begun}{records} records{dead}; nothing to compare with; {swapped}"
+        );
         return 0;
     };
     if comparison.differing == 0 {
-        println!("{projection:<11} {records} records{dead}; equal to the live model; {swapped}");
+        println!(
+            "{projection:<11} {begun}{records} records{dead}; equal to the live model; {swapped}"
+        );
         return 0;
     }
     println!(
-        "{projection:<11} {records} records{dead}; {} groups of rows differ; {swapped}",
+        "{projection:<11} {begun}{records} records{dead}; {} groups of rows differ; {swapped}",
         comparison.differing
     );
     for Difference {
@@ -198,6 +210,7 @@ impl Bar {
         self.bar.set_position(progress.done);
         self.bar.set_message(match progress.phase {
             Phase::Filling => "",
+            Phase::Restoring => "restoring",
             Phase::Paused => "paused",
             Phase::Comparing => "comparing",
             Phase::Swapping => "swapping",

@@ -1,5 +1,6 @@
 //! What operators do to rebuilds: hold them, go back, rebuild a part.
 
+use lemonair_schemas::Event;
 use lemonair_testkit::within;
 use sqlx::{AssertSqlSafe, MySqlPool};
 use tokio_util::sync::CancellationToken;
@@ -7,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::tests::{dump, history, rebuild_one};
 use super::*;
 use crate::channels::Channels;
+use crate::dead_letters;
 use crate::messages::Messages;
 use crate::run::tests::{Stage, numbered, numbers, put_poison};
 use crate::scratch::{at, room, said};
@@ -151,7 +153,11 @@ async fn one_room_is_mended_and_its_neighbours_left_alone() {
     let mint = room("mint");
     for (verify_only, differing) in [(true, 1), (false, 1), (true, 0)] {
         let mut tell = |_| {};
-        let report = rebuild_room(&projector, &Messages, &mint, verify_only, &mut tell).await;
+        let options = Options {
+            verify_only,
+            ..Options::default()
+        };
+        let report = rebuild_room(&projector, &Messages, &mint, options, &mut tell).await;
         let report = report.unwrap();
         let comparison = report.comparison.unwrap();
         assert_eq!(comparison.differing, differing, "{comparison:?}");
@@ -179,7 +185,7 @@ async fn one_room_is_mended_and_its_neighbours_left_alone() {
         .await;
 
     let mut tell = |_| {};
-    let refused = rebuild_room(&projector, &Wallets, &mint, false, &mut tell).await;
+    let refused = rebuild_room(&projector, &Wallets, &mint, Options::default(), &mut tell).await;
     assert!(
         matches!(refused, Err(Error::NotByRoom { .. })),
         "{refused:?}"
@@ -218,7 +224,7 @@ async fn rows_before_a_time_are_kept_where_they_stand_for_records() {
     assert_eq!((texts[7].as_str(), texts[77].as_str()), ("early", "77"));
     for projection in [&Wallets as &'static dyn Projection, &Channels] {
         let refused = rebuild_one(&stage, projection, from).await;
-        assert!(matches!(refused, Err(Error::NotByRecord(_))), "{refused:?}");
+        assert!(matches!(refused, Err(Error::NoSnapshot(_))), "{refused:?}");
     }
     stage.reach(&stage.append([message(100)]).await).await;
     running.stop().await;

@@ -1,21 +1,25 @@
 //! One room's rows made anew: its records are filtered out of its partitions, and its rows replaced in
 //! one transaction, so that readers see either the former or the new ones.
 
+use lemonair_consumers::Watermark;
 use lemonair_consumers::kafka::partition_of;
 use lemonair_schemas::RoomId;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
-use super::shadow::{Place, Shadow};
-use super::{Ends, Filling, Progress, Report, begin, compare};
+use super::filling::Filling;
+use super::shadow::Shadow;
+use super::{Ends, Options, Progress, Report, begin, compare, end, ends, start};
 use crate::database::quote;
+use crate::place::Place;
 use crate::{Error, Projection, Projector, Result, checkpoint, dead_letters};
 
-/// Compares a room's rows with its records, and unless it shall only `verify`, replaces them.
+/// Compares a room's rows with its records, and unless it shall only verify, replaces them. Where a topic
+/// was trimmed, all rows of a snapshot are read before the room's records are.
 pub async fn rebuild_room(
     projector: &Projector,
     projection: &'static dyn Projection,
     room: &RoomId,
-    verify_only: bool,
+    options: Options<'_>,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report> {
     if let Some(table) = projection.tables().iter().find(|table| table.by != "room") {
@@ -24,13 +28,37 @@ pub async fn rebuild_room(
             by: table.by,
         });
     }
-    let (mut live, mut ends) = begin(projector, projection).await?;
+    let (mut live, marks) = begin(projector, projection).await?;
+    let report = replaced(
+        projector, projection, room, &mut live, &marks, options, tell,
+    )
+    .await;
+    end(&mut live, projection).await;
+    report
+}
+
+async fn replaced(
+    projector: &Projector,
+    projection: &'static dyn Projection,
+    room: &RoomId,
+    live: &mut MySqlConnection,
+    marks: &[Watermark],
+    options: Options<'_>,
+    tell: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Report> {
+    let mut ends = ends(marks);
     let partitions = i32::try_from(ends.len() / projection.reads().len()).unwrap_or(i32::MAX);
     let partition = partition_of(room.as_str(), partitions);
-    ends.retain(|key, _| key.1 == partition);
     let mut shadow = Shadow::open(&projector.pool, projection, Place::Room).await?;
-    shadow.make_anew(projection, &[]).await?;
+    let start = start(projector, projection, live, marks, options).await?;
+    shadow.make_anew(projection, &start, tell).await?;
     let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
+    filling.snapshot = start.snapshot().map(|snapshot| snapshot.head.taken_at);
+    filling.erase(&ends).await?;
+    // From here on, the room's own.
+    filling.records = 0;
+    ends.retain(|key, _| key.1 == partition);
+    filling.target.clone_from(&ends);
     filling.room = Some(room.clone());
     filling.fill(&ends).await?;
 
@@ -53,13 +81,13 @@ pub async fn rebuild_room(
     if filling.records == 0 && comparison.rows > 0 {
         return Err(Error::NoRecords(room.clone()));
     }
-    if !verify_only {
+    if !options.verify_only {
         replace(&mut tx, projection, &filling.shadow.name, room).await?;
     }
     tx.commit().await?;
     filling.shadow.remove().await?;
     filling.end().await?;
-    Ok(filling.report(Some(comparison), !verify_only))
+    Ok(filling.report(Some(comparison), !options.verify_only))
 }
 
 async fn replace(

@@ -1,10 +1,14 @@
 //! The shadow tables: made like the live ones, filled beside them, and renamed into their place.
 
+use lemonair_consumers::Watermark;
 use lemonair_schemas::Position;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, Row};
 
 use super::compare::{self, Comparison};
+use super::{Phase, Progress};
 use crate::database::{connect_to, create_database, quote};
+use crate::place::Place;
+use crate::snapshot::{Snapshot, restore};
 use crate::{Projection, Result, checkpoint, dead_letters};
 
 pub(super) struct Shadow {
@@ -16,15 +20,12 @@ pub(super) struct Shadow {
     tables: Vec<String>,
 }
 
-/// The database in which tables stand beside the live ones. What is only made to be verified, or for
-/// one room, does not touch a rebuild that was cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Shadow,
-    Verify,
-    Room,
-    /// What was live before.
-    Old,
+/// What new tables begin with.
+pub(super) enum Start {
+    Nothing,
+    /// The live rows of records before these positions.
+    Live(Vec<Position>),
+    Snapshot(Snapshot),
 }
 
 impl Shadow {
@@ -37,13 +38,7 @@ impl Shadow {
         let live: String = sqlx::query_scalar("SELECT DATABASE()")
             .fetch_one(&mut connection)
             .await?;
-        let suffix = match place {
-            Place::Shadow => "shadow",
-            Place::Verify => "verify",
-            Place::Room => "room",
-            Place::Old => "old",
-        };
-        let name = format!("{live}_{suffix}");
+        let name = place.beside(&live);
         create_database(&mut connection, &name).await?;
         connection.close().await?;
         let mut tables = vec![
@@ -58,15 +53,35 @@ impl Shadow {
         );
         Ok(Shadow {
             connection: connect_to(pool, Some(&name)).await?,
-            old: format!("{live}_old"),
+            old: Place::Old.beside(&live),
             live,
             name,
             tables,
         })
     }
 
-    /// Whether all tables are there, and made as the live ones are made today.
-    pub(super) async fn is_alike(&mut self) -> Result<bool> {
+    /// Whether what is there can be gone on with: all tables, made as the live ones are made today, from
+    /// where on the topics still hold everything.
+    pub(super) async fn goes_on(
+        &mut self,
+        projection: &dyn Projection,
+        marks: &[Watermark],
+    ) -> Result<bool> {
+        if !self.is_alike().await? {
+            return Ok(false);
+        }
+        let reached = checkpoint::read(&mut self.connection, projection).await?;
+        let holds = |mark: &Watermark| {
+            let here = |position: &Position| {
+                (position.topic, position.partition) == (mark.topic, mark.partition)
+            };
+            let mut positions = reached.iter().map(|found| found.position);
+            positions.find(here).map_or(0, |position| position.offset) >= mark.low
+        };
+        Ok(marks.iter().all(holds))
+    }
+
+    async fn is_alike(&mut self) -> Result<bool> {
         for table in self.tables.clone() {
             let exists: Option<i64> = sqlx::query_scalar(
                 "SELECT 1 FROM information_schema.tables \
@@ -94,12 +109,13 @@ impl Shadow {
         Ok(row.try_get(1)?)
     }
 
-    /// Empty tables, but for the live rows of records before the `kept` positions. The checkpoint goes
-    /// first and comes last, all of it at once: without it, the tables count for nothing.
+    /// New tables. The checkpoint goes first and comes last, all of it at once: without it, the tables
+    /// count for nothing.
     pub(super) async fn make_anew(
         &mut self,
-        projection: &dyn Projection,
-        kept: &[Position],
+        projection: &'static dyn Projection,
+        start: &Start,
+        tell: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<()> {
         for table in self.tables.clone() {
             self.execute(format!("DROP TABLE IF EXISTS {}", quote(&table)))
@@ -110,6 +126,47 @@ impl Shadow {
             let table = quote(table);
             self.execute(format!("CREATE TABLE {table} LIKE {live}.{table}"))
                 .await?;
+        }
+        match start {
+            Start::Nothing => {}
+            Start::Live(kept) => self.copy_live(projection, kept).await?,
+            Start::Snapshot(snapshot) => {
+                let mut tell = |rows| {
+                    tell(Progress {
+                        projection: projection.name(),
+                        phase: Phase::Restoring,
+                        done: rows,
+                        total: snapshot.head.rows,
+                    });
+                };
+                restore(&mut self.connection, snapshot, &mut tell).await?;
+            }
+        }
+        let table = quote(&self.tables[0]);
+        let making = quote(&format!("{}_new", self.tables[0]));
+        self.execute(format!("DROP TABLE IF EXISTS {making}"))
+            .await?;
+        self.execute(format!("CREATE TABLE {making} LIKE {live}.{table}"))
+            .await?;
+        for position in start.positions() {
+            let sql = format!(
+                "INSERT INTO {making} (topic, part, next_offset, owner) VALUES (?, ?, ?, 0)"
+            );
+            sqlx::query(AssertSqlSafe(sql))
+                .bind(position.topic.name())
+                .bind(position.partition)
+                .bind(position.offset)
+                .execute(&mut self.connection)
+                .await?;
+        }
+        self.execute(format!("RENAME TABLE {making} TO {table}"))
+            .await
+    }
+
+    async fn copy_live(&mut self, projection: &dyn Projection, kept: &[Position]) -> Result<()> {
+        let live = quote(&self.live);
+        for table in self.tables.iter().skip(1) {
+            let table = quote(table);
             let own = |position: &&Position| projection.topics().contains(&position.topic);
             for position in kept.iter().filter(own) {
                 let sql = format!(
@@ -123,25 +180,7 @@ impl Shadow {
                     .await?;
             }
         }
-        let table = quote(&self.tables[0]);
-        let making = quote(&format!("{}_new", self.tables[0]));
-        self.execute(format!("DROP TABLE IF EXISTS {making}"))
-            .await?;
-        self.execute(format!("CREATE TABLE {making} LIKE {live}.{table}"))
-            .await?;
-        for position in kept {
-            let sql = format!(
-                "INSERT INTO {making} (topic, part, next_offset, owner) VALUES (?, ?, ?, 0)"
-            );
-            sqlx::query(AssertSqlSafe(sql))
-                .bind(position.topic.name())
-                .bind(position.partition)
-                .bind(position.offset)
-                .execute(&mut self.connection)
-                .await?;
-        }
-        self.execute(format!("RENAME TABLE {making} TO {table}"))
-            .await
+        Ok(())
     }
 
     /// `live` is in the transaction whose snapshot is compared.
@@ -228,5 +267,25 @@ impl Shadow {
             .execute(&mut self.connection)
             .await?;
         Ok(())
+    }
+}
+
+// === impl Start ===
+
+impl Start {
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        match self {
+            Start::Snapshot(snapshot) => Some(snapshot),
+            Start::Nothing | Start::Live(_) => None,
+        }
+    }
+
+    /// Where to read on.
+    fn positions(&self) -> &[Position] {
+        match self {
+            Start::Nothing => &[],
+            Start::Live(kept) => kept,
+            Start::Snapshot(snapshot) => &snapshot.head.positions,
+        }
     }
 }

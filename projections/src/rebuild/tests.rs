@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use lemonair_schemas::EventId;
 use lemonair_schemas::channel::ChannelFollowed;
 use lemonair_schemas::chat::{
     ChatCleared, HeldMessageApproved, MemberBanned, MemberTimedOut, MemberUnbanned, MessageDeleted,
@@ -12,6 +11,7 @@ use lemonair_schemas::donation::{
 };
 use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
+use lemonair_schemas::{Event, EventId};
 use lemonair_testkit::{fresh_codec, within};
 use sqlx::{AssertSqlSafe, MySqlPool, Row};
 use tokio_util::sync::CancellationToken;
@@ -234,15 +234,16 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
 pub(crate) async fn rebuild_one(
     stage: &Stage,
     projection: &'static dyn Projection,
-    options: Options,
+    options: Options<'_>,
 ) -> Result<Report> {
     rebuild(&stage.projector(), projection, options, &mut |_| {}).await
 }
 
-const VERIFY: Options = Options {
+pub(crate) const VERIFY: Options<'static> = Options {
     verify_only: true,
     fresh: false,
     from: None,
+    snapshots: None,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

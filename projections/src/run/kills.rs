@@ -4,6 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
+use lemonair_schemas::Timestamp;
 use lemonair_testkit::{codec, seed, within};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -16,7 +17,8 @@ use crate::messages::Messages;
 use crate::rebuild::tests::{dump, history, rebuild_one};
 use crate::rebuild::{Options, rebuild};
 use crate::run::tests::{Stage, put_poison};
-use crate::scratch::setting;
+use crate::scratch::{Folder, setting};
+use crate::snapshot;
 
 /// SIGABRT: it came to its step. SIGKILL: we were quicker.
 const ABORTED: Option<i32> = Some(6);
@@ -24,6 +26,10 @@ const KILLED: Option<i32> = Some(9);
 
 /// Starts `test` of this binary on the stage, to die at `fault` if there is one.
 fn start(stage: &Stage, test: &str, fault: Option<&str>) -> Child {
+    command(stage, test, fault).spawn().unwrap()
+}
+
+fn command(stage: &Stage, test: &str, fault: Option<&str>) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     if let Some(fault) = fault {
         command.env("LEMONAIR_FAULT", fault);
@@ -35,9 +41,8 @@ fn start(stage: &Stage, test: &str, fault: Option<&str>) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+        .kill_on_drop(true);
+    command
 }
 
 /// The parts of a stage that somebody else has set, in a process started to be killed.
@@ -72,6 +77,16 @@ async fn rebuilding_victim() {
     if let Some(projector) = cast().await {
         let done = rebuild(&projector, &Messages, Options::default(), &mut |_| {}).await;
         done.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "that is how it is told")]
+async fn snapshot_victim() {
+    if let Some(Projector { pool, kafka, .. }) = cast().await {
+        let folder = std::env::var("LEMONAIR_SNAPSHOTS").unwrap();
+        let taken = snapshot::take(&pool, &kafka, &Messages, folder.as_ref(), Timestamp(1)).await;
+        taken.unwrap();
     }
 }
 
@@ -178,4 +193,41 @@ async fn a_rebuild_killed_at_any_step_is_ended_by_the_next() {
     assert_eq!(report.comparison.unwrap().differences, []);
     assert_eq!(stage.texts("mint").await, before);
     running.stop().await;
+}
+
+/// What looks like a snapshot is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_killed_while_it_is_taken_is_none() {
+    let stage = Stage::set().await;
+    let folder = Folder::new();
+    let running = stage.run();
+    stage.reach(&load(&stage, 100).await).await;
+    running.stop().await;
+    for fault in ["dumped:1", "dumped:2", "written:1"] {
+        let mut victim = command(&stage, "run::kills::snapshot_victim", Some(fault))
+            .env("LEMONAIR_SNAPSHOTS", &folder.path)
+            .spawn()
+            .unwrap();
+        let ended = within(&format!("death at {fault}"), victim.wait()).await;
+        assert_eq!(ended.unwrap().signal(), ABORTED, "{fault}");
+        assert_eq!(snapshot::list(&folder.path).unwrap(), [], "{fault}");
+        assert_eq!(
+            std::fs::read_dir(&folder.path).unwrap().count(),
+            1,
+            "{fault}"
+        );
+    }
+    let (pool, kafka) = (&stage.db.pool, &stage.cluster.kafka);
+    within("the lock of who was killed", async {
+        loop {
+            match snapshot::take(pool, kafka, &Messages, &folder.path, Timestamp(2)).await {
+                Err(Error::Busy(_)) => tokio::task::yield_now().await,
+                taken => return taken.unwrap(),
+            }
+        }
+    })
+    .await;
+    // What was left is gone, too.
+    assert_eq!(snapshot::list(&folder.path).unwrap().len(), 1);
+    assert_eq!(std::fs::read_dir(&folder.path).unwrap().count(), 1);
 }

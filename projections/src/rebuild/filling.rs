@@ -1,0 +1,315 @@
+//! The tables being made: read up to a position, compared, and swapped in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lemonair_consumers::{Consumed, Feed};
+use lemonair_schemas::{Event, Position, RoomId, Timestamp, Topic};
+use sqlx::{Connection, MySqlConnection};
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::compare::Comparison;
+use super::shadow::Shadow;
+use super::{Ends, Phase, Progress, Report};
+use crate::checkpoint::{self, Claim, Claims};
+use crate::commit::Batch;
+use crate::database::{lock, unlock};
+use crate::{Error, Projection, Projector, Result, dead_letters, fault};
+
+/// Records of one transaction: more than live, where nobody waits for a row.
+const BATCH: usize = 2000;
+
+/// Records read in vain, at most, before a feed is opened anew without the partitions they came from.
+const WASTE: usize = 20_000;
+
+/// So close to the live model, the rest is read while a snapshot of it is held open.
+const CLOSE: u64 = 5000;
+
+/// Longer than any transaction of a producer stays open.
+const STANDSTILL: Duration = Duration::from_secs(90);
+
+const SWAP: Duration = Duration::from_secs(30);
+
+/// How soon it is noticed that a rebuild may go on.
+const HELD: Duration = Duration::from_millis(200);
+
+/// A rebuild under way.
+pub(super) struct Filling<'a> {
+    projector: &'a Projector,
+    projection: &'static dyn Projection,
+    pub(super) shadow: Shadow,
+    /// When the snapshot was taken that it began with.
+    pub(super) snapshot: Option<Timestamp>,
+    /// Ours in the shadow.
+    claims: Claims,
+    phase: Phase,
+    pub(super) target: Ends,
+    pub(super) records: u64,
+    dead_letters: u64,
+    /// Only this room's records.
+    pub(super) room: Option<RoomId>,
+    /// Not while others wait for us, or while a snapshot is held open.
+    pub(super) pausable: bool,
+    board: Board,
+    tell: &'a mut (dyn FnMut(Progress) + Send),
+}
+
+impl<'a> Filling<'a> {
+    pub(super) async fn begin(
+        projector: &'a Projector,
+        projection: &'static dyn Projection,
+        mut shadow: Shadow,
+        ends: &Ends,
+        tell: &'a mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Filling<'a>> {
+        let partitions: Vec<(Topic, i32)> = ends.keys().copied().collect();
+        let mut tx = shadow.connection.begin().await?;
+        checkpoint::take(&mut tx, projection, &partitions).await?;
+        let found = checkpoint::read(&mut tx, projection).await?;
+        tx.commit().await?;
+        let claims = found.iter().map(|found| {
+            let claim = Claim {
+                owner: found.owner,
+                next: found.position.offset,
+            };
+            ((found.position.topic, found.position.partition), claim)
+        });
+        Ok(Filling {
+            projector,
+            projection,
+            shadow,
+            snapshot: None,
+            claims: claims.collect(),
+            phase: Phase::Filling,
+            target: ends.clone(),
+            records: 0,
+            dead_letters: 0,
+            room: None,
+            pausable: true,
+            board: Board::open(&projector.pool, projection).await?,
+            tell,
+        })
+    }
+
+    /// Whoever was erased is erased in the rows that are there already, before records are added in which
+    /// they go by their pseudonym.
+    pub(super) async fn erase(&mut self, ends: &Ends) -> Result<()> {
+        let mut ends = ends.clone();
+        ends.retain(|(topic, _), _| *topic == Topic::Erasures);
+        self.fill(&ends).await
+    }
+
+    /// Reads up to exactly `ends`; partitions that are further already stay where they are.
+    pub(super) async fn fill(&mut self, ends: &Ends) -> Result<()> {
+        loop {
+            let rest: Vec<Position> = ends
+                .iter()
+                .filter_map(|(&(topic, partition), &end)| {
+                    let offset = self.claims.get(&(topic, partition))?.next;
+                    let position = Position {
+                        topic,
+                        partition,
+                        offset,
+                    };
+                    (offset < end).then_some(position)
+                })
+                .collect();
+            if rest.is_empty() {
+                return Ok(());
+            }
+            self.fill_from(&rest, ends).await?;
+        }
+    }
+
+    /// Reads until all of the partitions are at their ends, or until those that are have been read so
+    /// far beyond that it pays to leave them out.
+    async fn fill_from(&mut self, from: &[Position], ends: &Ends) -> Result<()> {
+        let Projector { kafka, codec, .. } = self.projector;
+        let mut feed: Feed<Event> = Feed::open(kafka, Arc::clone(codec), from)?;
+        let mut moved = Instant::now();
+        let mut wasted = 0;
+        let mut batch = feed.next(BATCH).await?;
+        while wasted < WASTE {
+            let mut at_end = true;
+            for next in &mut batch.next {
+                let end = ends.get(&(next.topic, next.partition)).copied();
+                let end = end.unwrap_or(next.offset);
+                at_end &= next.offset >= end;
+                next.offset = next.offset.min(end);
+            }
+            let ours = |record: &&Consumed<Event>| match &self.room {
+                Some(room) => record.key == room.as_str().as_bytes(),
+                None => true,
+            };
+            let ours = batch.records.iter().filter(ours);
+            let work = Batch::new(&self.claims, ours, &batch.next);
+            let commit = work.commit(&mut self.shadow.connection, self.projection);
+            // The next records are read and decoded while the server is busy with these.
+            let (committed, following) = if at_end {
+                (commit.await?, None)
+            } else {
+                let (committed, following) = tokio::join!(commit, feed.next(BATCH));
+                (committed?, Some(following))
+            };
+            work.settle(&mut self.claims);
+            fault::point("filled");
+            if self.room.is_none() {
+                wasted += batch.records.len() - work.len();
+            }
+            if !work.moves.is_empty() {
+                moved = Instant::now();
+            }
+            self.records += committed.records;
+            self.dead_letters += committed.dead_letters;
+            self.tell().await?;
+            let Some(following) = following else {
+                return Ok(());
+            };
+            if moved.elapsed() > STANDSTILL {
+                return Err(Error::Standstill(self.projection.name()));
+            }
+            if self.wait_while_paused().await? {
+                moved = Instant::now();
+            }
+            batch = following?;
+        }
+        Ok(())
+    }
+
+    /// Compares with the live model at one and the same position, beside the live loop: a snapshot of
+    /// the live tables and their checkpoint stays as it is while the shadow is read up to it.
+    pub(super) async fn compare(
+        &mut self,
+        live: &mut MySqlConnection,
+    ) -> Result<Option<Comparison>> {
+        for _ in 0..5 {
+            let positions = self.live_positions(live).await?;
+            if self.distance(&positions) < CLOSE {
+                break;
+            }
+            self.fill(&positions).await?;
+        }
+        sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            .execute(&mut *live)
+            .await?;
+        sqlx::raw_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+            .execute(&mut *live)
+            .await?;
+        let positions = self.live_positions(live).await?;
+        let comparison = if self.is_comparable(&positions) {
+            self.pausable = false;
+            self.fill(&positions).await?;
+            self.retry().await?;
+            self.phase = Phase::Comparing;
+            self.tell().await?;
+            let comparison = self.shadow.compare(live, self.projection).await?;
+            self.phase = Phase::Filling;
+            self.pausable = true;
+            Some(comparison)
+        } else {
+            None
+        };
+        sqlx::raw_sql("COMMIT").execute(&mut *live).await?;
+        Ok(comparison)
+    }
+
+    /// What operators had applied by hand is not in the shadow yet.
+    pub(super) async fn retry(&mut self) -> Result<()> {
+        let (live, codec) = (&self.shadow.live, &self.projector.codec);
+        dead_letters::again(&mut self.shadow.connection, live, codec, self.projection).await
+    }
+
+    /// Not where the live model is empty, nor where the shadow is already further than it.
+    fn is_comparable(&self, live: &Ends) -> bool {
+        let ahead = |(key, claim): (&(Topic, i32), &Claim)| {
+            claim.next > live.get(key).copied().unwrap_or(0)
+        };
+        live.values().any(|position| *position > 0) && !self.claims.iter().any(ahead)
+    }
+
+    /// Where the live model is, in every partition.
+    pub(super) async fn live_positions(&self, live: &mut MySqlConnection) -> Result<Ends> {
+        let found = checkpoint::read(live, self.projection).await?;
+        let positions = found.iter().map(|found| {
+            let position = found.position;
+            ((position.topic, position.partition), position.offset)
+        });
+        Ok(positions.collect())
+    }
+
+    /// Holds the live loop off, adds what is missing, and swaps.
+    pub(super) async fn swap(&mut self, live: &mut MySqlConnection, ends: &Ends) -> Result<()> {
+        self.pausable = false;
+        self.phase = Phase::Swapping;
+        self.tell().await?;
+        self.shadow.clear_old().await?;
+        let lock_name = checkpoint::swap_lock(self.projection);
+        if !lock(live, &lock_name, SWAP).await? {
+            return Err(Error::Busy("this read model is being swapped"));
+        }
+        // The live loop can neither commit nor claim from here on.
+        let partitions: Vec<(Topic, i32)> = ends.keys().copied().collect();
+        let mut tx = live.begin().await?;
+        checkpoint::take(&mut tx, self.projection, &partitions).await?;
+        tx.commit().await?;
+        fault::point("held");
+        // Nobody shall see a row go that was there.
+        let positions = self.live_positions(live).await?;
+        self.fill(&positions).await?;
+        self.retry().await?;
+        self.shadow.swap(live, self.projection).await?;
+        fault::point("renamed");
+        unlock(live, &lock_name).await?;
+        Ok(())
+    }
+
+    fn distance(&self, ends: &Ends) -> u64 {
+        let left = ends.iter().map(|(key, end)| {
+            let next = self.claims.get(key).map_or(0, |claim| claim.next);
+            u64::try_from(end - next).unwrap_or(0)
+        });
+        left.sum()
+    }
+
+    /// Whether it was.
+    async fn wait_while_paused(&mut self) -> Result<bool> {
+        let mut paused = false;
+        while self.pausable && self.board.is_paused().await? {
+            self.phase = Phase::Paused;
+            self.tell().await?;
+            tokio::time::sleep(HELD).await;
+            self.phase = Phase::Filling;
+            paused = true;
+        }
+        Ok(paused)
+    }
+
+    pub(super) async fn end(&mut self) -> Result<()> {
+        self.phase = Phase::Done;
+        self.tell().await
+    }
+
+    async fn tell(&mut self) -> Result<()> {
+        let total = self.target.values().sum::<i64>().cast_unsigned();
+        let progress = Progress {
+            projection: self.projection.name(),
+            phase: self.phase,
+            done: total.saturating_sub(self.distance(&self.target)),
+            total,
+        };
+        (self.tell)(progress);
+        self.board.tell(progress).await
+    }
+
+    pub(super) fn report(&self, comparison: Option<Comparison>, swapped: bool) -> Report {
+        Report {
+            projection: self.projection.name(),
+            snapshot: self.snapshot,
+            records: self.records,
+            dead_letters: self.dead_letters,
+            comparison,
+            swapped,
+        }
+    }
+}
