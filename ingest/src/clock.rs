@@ -8,13 +8,15 @@ const MAX_FORWARD_MS: i64 = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     last: Option<(u32, i64)>,
+    /// How far the latest timestamp ahead was.
+    step: i64,
 }
 
 // === impl Clock ===
 
 impl Clock {
-    /// Milliseconds on the line, which begins with zero, and whether the timestamp jumped. After a
-    /// jump the line goes on from where it was.
+    /// Milliseconds on the line, which begins with zero, and whether the timestamp jumped. A jump is
+    /// taken for another step like the last.
     pub(crate) fn unwrap(&mut self, timestamp: u32) -> (i64, bool) {
         let Some((raw, time)) = self.last else {
             self.last = Some((timestamp, 0));
@@ -23,7 +25,10 @@ impl Clock {
         // The shorter way around the circle of 2^32.
         let step = i64::from(timestamp.wrapping_sub(raw).cast_signed());
         let jumped = !(-MAX_BACK_MS..=MAX_FORWARD_MS).contains(&step);
-        let time = if jumped { time } else { time + step };
+        if !jumped && step > 0 {
+            self.step = step;
+        }
+        let time = time + if jumped { self.step } else { step };
         self.last = Some((timestamp, time));
         (time, jumped)
     }
@@ -38,7 +43,7 @@ mod tests {
         let mut clock = Clock::default();
         let times =
             [u32::MAX - 9, u32::MAX, 10, 5, 4_000_000, 4_000_020, 0, 20].map(|t| clock.unwrap(t));
-        let expected = [0, 9, 20, 15, 15, 35, 35, 55];
+        let expected = [0, 9, 20, 15, 26, 46, 66, 86];
         assert_eq!(times.map(|(time, _)| time), expected);
         let jumps = times.map(|(_, jumped)| jumped);
         assert_eq!(

@@ -1,10 +1,13 @@
 //! How a stream's frames are to be decoded: what the sequence headers of its codecs say.
 
+mod av1;
+mod hevc;
 mod opus;
 mod sps;
+mod vp9;
 
 use bytes::Bytes;
-use mp4_atom::{Atom, Av1c, Avcc, Dops, Hvcc, VpcC};
+use mp4_atom::{Atom, Av1c, Avcc, Dops, Encode, Hvcc, VpcC};
 
 /// A picture track. Two that are equal need no new init segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,12 +80,26 @@ impl VideoConfig {
         if hvcc.length_size_minus_one == 2 || hvcc.arrays.is_empty() {
             return Err(BAD);
         }
-        Ok(VideoCodec::Hevc(hvcc).into())
+        let mut units = hvcc
+            .arrays
+            .iter()
+            .filter(|units| units.nal_unit_type == hevc::SPS);
+        let sps = units.find_map(|units| units.nalus.first());
+        let size = sps.and_then(|sps| hevc::picture_size(sps));
+        Ok(VideoConfig {
+            codec: VideoCodec::Hevc(hvcc),
+            size,
+        })
     }
 
     /// From the AV1CodecConfigurationRecord.
     pub fn av1(record: &[u8]) -> Result<VideoConfig, Error> {
-        Ok(VideoCodec::Av1(read(record, Error("AV1 header"))?).into())
+        let av1c: Av1c = read(record, Error("AV1 header"))?;
+        let size = av1::picture_size(&av1c.config_obus);
+        Ok(VideoConfig {
+            codec: VideoCodec::Av1(av1c),
+            size,
+        })
     }
 
     /// From the VPCodecConfigurationRecord, which some encoders put behind its box's version.
@@ -90,7 +107,21 @@ impl VideoConfig {
         const VERSION: [u8; 4] = [1, 0, 0, 0];
         let record = record.strip_prefix(&VERSION).unwrap_or(record);
         let record = [&VERSION, record].concat();
-        Ok(VideoCodec::Vp9(read(&record, Error("VP9 header"))?).into())
+        Ok(VideoConfig {
+            codec: VideoCodec::Vp9(read(&record, Error("VP9 header"))?),
+            size: None,
+        })
+    }
+
+    /// Takes the size from a key frame, where that is what tells it. True if it was another.
+    pub fn resize(&mut self, key_frame: &[u8]) -> bool {
+        let size = match self.codec {
+            VideoCodec::Vp9(_) => vp9::picture_size(key_frame),
+            VideoCodec::Avc(_) | VideoCodec::Hevc(_) | VideoCodec::Av1(_) => None,
+        };
+        let other = size.is_some() && size != self.size;
+        self.size = size.or(self.size);
+        other
     }
 
     /// As RFC 6381 and the codecs' own bindings write it.
@@ -121,12 +152,6 @@ impl VideoConfig {
     }
 }
 
-impl From<VideoCodec> for VideoConfig {
-    fn from(codec: VideoCodec) -> VideoConfig {
-        VideoConfig { codec, size: None }
-    }
-}
-
 /// ISO/IEC 14496-15, annex E.3.
 fn hevc_name(hvcc: &Hvcc) -> String {
     let space = match hvcc.general_profile_space {
@@ -149,12 +174,20 @@ fn hevc_name(hvcc: &Hvcc) -> String {
     name
 }
 
+/// What contradicts itself can be read, but not written.
+fn is_coherent(atom: &impl Atom) -> bool {
+    atom.encode(&mut Vec::new()).is_ok()
+}
+
 /// All of a record.
 fn read<A: Atom>(mut record: &[u8], bad: Error) -> Result<A, Error> {
     if record.len() > MAX_RECORD {
         return Err(bad);
     }
-    A::decode_body(&mut record).map_err(|_| bad)
+    A::decode_body(&mut record)
+        .ok()
+        .filter(is_coherent)
+        .ok_or(bad)
 }
 
 // === impl AudioConfig ===
@@ -214,7 +247,8 @@ impl AudioConfig {
 
     /// From the identification header of Ogg, which enhanced RTMP uses too.
     pub fn opus(header: &[u8]) -> Result<AudioConfig, Error> {
-        let dops = opus::header(header).ok_or(Error("Opus header"))?;
+        let dops = opus::header(header).filter(is_coherent);
+        let dops = dops.ok_or(Error("Opus header"))?;
         Ok(AudioConfig {
             sample_rate: opus::RATE,
             channels: dops.output_channel_count,
@@ -241,6 +275,23 @@ impl AudioConfig {
     }
 }
 
+/// Without the byte that stands after each two zeros, so that no unit seems to begin there.
+fn unescape(unit: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(unit.len());
+    for &byte in unit {
+        if byte == 3 && plain.ends_with(&[0, 0]) {
+            continue;
+        }
+        plain.push(byte);
+    }
+    plain
+}
+
+fn picture_side(pixels: u32) -> Option<u16> {
+    let sane = (1..=MAX_SIDE).contains(&pixels);
+    sane.then(|| u16::try_from(pixels).ok())?
+}
+
 /// Reads bits, most significant first. `None` past the end.
 struct Bits<'a> {
     bytes: &'a [u8],
@@ -261,6 +312,11 @@ impl<'a> Bits<'a> {
             self.at += 1;
         }
         Some(value)
+    }
+
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.at += count;
+        (self.at <= 8 * self.bytes.len()).then_some(())
     }
 
     /// An unsigned number in Exp-Golomb code.
@@ -287,6 +343,43 @@ mod tests {
         0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03, 0x03, 0x20, 0xF1, 0x42, 0x99, 0x60,
         1, 0, 6, 0x68, 0xEB, 0xE3, 0xCB, 0x22, 0xC0,
     ];
+
+    const HEVC_320X180: &[u8] = &[
+        0x01, 0x01, 0x60, 0x00, 0x00, 0x00, 0x90, 0x00, 0x00, 0x00, 0x00, 0x00, 0x3C, 0xF0, 0x00,
+        0xFC, 0xFD, 0xF8, 0xF8, 0x00, 0x00, 0x0F, 0x03, 0xA0, 0x00, 0x01, 0x00, 0x18, 0x40, 0x01,
+        0x0C, 0x01, 0xFF, 0xFF, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00,
+        0x00, 0x03, 0x00, 0x3C, 0x95, 0x94, 0x09, 0xA1, 0x00, 0x01, 0x00, 0x2B, 0x42, 0x01, 0x01,
+        0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x3C,
+        0xA0, 0x0A, 0x08, 0x0C, 0x1F, 0x3E, 0x59, 0x59, 0x52, 0x93, 0x0B, 0xC0, 0x5A, 0x02, 0x00,
+        0x00, 0x03, 0x00, 0x02, 0x00, 0x00, 0x03, 0x00, 0x32, 0x10, 0xA2, 0x00, 0x01, 0x00, 0x06,
+        0x44, 0x01, 0xC0, 0x73, 0xC0, 0x89,
+    ];
+
+    const AV1_320X180: &[u8] = &[
+        0x81, 0x00, 0x0C, 0x00, 0x0A, 0x0B, 0x00, 0x00, 0x00, 0x04, 0x3C, 0xFE, 0xCC, 0xDA, 0xF9,
+        0x00, 0x40,
+    ];
+
+    #[test]
+    fn headers_of_other_codecs_tell_the_size_too() {
+        let hevc = VideoConfig::hevc(HEVC_320X180).unwrap();
+        assert_eq!(hevc.size, Some((320, 180)));
+        let av1 = VideoConfig::av1(AV1_320X180).unwrap();
+        assert_eq!(av1.size, Some((320, 180)));
+    }
+
+    #[test]
+    fn vp9_tells_the_size_in_its_key_frames() {
+        let mut vp9 = VideoConfig::vp9(&[0, 10, 0x80, 1, 1, 1, 0, 0]).unwrap();
+        let key_frame = [0x82, 0x49, 0x83, 0x42, 0x00, 0x13, 0xF0, 0x0B, 0x36, 0x06];
+        assert!(vp9.resize(&key_frame));
+        assert_eq!(vp9.size, Some((320, 180)));
+        assert!(!vp9.resize(&key_frame));
+        assert!(!vp9.resize(&[0x86, 0x00, 0x40]));
+        assert_eq!(vp9.size, Some((320, 180)));
+        // RGB, and yet with half the colours.
+        assert!(VideoConfig::vp9(&[0, 10, 0x80, 1, 1, 0, 0, 0]).is_err());
+    }
 
     #[test]
     fn size_and_name_of_a_picture() {
@@ -323,7 +416,10 @@ mod tests {
             let _ = sps::picture_size(&bytes);
             let _ = VideoConfig::hevc(&bytes);
             let _ = VideoConfig::av1(&bytes);
-            let _ = VideoConfig::vp9(&bytes);
+            if let Ok(mut vp9) = VideoConfig::vp9(&bytes) {
+                vp9.resize(&bytes);
+            }
+            let _ = (av1::picture_size(&bytes), hevc::picture_size(&bytes), vp9::picture_size(&bytes));
             if let Ok(opus) = AudioConfig::opus(&bytes) {
                 let _ = opus.frame_length(&bytes);
             }

@@ -1,17 +1,22 @@
-//! RTMP without I/O: bytes from a publisher in, replies and media out.
+//! RTMP without I/O: bytes from a publisher in, replies and media out; and the other way round.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`handshake`] | the first three exchanges |
 //! | [`chunk`] | messages cut into chunks, and put together again |
+//! | `aggregate` | several messages in one |
 //! | [`amf`] | the values that commands carry |
 //! | [`session`] | what a publisher may say, and when |
+//! | [`client`] | pushing a broadcast on to another server |
 
+mod aggregate;
 pub mod amf;
 pub mod chunk;
+pub mod client;
 pub mod handshake;
 pub mod session;
 
+pub use client::Client;
 pub use session::{Media, MediaKind, Output, Session, StreamKey};
 
 /// What a publisher did that ends its connection.

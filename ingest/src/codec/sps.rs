@@ -1,17 +1,10 @@
 //! The size of H.264's pictures, from their sequence parameter set.
 
-use super::{Bits, MAX_SIDE};
+use super::{Bits, picture_side, unescape};
 
 /// Width and height as shown, from a sequence parameter set (H.264, 7.3.2.1.1).
 pub(super) fn picture_size(sps: &[u8]) -> Option<(u16, u16)> {
-    // An emulation prevention byte stands after each two zeros.
-    let mut plain = Vec::with_capacity(sps.len());
-    for &byte in sps {
-        if byte == 3 && plain.ends_with(&[0, 0]) {
-            continue;
-        }
-        plain.push(byte);
-    }
+    let plain = unescape(sps);
     let mut bits = Bits::new(plain.get(4..)?);
     let profile = *plain.get(1)?;
     bits.golomb()?; // id
@@ -80,9 +73,7 @@ pub(super) fn picture_size(sps: &[u8]) -> Option<(u16, u16)> {
         let pixels = blocks
             .checked_mul(16)?
             .checked_sub(cropped?.checked_mul(unit)?)?;
-        (1..=MAX_SIDE)
-            .contains(&pixels)
-            .then(|| u16::try_from(pixels).ok())?
+        picture_side(pixels)
     };
     let width = side(columns, left.checked_add(right), unit_x)?;
     let height = side(

@@ -1,5 +1,8 @@
 //! AMF0: the values that RTMP's commands and metadata carry.
 
+mod amf3;
+
+use amf3::References;
 use bytes::{BufMut, BytesMut};
 
 /// Deeper values are refused.
@@ -29,6 +32,10 @@ pub enum Error {
     TooMany,
     #[error("marker {0} is not supported")]
     Marker(u8),
+    #[error("marker {0} of AMF3 is not supported")]
+    Marker3(u8),
+    #[error("a reference to nothing")]
+    Reference,
 }
 
 /// Reads values from the front of a message. Memory stays in proportion to the message, since
@@ -55,6 +62,8 @@ mod marker {
     pub(super) const UNSUPPORTED: u8 = 13;
     pub(super) const XML: u8 = 15;
     pub(super) const TYPED_OBJECT: u8 = 16;
+    /// The value itself follows in AMF3.
+    pub(super) const AVM_PLUS: u8 = 17;
 }
 
 // === impl Value ===
@@ -130,7 +139,7 @@ impl<'a> Decoder<'a> {
         if depth == MAX_DEPTH {
             return Err(Error::TooDeep);
         }
-        self.values_left = self.values_left.checked_sub(1).ok_or(Error::TooMany)?;
+        self.count()?;
         let [marker] = self.array()?;
         Ok(match marker {
             marker::NUMBER => Value::Number(f64::from_be_bytes(self.array()?)),
@@ -171,8 +180,14 @@ impl<'a> Decoder<'a> {
                 Value::Null
             }
             marker::NULL | marker::UNDEFINED | marker::UNSUPPORTED => Value::Null,
+            marker::AVM_PLUS => self.value3(&mut References::default(), depth)?,
             other => return Err(Error::Marker(other)),
         })
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
+        self.values_left = self.values_left.checked_sub(1).ok_or(Error::TooMany)?;
+        Ok(())
     }
 
     fn object(&mut self, depth: usize) -> Result<Value, Error> {
@@ -312,7 +327,7 @@ mod tests {
             decode(&[marker::LONG_STRING, 255, 255, 255, 255, b'a']),
             Err(Error::CutOff)
         );
-        assert_eq!(decode(&[0x11, 1]), Err(Error::Marker(0x11)));
+        assert_eq!(decode(&[0x12, 1]), Err(Error::Marker(0x12)));
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

@@ -41,6 +41,7 @@ pub mod kind {
     pub const COMMAND_AMF3: u8 = 17;
     pub const DATA_AMF0: u8 = 18;
     pub const COMMAND_AMF0: u8 = 20;
+    pub const AGGREGATE: u8 = 22;
 }
 
 /// Puts messages together. The bytes of unfinished messages together stay under `max_message`.

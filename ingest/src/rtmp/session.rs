@@ -7,10 +7,10 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::Error;
 use super::amf::{self, Decoder, Value, object};
 use super::chunk::{Message, Reader, Writer, kind, number};
 use super::handshake::Handshake;
+use super::{Error, aggregate};
 
 /// Until the key is accepted nothing longer than this is taken.
 pub const MAX_COMMAND: usize = 64 * 1024;
@@ -160,7 +160,7 @@ impl Session {
             let Some(message) = self.reader.read(&mut input)? else {
                 break;
             };
-            outputs.extend(self.message(message)?);
+            self.message(message, &mut outputs)?;
         }
         if self.phase == Phase::Asking {
             if self.held.len() + input.len() > MAX_COMMAND {
@@ -177,33 +177,40 @@ impl Session {
         Ok(outputs)
     }
 
-    fn message(&mut self, message: Message) -> Result<Option<Output>, Error> {
+    fn message(&mut self, message: Message, outputs: &mut Vec<Output>) -> Result<(), Error> {
         match message.kind {
-            kind::COMMAND_AMF0 => self.command(&message.payload),
-            // AMF3 commands are AMF0 behind a byte that says so.
-            kind::COMMAND_AMF3 => self.command(message.payload.get(1..).unwrap_or_default()),
-            kind::AUDIO => self.media(MediaKind::Audio, message).map(Some),
-            kind::VIDEO => self.media(MediaKind::Video, message).map(Some),
-            kind::DATA_AMF0 => self.media(MediaKind::Data, message).map(Some),
+            kind::COMMAND_AMF0 => outputs.extend(self.command(&message.payload)?),
+            // A byte says which notation follows, and it is always AMF0, whose values may switch.
+            kind::COMMAND_AMF3 => {
+                let payload = message.payload.get(1..).unwrap_or_default();
+                outputs.extend(self.command(payload)?);
+            }
+            kind::AUDIO => outputs.push(self.media(MediaKind::Audio, message)?),
+            kind::VIDEO => outputs.push(self.media(MediaKind::Video, message)?),
+            kind::DATA_AMF0 => outputs.push(self.media(MediaKind::Data, message)?),
             kind::DATA_AMF3 => {
                 let payload = message.payload.slice(message.payload.len().min(1)..);
-                self.media(MediaKind::Data, Message { payload, ..message })
-                    .map(Some)
+                let message = Message { payload, ..message };
+                outputs.push(self.media(MediaKind::Data, message)?);
+            }
+            kind::AGGREGATE => {
+                for part in aggregate::split(&message)? {
+                    self.message(part, outputs)?;
+                }
             }
             kind::WINDOW_ACK_SIZE => {
                 self.window = number(&message, "window acknowledgement size")?.max(1);
-                Ok(None)
             }
             kind::USER_CONTROL => {
                 // 6 is a ping request, its answer 7. The rest is for players.
                 if let [0, 6, a, b, c, d, ..] = *message.payload {
                     self.user_control(7, u32::from_be_bytes([a, b, c, d]));
                 }
-                Ok(None)
             }
-            // Acknowledgements, bandwidth, shared objects, aggregates: nothing that a publisher needs.
-            _ => Ok(None),
+            // Acknowledgements, bandwidth, shared objects: nothing that a publisher needs.
+            _ => {}
         }
+        Ok(())
     }
 
     fn media(&self, kind: MediaKind, message: Message) -> Result<Output, Error> {
@@ -334,7 +341,7 @@ impl Session {
             ("code", code.into()),
             ("description", description.into()),
         ]);
-        let payload = command("onStatus", 0.0, [Value::Null, info]);
+        let payload = command("onStatus", 0.0, &[Value::Null, info]);
         self.write(channel::STATUS, kind::COMMAND_AMF0, STREAM, payload);
     }
 
@@ -343,7 +350,7 @@ impl Session {
             channel::COMMAND,
             kind::COMMAND_AMF0,
             0,
-            command(name, transaction, values),
+            command(name, transaction, &values),
         );
     }
 
@@ -369,11 +376,11 @@ impl Session {
     }
 }
 
-fn command(name: &str, transaction: f64, values: [Value; 2]) -> Bytes {
+pub(super) fn command(name: &str, transaction: f64, values: &[Value]) -> Bytes {
     let mut payload = BytesMut::new();
     amf::encode(&name.into(), &mut payload);
     amf::encode(&transaction.into(), &mut payload);
-    for value in &values {
+    for value in values {
         amf::encode(value, &mut payload);
     }
     payload.freeze()

@@ -75,6 +75,39 @@ fn timestamps_wrap() {
     assert_eq!([got[0].timestamp, got[1].timestamp], [u32::MAX - 5, 4]);
 }
 
+/// Where the 24-bit field is full, four more bytes tell the time, or the step in formats 1 and 2; and
+/// format 3 repeats them, whether it goes on with a message or begins one.
+#[test]
+fn extended_timestamps_in_every_format() {
+    const FULL: [u8; 3] = [255; 3];
+    let far = 0x0100_0000u32.to_be_bytes();
+    let mut bytes = chunk(
+        &[&[0x05][..], &FULL, &[0, 0, 130, 8, 1, 0, 0, 0], &far].concat(),
+        &[1; 128],
+    );
+    bytes.extend(chunk(&[&[0xC5][..], &far].concat(), &[1; 2]));
+    bytes.extend(chunk(
+        &[&[0x45][..], &FULL, &[0, 0, 1, 8], &far].concat(),
+        &[2],
+    ));
+    bytes.extend(chunk(&[&[0x85][..], &FULL, &far].concat(), &[3]));
+    bytes.extend(chunk(&[&[0xC5][..], &far].concat(), &[4]));
+    // A step that fits ends it.
+    bytes.extend(chunk(&[0x85, 0, 0, 40], &[5]));
+    bytes.extend(chunk(&[0xC5], &[6]));
+    for cut in 0..=bytes.len() {
+        let mut reader = Reader::new(LIMIT);
+        let mut got = read_all(&mut reader, &bytes[..cut]).unwrap();
+        got.extend(read_all(&mut reader, &bytes[cut..]).unwrap());
+        let times: Vec<u32> = got.iter().map(|m| m.timestamp).collect();
+        let base = 0x0100_0000;
+        let expected = [1, 2, 3, 4].map(|n| n * base);
+        assert_eq!(times[..4], expected, "cut at {cut}");
+        assert_eq!(times[4..], [4 * base + 40, 4 * base + 80], "cut at {cut}");
+        assert_eq!(got[0].payload, [1; 130][..]);
+    }
+}
+
 #[test]
 fn ids_of_two_and_three_bytes() {
     for header in [&[0x00, 10][..], &[0x01, 10, 0][..], &[0x01, 255, 255][..]] {

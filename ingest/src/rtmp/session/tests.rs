@@ -39,7 +39,7 @@ fn connected(name: &str) -> Vec<u8> {
 
 fn command_message(name: &str, transaction: f64, values: [Value; 2]) -> Vec<u8> {
     let mut out = BytesMut::new();
-    let payload = command(name, transaction, values);
+    let payload = command(name, transaction, &values);
     Writer::new().write(
         3,
         &Message {
@@ -54,12 +54,16 @@ fn command_message(name: &str, transaction: f64, values: [Value; 2]) -> Vec<u8> 
 }
 
 fn media(kind: u8, payload: &'static [u8]) -> Vec<u8> {
+    message_of(kind, Bytes::from_static(payload))
+}
+
+fn message_of(kind: u8, payload: Bytes) -> Vec<u8> {
     let mut out = BytesMut::new();
     let message = Message {
         timestamp: 40,
         kind,
         stream: 1,
-        payload: Bytes::from_static(payload),
+        payload,
     };
     Writer::new().write(6, &message, &mut out);
     out.to_vec()
@@ -289,6 +293,88 @@ fn received_bytes_are_acknowledged() {
     let (written, _) = split(session.handle(&window).unwrap());
     let received = session.received.to_be_bytes().to_vec();
     assert_eq!(replies(&written), format!("kind 3 {received:?}\n"));
+}
+
+#[test]
+fn a_ping_is_answered_with_what_it_holds() {
+    let mut session = asked();
+    session.accept().unwrap();
+    let ping = media(kind::USER_CONTROL, &[0, 6, 1, 2, 3, 4]);
+    let rest = check(
+        session.handle(&ping).unwrap(),
+        expect![[r#"
+            kind 4 [0, 7, 1, 2, 3, 4]
+        "#]],
+    );
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn any_goodbye_is_one() {
+    for name in ["deleteStream", "closeStream", "FCUnpublish"] {
+        let mut session = asked();
+        session.accept().unwrap();
+        let both = [goodbye(name), goodbye("deleteStream")].concat();
+        let (_, rest) = split(session.handle(&both).unwrap());
+        assert_eq!(rest, [Output::Unpublish], "{name}");
+    }
+}
+
+/// As Flash's descendants connect: commands of kind 17, and values that switch to AMF3.
+#[test]
+fn commands_in_the_other_notation() {
+    let mut session = Session::new(1 << 20);
+    session.handle(&connected("")[..=2 * PACKET]).unwrap();
+    let number = |value: f64| {
+        let mut out = BytesMut::new();
+        amf::encode(&value.into(), &mut out);
+        out
+    };
+    let connect = [
+        b"\0\x02\0\x07connect",
+        &number(1.0)[..],
+        b"\x11\x0A\x1B\x01\x07app\x06\x09live\x1DobjectEncoding\x04\x03\x01",
+    ];
+    let create = [b"\0\x02\0\x0CcreateStream", &number(2.0)[..], b"\x05"];
+    let publish = [
+        b"\0\x02\0\x07publish",
+        &number(3.0)[..],
+        b"\x05\x11\x06\x0Dsecret",
+    ];
+    let mut outputs = Vec::new();
+    for command in [connect.concat(), create.concat(), publish.concat()] {
+        let message = message_of(kind::COMMAND_AMF3, command.into());
+        outputs.extend(session.handle(&message).unwrap());
+    }
+    let (_, rest) = split(outputs);
+    let key = StreamKey("secret".to_owned());
+    let app = "live".to_owned();
+    assert_eq!(rest, [Output::Publish { app, key }]);
+}
+
+#[test]
+fn an_aggregate_is_its_parts() {
+    let mut session = asked();
+    session.accept().unwrap();
+    let tags = b"\x09\0\0\x01\0\0\x64\0\0\0\0v\0\0\0\x0C\x08\0\0\x01\0\0\x79\0\0\0\0a\0\0\0\x0C";
+    let (_, rest) = split(session.handle(&media(kind::AGGREGATE, tags)).unwrap());
+    let part = |kind, timestamp, payload: &'static [u8]| {
+        let payload = Bytes::from_static(payload);
+        Output::Media(Media {
+            kind,
+            timestamp,
+            payload,
+        })
+    };
+    assert_eq!(
+        rest,
+        [
+            part(MediaKind::Video, 40, b"v"),
+            part(MediaKind::Audio, 61, b"a")
+        ]
+    );
+    let nested = media(kind::AGGREGATE, b"\x16\0\0\0\0\0\0\0\0\0\0\0\0\0\x0B");
+    assert_eq!(session.handle(&nested), Err(Error::Malformed("aggregate")));
 }
 
 #[test]
