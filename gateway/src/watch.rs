@@ -36,7 +36,10 @@ async fn thumbnail(
     Path(file): Path<String>,
     request: Request,
 ) -> Response {
-    let room = file.strip_suffix(".jpg").unwrap_or_default().to_owned();
+    let room = [".jpg", ".webp"]
+        .iter()
+        .find_map(|kind| file.strip_suffix(kind));
+    let room = room.unwrap_or_default().to_owned();
     serve(&app, &room, request).await
 }
 

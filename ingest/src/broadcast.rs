@@ -11,7 +11,10 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Broadcast {
     grace: Duration,
+    longest: Duration,
     state: State,
+    /// When what is on air has lasted long enough. `None`: never.
+    over_at: Option<Instant>,
 }
 
 /// A connection that publishes; counted up in each room.
@@ -64,13 +67,17 @@ pub enum Reason {
     Revoked,
     /// It was in a codec that cannot be packaged.
     Unsupported,
+    /// It sent more than is allowed.
+    TooMuch,
+    /// It lasted as long as is allowed.
+    TooLong,
 }
 
 /// How a publisher went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Farewell {
-    Unpublished,
-    Unsupported,
+    /// The broadcast is over.
+    Over(Reason),
     /// Without a word.
     Lost,
 }
@@ -82,20 +89,21 @@ pub struct Closed;
 // === impl Broadcast ===
 
 impl Broadcast {
-    pub fn new(grace: Duration) -> Broadcast {
+    pub fn new(grace: Duration, longest: Duration) -> Broadcast {
         Broadcast {
             grace,
+            longest,
             state: State::Off,
+            over_at: None,
         }
     }
 
-    /// One that an earlier run left open: its publisher may come back.
-    pub fn left_open(grace: Duration, stream: EventId, now: Instant) -> Broadcast {
-        let until = now + grace;
-        Broadcast {
-            grace,
-            state: State::Interrupted { stream, until },
-        }
+    /// Takes up one that an earlier run left open: its publisher may come back.
+    pub fn take_up(&mut self, stream: EventId, now: Instant) {
+        let until = now + self.grace;
+        self.state = State::Interrupted { stream, until };
+        // When it began is not known here.
+        self.over_at = now.checked_add(self.longest);
     }
 
     /// A publisher with the room's key is there. `fresh` becomes the broadcast's id if it is a new one.
@@ -103,9 +111,13 @@ impl Broadcast {
         &mut self,
         publisher: PublisherId,
         fresh: EventId,
+        now: Instant,
     ) -> Result<Vec<Effect>, Closed> {
         let (stream, effects) = match self.state {
-            State::Off => (fresh, vec![tell(fresh, What::Started)]),
+            State::Off => {
+                self.over_at = now.checked_add(self.longest);
+                (fresh, vec![tell(fresh, What::Started)])
+            }
             // Viewers need not know that an encoder was replaced.
             State::Live {
                 stream,
@@ -131,8 +143,7 @@ impl Broadcast {
             return Vec::new();
         }
         match how {
-            Farewell::Unpublished => self.end(stream, Reason::Unpublished),
-            Farewell::Unsupported => self.end(stream, Reason::Unsupported),
+            Farewell::Over(reason) => self.end(stream, reason),
             Farewell::Lost => {
                 self.state = State::Interrupted {
                     stream,
@@ -145,6 +156,9 @@ impl Broadcast {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) -> Vec<Effect> {
+        if self.over_at.is_some_and(|over_at| over_at <= now) {
+            return self.dismiss(Reason::TooLong);
+        }
         match self.state {
             State::Interrupted { stream, until } if until <= now => {
                 self.end(stream, Reason::TimedOut)
@@ -155,15 +169,7 @@ impl Broadcast {
 
     /// The key of the latest publisher is good no longer.
     pub fn revoke(&mut self) -> Vec<Effect> {
-        match self.state {
-            State::Off | State::Closed => Vec::new(),
-            State::Live { stream, publisher } => {
-                let mut effects = vec![Effect::Dismiss(publisher)];
-                effects.extend(self.end(stream, Reason::Revoked));
-                effects
-            }
-            State::Interrupted { stream, .. } => self.end(stream, Reason::Revoked),
-        }
+        self.dismiss(Reason::Revoked)
     }
 
     /// It was ended by somebody else's word: there is nothing to tell.
@@ -174,21 +180,13 @@ impl Broadcast {
             State::Off | State::Interrupted { .. } => Vec::new(),
         };
         self.state = State::Off;
+        self.over_at = None;
         effects
     }
 
     /// The process is stopping: no broadcast outlives it.
     pub fn close(&mut self) -> Vec<Effect> {
-        let effects = match self.state {
-            State::Off | State::Closed => Vec::new(),
-            State::Live { stream, publisher } => {
-                vec![
-                    Effect::Dismiss(publisher),
-                    tell(stream, What::Ended(Reason::ShutDown)),
-                ]
-            }
-            State::Interrupted { stream, .. } => vec![tell(stream, What::Ended(Reason::ShutDown))],
-        };
+        let effects = self.dismiss(Reason::ShutDown);
         self.state = State::Closed;
         effects
     }
@@ -203,18 +201,33 @@ impl Broadcast {
 
     /// When [`Broadcast::tick`] will have something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.state {
+        let gives_up = match self.state {
             State::Interrupted { until, .. } => Some(until),
             _ => None,
-        }
+        };
+        gives_up.into_iter().chain(self.over_at).min()
     }
 
     pub fn is_off(&self) -> bool {
         matches!(self.state, State::Off | State::Closed)
     }
 
+    /// Ends what is on air, whether its publisher is there or not.
+    fn dismiss(&mut self, reason: Reason) -> Vec<Effect> {
+        match self.state {
+            State::Off | State::Closed => Vec::new(),
+            State::Live { stream, publisher } => {
+                let mut effects = vec![Effect::Dismiss(publisher)];
+                effects.extend(self.end(stream, reason));
+                effects
+            }
+            State::Interrupted { stream, .. } => self.end(stream, reason),
+        }
+    }
+
     fn end(&mut self, stream: EventId, reason: Reason) -> Vec<Effect> {
         self.state = State::Off;
+        self.over_at = None;
         vec![tell(stream, What::Ended(reason))]
     }
 }
@@ -234,6 +247,8 @@ impl Reason {
             Reason::ShutDown => "shut_down",
             Reason::Revoked => "revoked",
             Reason::Unsupported => "unsupported",
+            Reason::TooMuch => "too_much",
+            Reason::TooLong => "too_long",
         }
     }
 }
@@ -246,6 +261,7 @@ mod tests {
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(600);
 
     fn stream(n: u64) -> EventId {
         EventId(Uuid::from_u128(n.into()))
@@ -254,9 +270,9 @@ mod tests {
     #[test]
     fn a_line_that_drops_and_comes_back() {
         let now = Instant::now();
-        let mut broadcast = Broadcast::new(GRACE);
+        let mut broadcast = Broadcast::new(GRACE, LONGEST);
         assert_eq!(
-            broadcast.publish(1, stream(1)),
+            broadcast.publish(1, stream(1), now),
             Ok(vec![tell(stream(1), What::Started)])
         );
         assert_eq!(
@@ -266,16 +282,16 @@ mod tests {
         assert_eq!(broadcast.deadline(), Some(now + GRACE));
         assert_eq!(broadcast.tick(now + GRACE - Duration::from_millis(1)), []);
         assert_eq!(
-            broadcast.publish(2, stream(2)),
+            broadcast.publish(2, stream(2), now),
             Ok(vec![tell(stream(1), What::Resumed)])
         );
         assert_eq!(broadcast.tick(now + GRACE), []);
         assert_eq!(
-            broadcast.farewell(2, Farewell::Unpublished, now),
+            broadcast.farewell(2, Farewell::Over(Reason::Unpublished), now),
             [tell(stream(1), What::Ended(Reason::Unpublished))]
         );
         assert_eq!(
-            broadcast.publish(3, stream(3)),
+            broadcast.publish(3, stream(3), now),
             Ok(vec![tell(stream(3), What::Started)])
         );
     }
@@ -283,8 +299,8 @@ mod tests {
     #[test]
     fn a_line_that_drops_and_does_not() {
         let now = Instant::now();
-        let mut broadcast = Broadcast::new(GRACE);
-        broadcast.publish(1, stream(1)).unwrap();
+        let mut broadcast = Broadcast::new(GRACE, LONGEST);
+        broadcast.publish(1, stream(1), now).unwrap();
         broadcast.farewell(1, Farewell::Lost, now);
         assert_eq!(
             broadcast.tick(now + GRACE),
@@ -296,13 +312,16 @@ mod tests {
     #[test]
     fn a_second_encoder_takes_over_in_silence() {
         let now = Instant::now();
-        let mut broadcast = Broadcast::new(GRACE);
-        broadcast.publish(1, stream(1)).unwrap();
+        let mut broadcast = Broadcast::new(GRACE, LONGEST);
+        broadcast.publish(1, stream(1), now).unwrap();
         assert_eq!(
-            broadcast.publish(2, stream(2)),
+            broadcast.publish(2, stream(2), now),
             Ok(vec![Effect::Dismiss(1)])
         );
-        assert_eq!(broadcast.farewell(1, Farewell::Unpublished, now), []);
+        assert_eq!(
+            broadcast.farewell(1, Farewell::Over(Reason::Unpublished), now),
+            []
+        );
         assert_eq!(broadcast.farewell(1, Farewell::Lost, now), []);
         assert_eq!(
             broadcast.close(),
@@ -311,7 +330,28 @@ mod tests {
                 tell(stream(1), What::Ended(Reason::ShutDown))
             ]
         );
-        assert_eq!(broadcast.publish(3, stream(3)), Err(Closed));
+        assert_eq!(broadcast.publish(3, stream(3), now), Err(Closed));
+    }
+
+    #[test]
+    fn one_that_lasts_too_long_is_over_whoever_came_back() {
+        let now = Instant::now();
+        let mut broadcast = Broadcast::new(GRACE, LONGEST);
+        broadcast.publish(1, stream(1), now).unwrap();
+        broadcast.farewell(1, Farewell::Lost, now);
+        let later = now + GRACE / 2;
+        broadcast.publish(2, stream(2), later).unwrap();
+        assert_eq!(broadcast.deadline(), Some(now + LONGEST));
+        assert_eq!(
+            broadcast.tick(now + LONGEST),
+            [
+                Effect::Dismiss(2),
+                tell(stream(1), What::Ended(Reason::TooLong))
+            ]
+        );
+        assert_eq!(broadcast.deadline(), None);
+        broadcast.publish(3, stream(3), now + LONGEST).unwrap();
+        assert_eq!(broadcast.deadline(), Some(now + 2 * LONGEST));
     }
 
     #[derive(Debug, Clone)]
@@ -324,8 +364,8 @@ mod tests {
 
     fn any_step() -> impl Strategy<Value = Step> {
         let how = prop_oneof![
-            Just(Farewell::Unpublished),
-            Just(Farewell::Unsupported),
+            Just(Farewell::Over(Reason::Unpublished)),
+            Just(Farewell::Over(Reason::Unsupported)),
             Just(Farewell::Lost),
             Just(Farewell::Lost)
         ];
@@ -341,14 +381,14 @@ mod tests {
         #[test]
         fn one_start_and_one_end_whatever_happens(steps in proptest::collection::vec(any_step(), 0..60)) {
             let mut now = Instant::now();
-            let mut broadcast = Broadcast::new(GRACE);
+            let mut broadcast = Broadcast::new(GRACE, LONGEST);
             let mut publishers = 0;
             let mut told = Vec::new();
             for step in steps {
                 let effects = match step {
                     Step::Publish => {
                         publishers += 1;
-                        broadcast.publish(publishers, stream(publishers)).unwrap()
+                        broadcast.publish(publishers, stream(publishers), now).unwrap()
                     }
                     Step::Farewell(back, how) => {
                         broadcast.farewell(publishers.saturating_sub(back), how, now)

@@ -33,6 +33,8 @@ pub(crate) struct Feed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Thumbnail {
     pub(crate) jpeg: Bytes,
+    /// None, where ffmpeg cannot make it.
+    pub(crate) webp: Option<Bytes>,
     pub(crate) at: Timestamp,
 }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::packager::Dropped;
+use crate::restream::State;
 
 /// Rates are counted over so many whole seconds.
 const SECONDS: usize = 10;
@@ -56,6 +57,8 @@ pub struct Health {
     pub behind: Duration,
     pub dropped: Dropped,
     pub encoder: Option<String>,
+    /// Servers to which the broadcast is pushed on, and how each does.
+    pub restream: Vec<(String, State)>,
     pub warnings: Vec<Warning>,
 }
 
@@ -188,6 +191,7 @@ impl Meter {
             behind: self.behind,
             dropped,
             encoder: tracks.encoder.clone(),
+            restream: Vec::new(),
             warnings: Vec::new(),
         };
         health.warnings = self.warnings(&health, pictures, now);

@@ -19,7 +19,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures::stream;
 
-use crate::feed::Feed;
+use crate::feed::{Feed, Thumbnail};
 use crate::hls::{File, Playlist, Reach, Window};
 use crate::room::Rooms;
 
@@ -156,17 +156,18 @@ async fn thumbnail(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let room = name.strip_suffix(".jpg");
-    match room
-        .and_then(|room| find(&rooms, room))
-        .and_then(|feed| feed.thumbnail())
-    {
-        Some(thumbnail) => {
-            let etag = format!("\"{}\"", thumbnail.at.millis());
-            whole(&headers, "image/jpeg", ONE_SECOND, &etag, thumbnail.jpeg)
-        }
-        None => not_found(),
-    }
+    let picture = || {
+        let (room, format) = name.rsplit_once('.')?;
+        let Thumbnail { jpeg, webp, at } = find(&rooms, room)?.thumbnail()?;
+        let (kind, picture) = match format {
+            "jpg" => ("image/jpeg", jpeg),
+            "webp" => ("image/webp", webp?),
+            _ => return None,
+        };
+        let etag = format!("\"{}.{format}\"", at.millis());
+        Some(whole(&headers, kind, ONE_SECOND, &etag, picture))
+    };
+    picture().unwrap_or_else(not_found)
 }
 
 fn find(rooms: &Rooms, room: &str) -> Option<Arc<Feed>> {

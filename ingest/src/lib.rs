@@ -9,7 +9,9 @@
 //! |---|---|
 //! | [`rtmp`] | the protocol, without I/O |
 //! | `server` | its sockets, limits and time-outs |
-//! | `tries` | failed keys by address |
+//! | `restream` | broadcasts pushed on to other servers |
+//! | `tls` | the certificates of RTMPS |
+//! | `places`, `tries`, `allowance` | how many may knock, guess, and how much they may send |
 //! | [`flv`], [`codec`], `clock` | tags, headers and timestamps into access units |
 //! | [`packager`], `muxer`, [`fmp4`] | access units into fragments and segments |
 //! | [`hls`], `feed`, `http` | the window, its sharing, its serving |
@@ -25,19 +27,24 @@ pub mod fmp4;
 pub mod health;
 pub mod hls;
 pub mod packager;
+pub mod restream;
 pub mod rtmp;
 
+mod allowance;
 mod clock;
 mod feed;
 mod http;
 mod identity;
 mod muxer;
+mod places;
 mod publisher;
 mod room;
 mod server;
 mod thumbnail;
+mod tls;
 mod tries;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -48,12 +55,16 @@ use axum::Router;
 use futures::future::BoxFuture;
 use lemonair_schemas::{EventId, RoomId};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use broadcast::{Reason, What};
 pub use thumbnail::Settings as ThumbnailSettings;
+pub use tls::Certificate;
 
+use places::Places;
 use room::Rooms;
 use server::Server;
 use tries::Tries;
@@ -67,8 +78,22 @@ pub struct Config {
     pub origin: String,
     /// The first part of the path in the RTMP URL. `live`.
     pub app: String,
-    /// Connections at once; more are closed at once. 1000.
+    /// Connections that do not publish yet; more are closed at once. 1000.
     pub connections: usize,
+    /// Of those, from one address. 100.
+    pub connections_per_address: usize,
+    /// Publishers on air at once. 1000.
+    pub publishers: usize,
+    /// Kilobits a second that a publisher may send, over ten seconds; zero for any number. 50,000.
+    pub kilobits: u32,
+    /// A broadcast that has lasted so long is ended. Without limit.
+    pub longest: Duration,
+    /// What publishers over RTMPS are shown. None.
+    pub certificate: Option<Certificate>,
+    /// Where the broadcasts of rooms are pushed on to. Nowhere.
+    pub restream: BTreeMap<RoomId, Vec<restream::Target>>,
+    /// Whose certificates such servers may have, beside those that browsers trust: a file in PEM.
+    pub authorities: Option<PathBuf>,
     /// From connecting to publishing. 10 s.
     pub handshake: Duration,
     /// A publisher that sends no media for so long is cut off. 10 s.
@@ -169,14 +194,26 @@ pub(crate) enum Refused {
     Unavailable,
     #[error("the room is busy; try again soon")]
     Busy,
+    #[error("the server has as many publishers as it may have; try again later")]
+    Full,
     #[error("the server is shutting down; try again soon")]
     ShuttingDown,
 }
 
 /// Publishers in, pictures out.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ingest {
     server: Arc<Server>,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Where publishers come in. Give the listeners a long backlog: what overflows it is neither accepted
+/// nor refused.
+#[derive(Debug)]
+pub struct Doors {
+    pub rtmp: TcpListener,
+    /// Nobody is let in here without a [`Certificate`].
+    pub rtmps: Option<TcpListener>,
 }
 
 // === impl Config ===
@@ -191,6 +228,13 @@ impl Default for Config {
             origin: "http://127.0.0.1:8080".to_owned(),
             app: "live".to_owned(),
             connections: 1000,
+            connections_per_address: 100,
+            publishers: 1000,
+            kilobits: 50_000,
+            longest: Duration::MAX,
+            certificate: None,
+            restream: BTreeMap::new(),
+            authorities: None,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(10),
             grace: Duration::from_secs(60),
@@ -224,18 +268,22 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Fails if the data folder cannot be used.
+    /// Fails if the data folder or the certificate cannot be used.
     pub fn build(self, backstage: Arc<dyn Backstage>) -> io::Result<Ingest> {
         let ingest = identity::load(&self.data)?;
+        let certificate = self.certificate.as_ref();
+        let tls = certificate.map(Certificate::acceptor).transpose()?;
         let rooms = Arc::new(Rooms::new(self.clone(), ingest, Arc::clone(&backstage)));
-        let tries = Mutex::new(Tries::new(self.failed_tries));
         Ok(Ingest {
             server: Arc::new(Server {
+                places: Places::new(self.connections, self.connections_per_address),
+                publishers: Arc::new(Semaphore::new(self.publishers)),
+                tries: Mutex::new(Tries::new(self.failed_tries)),
                 config: self,
                 backstage,
                 rooms,
-                tries,
             }),
+            tls,
         })
     }
 }
@@ -244,9 +292,8 @@ impl Config {
 
 impl Ingest {
     /// Takes up what an earlier run left open, then takes publishers until `shutdown`, and ends all
-    /// broadcasts before it returns. Give the listener a long backlog: what overflows it is neither
-    /// accepted nor refused.
-    pub async fn run(&self, listener: TcpListener, shutdown: CancellationToken) {
+    /// broadcasts before it returns.
+    pub async fn run(&self, doors: Doors, shutdown: CancellationToken) {
         let recovered = tokio::select! {
             () = self.server.rooms.recover() => true,
             () = shutdown.cancelled() => false,
@@ -255,9 +302,16 @@ impl Ingest {
             return;
         }
         let connections = TaskTracker::new();
-        Arc::clone(&self.server)
-            .run(listener, shutdown, &connections)
-            .await;
+        let serve = |listener, tls| {
+            let server = Arc::clone(&self.server);
+            server.run(listener, tls, shutdown.clone(), &connections)
+        };
+        let secure = async {
+            if let (Some(listener), Some(tls)) = (doors.rtmps, &self.tls) {
+                serve(listener, Some(tls.clone())).await;
+            }
+        };
+        tokio::join!(serve(doors.rtmp, None), secure);
         self.server.rooms.close(self.server.config.shutdown).await;
         connections.close();
         connections.wait().await;
@@ -272,6 +326,18 @@ impl Ingest {
     /// `/health/{room}`, which is not for everybody.
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.server.rooms))
+    }
+}
+
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ingest").field(&self.server).finish()
+    }
+}
+
+impl From<TcpListener> for Doors {
+    fn from(rtmp: TcpListener) -> Doors {
+        Doors { rtmp, rtmps: None }
     }
 }
 
@@ -296,6 +362,7 @@ impl Refused {
             Refused::Tries => "tries",
             Refused::Unavailable => "unavailable",
             Refused::Busy => "busy",
+            Refused::Full => "full",
             Refused::ShuttingDown => "shutting_down",
         }
     }

@@ -8,13 +8,17 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::broadcast::{Farewell, PublisherId};
+use crate::Config;
+use crate::allowance::Allowance;
+use crate::broadcast::{Farewell, PublisherId, Reason};
+use crate::codec::VideoConfig;
 use crate::feed::Feed;
 use crate::flv::{self, Unit};
 use crate::fmp4;
 use crate::health::{Arrived, Meter, Tracks};
 use crate::hls::Superseded;
-use crate::packager::{Cut, Packager};
+use crate::packager::Packager;
+use crate::restream::Relays;
 use crate::rtmp::Media;
 
 /// How often a publisher's health is looked at.
@@ -29,6 +33,10 @@ pub(crate) struct Publisher {
     pub(crate) dismissed: CancellationToken,
     feed: Arc<Feed>,
     packager: Packager,
+    /// The header of the picture, with the size that its key frames tell.
+    video: Option<VideoConfig>,
+    allowance: Allowance,
+    relays: Relays,
     tracks: Tracks,
     meter: Meter,
     /// When the meter is read next.
@@ -43,10 +51,25 @@ pub(crate) struct Publisher {
 pub(crate) enum Error {
     #[error("{0} is not supported; set the encoder to H.264 and AAC")]
     Unsupported(String),
+    #[error("more than {0} kbit/s; lower the bitrate")]
+    TooMuch(u32),
     #[error(transparent)]
     Superseded(#[from] Superseded),
     #[error(transparent)]
     Mp4(#[from] fmp4::Error),
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Why the broadcast is over, unless the publisher may come back and go on.
+    pub(crate) fn ends(&self) -> Option<Reason> {
+        match self {
+            Error::Unsupported(_) => Some(Reason::Unsupported),
+            Error::TooMuch(_) => Some(Reason::TooMuch),
+            Error::Superseded(_) | Error::Mp4(_) => None,
+        }
+    }
 }
 
 // === impl Publisher ===
@@ -56,13 +79,16 @@ impl Publisher {
         id: PublisherId,
         room: RoomId,
         feed: Arc<Feed>,
-        cut: Cut,
+        config: &Config,
         start: Duration,
         dismissed: CancellationToken,
         goodbye: oneshot::Sender<Farewell>,
     ) -> Publisher {
         let start = i64::try_from(start.as_millis()).unwrap_or(0);
-        let packager = Packager::new(cut, start);
+        let packager = Packager::new(config.cut.clone(), start);
+        let now = Instant::now();
+        let targets = config.restream.get(&room).map_or(&[][..], Vec::as_slice);
+        let relays = Relays::start(&room, targets, config.authorities.as_deref());
         metrics::gauge!("lemonair_ingest_publishers").increment(1.0);
         Publisher {
             id,
@@ -70,16 +96,23 @@ impl Publisher {
             dismissed,
             feed,
             packager,
+            video: None,
+            allowance: Allowance::new(config.kilobits, now),
+            relays,
             tracks: Tracks::default(),
-            meter: Meter::new(Instant::now()),
-            told_at: Instant::now() + TELL_EVERY,
+            meter: Meter::new(now),
+            told_at: now + TELL_EVERY,
             goodbye: Some(goodbye),
             complained: false,
         }
     }
 
     pub(crate) fn media(&mut self, media: &Media) -> Result<(), Error> {
-        let unit = match flv::parse(media) {
+        let now = Instant::now();
+        if !self.allowance.take(media.payload.len(), now) {
+            return Err(Error::TooMuch(self.allowance.kilobits));
+        }
+        let mut unit = match flv::parse(media) {
             Ok(Unit::Unsupported(codec)) => return Err(Error::Unsupported(codec)),
             Ok(unit) => unit,
             Err(error) => {
@@ -91,8 +124,34 @@ impl Publisher {
                 return Ok(());
             }
         };
-        self.measure(media.timestamp, &unit, Instant::now());
-        let pieces = self.packager.handle(media.timestamp, unit)?;
+        self.relays.media(media, &unit);
+        if let Some(config) = self.resized(&mut unit) {
+            self.package(media.timestamp, Unit::VideoConfig(config), now)?;
+        }
+        self.package(media.timestamp, unit, now)
+    }
+
+    /// Where key frames tell the size, the header is given again before one that has another.
+    fn resized(&mut self, unit: &mut Unit) -> Option<VideoConfig> {
+        match unit {
+            Unit::VideoConfig(config) => {
+                let known = self.video.as_ref();
+                let known = known.filter(|known| known.codec == config.codec);
+                config.size = config.size.or_else(|| known?.size);
+                self.video = Some(config.clone());
+                None
+            }
+            Unit::VideoFrame(frame) if frame.key => {
+                let config = self.video.as_mut()?;
+                config.resize(&frame.data).then(|| config.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn package(&mut self, timestamp: u32, unit: Unit, now: Instant) -> Result<(), Error> {
+        self.measure(timestamp, &unit, now);
+        let pieces = self.packager.handle(timestamp, unit)?;
         self.feed.push(self.id, pieces, Timestamp::now())?;
         Ok(())
     }
@@ -124,9 +183,10 @@ impl Publisher {
             return;
         }
         self.told_at = now + TELL_EVERY;
-        let health = self
+        let mut health = self
             .meter
             .health(&self.tracks, self.packager.dropped(), now);
+        health.restream = self.relays.states();
         if let Some(video) = &health.video {
             metrics::histogram!("lemonair_ingest_frames_per_second")
                 .record(video.frames_per_second);

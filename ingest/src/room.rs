@@ -171,7 +171,7 @@ impl Rooms {
             let (door, knocks) = mpsc::channel(QUEUE);
             doors.insert(room.clone(), door);
             let mut room = Room::new(Arc::clone(self), room);
-            room.broadcast = Broadcast::left_open(self.config.grace, stream, Instant::now());
+            room.broadcast.take_up(stream, Instant::now());
             room.tell(stream, What::Interrupted);
             self.tasks.spawn(room.run(knocks));
         }
@@ -207,7 +207,7 @@ impl Rooms {
 
 impl Room {
     fn new(rooms: Arc<Rooms>, id: RoomId) -> Room {
-        let broadcast = Broadcast::new(rooms.config.grace);
+        let broadcast = Broadcast::new(rooms.config.grace, rooms.config.longest);
         Room {
             rooms,
             id,
@@ -311,7 +311,7 @@ impl Room {
             return;
         }
         let id = self.publishers + 1;
-        let Ok(effects) = self.broadcast.publish(id, EventId::new()) else {
+        let Ok(effects) = self.broadcast.publish(id, EventId::new(), Instant::now()) else {
             return;
         };
         self.publishers = id;
@@ -323,12 +323,11 @@ impl Room {
         let dismissed = CancellationToken::new();
         let (goodbye, farewell) = oneshot::channel();
         let start = feed.begin(id);
-        let cut = self.rooms.config.cut.clone();
         let publisher = Publisher::new(
             id,
             self.id.clone(),
             feed,
-            cut,
+            &self.rooms.config,
             start,
             dismissed.clone(),
             goodbye,

@@ -1,21 +1,26 @@
 //! The socket side of RTMP: one task a connection, with limits and time-outs. It decides nothing
 //! about the protocol.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broadcast::Farewell;
+use crate::broadcast::{Farewell, Reason};
+use crate::places::{Full, Place, Places};
 use crate::publisher::{self, Publisher};
 use crate::room::Rooms;
 use crate::rtmp::{self, Output, Session, StreamKey};
@@ -28,6 +33,9 @@ pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) backstage: Arc<dyn Backstage>,
     pub(crate) rooms: Arc<Rooms>,
+    pub(crate) places: Arc<Places>,
+    /// Places on air.
+    pub(crate) publishers: Arc<Semaphore>,
     pub(crate) tries: Mutex<Tries>,
 }
 
@@ -54,7 +62,9 @@ enum Error {
     Silent(Duration),
     #[error("replies are not taken")]
     Stuck,
-    #[error("dismissed: another publisher took over, the key was revoked, or the server stops")]
+    #[error(
+        "dismissed: another publisher took over, the key was revoked, the broadcast lasted too long, or the server stops"
+    )]
     Dismissed,
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -62,12 +72,19 @@ enum Error {
     Publisher(#[from] publisher::Error),
 }
 
-struct Connection<'a> {
+/// A socket, bare or behind TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+struct Connection<'a, S> {
     server: &'a Server,
-    stream: TcpStream,
+    stream: S,
     peer: SocketAddr,
     session: Session,
-    publisher: Option<Publisher>,
+    /// Until it publishes.
+    place: Option<Place>,
+    publisher: Option<(Publisher, OwnedSemaphorePermit)>,
     /// When the connection is given up: at first for want of a publish, then of media.
     deadline: Instant,
 }
@@ -79,10 +96,10 @@ impl Server {
     pub(crate) async fn run(
         self: Arc<Server>,
         listener: TcpListener,
+        tls: Option<TlsAcceptor>,
         shutdown: CancellationToken,
         tasks: &TaskTracker,
     ) {
-        let places = Arc::new(Semaphore::new(self.config.connections));
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -97,24 +114,36 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                refused("connections");
-                tracing::warn!(%peer, "connection refused: all {} places are taken", self.config.connections);
-                continue;
+            let place = match self.places.take(peer.ip()) {
+                Ok(place) => place,
+                Err(full) => {
+                    refused(match full {
+                        Full::All(_) => "connections",
+                        Full::Address(_) => "address",
+                    });
+                    tracing::warn!(%peer, "connection refused: {full}");
+                    continue;
+                }
             };
             let server = Arc::clone(&self);
-            let shutdown = shutdown.clone();
+            let (tls, shutdown) = (tls.clone(), shutdown.clone());
             tasks.spawn(async move {
                 let gauge = metrics::gauge!("lemonair_ingest_connections");
                 gauge.increment(1.0);
-                server.serve(stream, peer, shutdown).await;
+                server.serve(stream, tls, peer, place, shutdown).await;
                 gauge.decrement(1.0);
-                drop(place);
             });
         }
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        peer: SocketAddr,
+        place: Place,
+        shutdown: CancellationToken,
+    ) {
         let keepalive = TcpKeepalive::new().with_time(self.config.idle);
         let options = stream
             .set_nodelay(true)
@@ -122,19 +151,46 @@ impl Server {
         if let Err(error) = options {
             tracing::debug!(%peer, "failed to set socket options: {error}");
         }
+        let deadline = Instant::now() + self.config.handshake;
+        let Some(tls) = tls else {
+            return self.talk(stream, peer, place, deadline, &shutdown).await;
+        };
+        let secured = tokio::select! {
+            () = shutdown.cancelled() => return,
+            secured = timeout_at(deadline, tls.accept(stream)) => secured,
+        };
+        match secured {
+            Ok(Ok(stream)) => {
+                let talk = self.talk(stream, peer, place, deadline, &shutdown);
+                Box::pin(talk).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%peer, "no TLS: {error}"),
+            Err(_) => tracing::debug!(%peer, "no TLS within {:?}", self.config.handshake),
+        }
+    }
+
+    async fn talk(
+        &self,
+        stream: impl Stream,
+        peer: SocketAddr,
+        place: Place,
+        deadline: Instant,
+        shutdown: &CancellationToken,
+    ) {
         let mut connection = Connection {
             server: self,
             stream,
             peer,
             session: Session::new(self.config.max_message),
+            place: Some(place),
             publisher: None,
-            deadline: Instant::now() + self.config.handshake,
+            deadline,
         };
-        let outcome = connection.run(&shutdown).await;
+        let outcome = connection.run(shutdown).await;
         let room = connection
             .publisher
             .as_ref()
-            .map(|publisher| publisher.room.clone());
+            .map(|(on_air, _)| &on_air.room);
         match (outcome, room) {
             (Ok(()), _) => {}
             (Err(error), Some(room)) => tracing::info!(%peer, %room, "publisher cut off: {error}"),
@@ -146,51 +202,35 @@ impl Server {
 
 // === impl Connection ===
 
-impl Connection<'_> {
+impl<S: Stream> Connection<'_, S> {
     async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
         loop {
             let dismissed = self
                 .publisher
                 .as_ref()
-                .map(|publisher| publisher.dismissed.clone());
-            tokio::select! {
+                .map(|(publisher, _)| publisher.dismissed.clone());
+            let outputs = tokio::select! {
                 biased;
                 // Publishers are dismissed by their rooms, which shut down too.
                 () = dismissed_or(dismissed.as_ref(), shutdown) => {
                     let outputs = self.session.stop(
-                        "another publisher took over, the stream key was revoked, or the server stops",
+                        "another publisher took over, the stream key was revoked, the broadcast lasted too long, or the server stops",
                     );
                     self.obey(outputs).await?;
                     return Err(Error::Dismissed);
                 }
-                readable = self.stream.readable() => readable?,
+                outputs = receive(&mut self.stream, &mut self.session) => outputs?,
                 () = sleep_until(self.deadline) => {
                     return Err(match self.publisher {
                         Some(_) => Error::Silent(self.server.config.idle),
                         None => Error::Slow(self.server.config.handshake),
                     });
                 }
-            }
-            let outputs = match self.read() {
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                read => read?,
             };
             if self.obey(outputs).await? == Flow::Over {
                 return Ok(());
             }
         }
-    }
-
-    /// What the socket holds, through the session. The buffer is on the stack, so that an idle
-    /// connection has none.
-    fn read(&mut self) -> Result<Vec<Output>, Error> {
-        let mut buffer = [0; READ];
-        let len = self.stream.try_read(&mut buffer)?;
-        if len == 0 {
-            return Err(Error::Closed);
-        }
-        metrics::counter!("lemonair_ingest_received_bytes_total").increment(len as u64);
-        Ok(self.session.handle(&buffer[..len])?)
     }
 
     async fn obey(&mut self, outputs: Vec<Output>) -> Result<Flow, Error> {
@@ -202,6 +242,7 @@ impl Connection<'_> {
                     let answer = match self.admit(&app, &key).await {
                         Ok(publisher) => {
                             self.publisher = Some(publisher);
+                            self.place = None;
                             self.deadline = Instant::now() + self.server.config.idle;
                             self.session.accept()?
                         }
@@ -214,23 +255,23 @@ impl Connection<'_> {
                     outputs.extend(answer);
                 }
                 Output::Media(media) => {
-                    let Some(publisher) = &mut self.publisher else {
+                    let Some((publisher, _)) = &mut self.publisher else {
                         continue;
                     };
                     self.deadline = Instant::now() + self.server.config.idle;
-                    match publisher.media(&media) {
-                        Ok(()) => {}
-                        Err(error @ publisher::Error::Unsupported(_)) => {
-                            tracing::info!(room = %publisher.room, "publisher refused: {error}");
-                            refused("codec");
-                            self.leave(Farewell::Unsupported);
-                            outputs = self.session.stop(&error.to_string()).into();
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
+                    let Err(error) = publisher.media(&media) else {
+                        continue;
+                    };
+                    let Some(reason) = error.ends() else {
+                        return Err(error.into());
+                    };
+                    tracing::info!(room = %publisher.room, "publisher refused: {error}");
+                    refused(reason.as_str());
+                    self.leave(reason);
+                    outputs = self.session.stop(&error.to_string()).into();
                 }
                 Output::Unpublish => {
-                    self.leave(Farewell::Unpublished);
+                    self.leave(Reason::Unpublished);
                     outputs.push_back(Output::Close);
                 }
                 Output::Close => return Ok(Flow::Over),
@@ -239,14 +280,18 @@ impl Connection<'_> {
         Ok(Flow::On)
     }
 
-    fn leave(&mut self, how: Farewell) {
-        if let Some(publisher) = self.publisher.take() {
-            publisher.leave(how);
+    fn leave(&mut self, reason: Reason) {
+        if let Some((publisher, _)) = self.publisher.take() {
+            publisher.leave(Farewell::Over(reason));
         }
     }
 
     /// Looks at the key; nothing of the stream is read meanwhile.
-    async fn admit(&self, app: &str, key: &StreamKey) -> Result<Publisher, Refused> {
+    async fn admit(
+        &self,
+        app: &str,
+        key: &StreamKey,
+    ) -> Result<(Publisher, OwnedSemaphorePermit), Refused> {
         let server = self.server;
         let address = self.peer.ip();
         if app != server.config.app {
@@ -267,7 +312,9 @@ impl Connection<'_> {
             self.tries().failed(address, Instant::now());
             return Err(Refused::Key);
         };
-        server.rooms.publish(permit).await
+        let publishers = Arc::clone(&server.publishers);
+        let place = publishers.try_acquire_owned().map_err(|_| Refused::Full)?;
+        Ok((server.rooms.publish(permit).await?, place))
     }
 
     fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
@@ -290,14 +337,9 @@ impl Connection<'_> {
         let mut stream = self.stream;
         let farewell = async {
             stream.shutdown().await?;
-            loop {
-                stream.readable().await?;
-                match discard(&stream) {
-                    Ok(0) => return Ok(()),
-                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    _ => {}
-                }
-            }
+            let mut rest = [0; 1024];
+            while stream.read(&mut rest).await? > 0 {}
+            Ok(())
         };
         let _: Result<io::Result<()>, _> = timeout(CLOSE_TIMEOUT, farewell).await;
     }
@@ -309,9 +351,21 @@ enum Flow {
     Over,
 }
 
-fn discard(stream: &TcpStream) -> io::Result<usize> {
-    let mut buffer = [0; READ];
-    stream.try_read(&mut buffer)
+/// What the socket holds, through the session. The buffer is on the stack while there is something in
+/// it, so that an idle connection has none.
+async fn receive(stream: &mut impl Stream, session: &mut Session) -> Result<Vec<Output>, Error> {
+    poll_fn(|context| {
+        let mut bytes = [std::mem::MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        let received = buffer.filled();
+        if received.is_empty() {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        metrics::counter!("lemonair_ingest_received_bytes_total").increment(received.len() as u64);
+        Poll::Ready(Ok(session.handle(received)?))
+    })
+    .await
 }
 
 async fn dismissed_or(dismissed: Option<&CancellationToken>, shutdown: &CancellationToken) {

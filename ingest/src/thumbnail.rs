@@ -1,4 +1,5 @@
-//! One current picture a broadcast: key frame in, JPEG out, through an `ffmpeg` child now and then.
+//! One current picture a broadcast: key frame in, JPEG and WebP out, through `ffmpeg` children now and
+//! then.
 //!
 //! Nothing touches the disk. A child lives a few seconds at most: it is killed when its time is up,
 //! when the broadcast ends, and it ends by itself when its input is closed.
@@ -15,6 +16,7 @@ use lemonair_schemas::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::feed::{Feed, Thumbnail};
 use crate::fmp4;
@@ -41,8 +43,15 @@ pub(crate) struct Thumbnailer {
     missing: AtomicBool,
 }
 
-/// A JPEG of this width is far smaller.
-const MAX_JPEG: u64 = 1 << 20;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Jpeg,
+    /// A third smaller, where `ffmpeg` can make it.
+    Webp,
+}
+
+/// A picture of this width is far smaller.
+const LARGEST: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -52,8 +61,8 @@ enum Error {
     Run(#[from] io::Error),
     #[error("ffmpeg took longer than {0:?}")]
     Timeout(Duration),
-    #[error("ffmpeg made no JPEG")]
-    NoPicture,
+    #[error("ffmpeg made no {0:?}")]
+    NoPicture(Format),
 }
 
 // === impl Thumbnailer ===
@@ -85,11 +94,8 @@ impl Thumbnailer {
             return;
         };
         let outcome = match self.picture(still).await {
-            Ok(jpeg) => {
-                feed.set_thumbnail(Thumbnail {
-                    jpeg,
-                    at: Timestamp::now(),
-                });
+            Ok(thumbnail) => {
+                feed.set_thumbnail(thumbnail);
                 "made"
             }
             Err(Error::Run(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -106,50 +112,80 @@ impl Thumbnailer {
         metrics::counter!("lemonair_ingest_thumbnails_total", "outcome" => outcome).increment(1);
     }
 
-    async fn picture(&self, still: Still) -> Result<Bytes, Error> {
+    async fn picture(&self, still: Still) -> Result<Thumbnail, Error> {
         let film = fmp4::still(&still.config, still.data)?;
+        let jpeg = self.convert(&film, Format::Jpeg).await?;
+        // Some builds of ffmpeg cannot.
+        let webp = self.convert(&film, Format::Webp).await.ok();
+        Ok(Thumbnail {
+            jpeg,
+            webp,
+            at: Timestamp::now(),
+        })
+    }
+
+    async fn convert(&self, film: &Bytes, format: Format) -> Result<Bytes, Error> {
         let limit = self.settings.timeout;
-        tokio::time::timeout(limit, self.convert(film))
+        timeout(limit, self.run(film, format))
             .await
             .map_err(|_| Error::Timeout(limit))?
     }
 
-    async fn convert(&self, film: Bytes) -> Result<Bytes, Error> {
+    async fn run(&self, film: &Bytes, format: Format) -> Result<Bytes, Error> {
         let scale = format!("scale='min({},iw)':-2", self.settings.width);
         let mut child = Command::new(&self.settings.ffmpeg)
-            .args([
-                "-hide_banner",
-                "-loglevel",
-                "quiet",
-                "-nostdin",
-                "-threads",
-                "1",
-            ])
-            .args(["-f", "mp4", "-i", "pipe:0", "-frames:v", "1", "-vf", &scale])
-            .args(["-threads", "1", "-q:v", "5", "-f", "mjpeg", "pipe:1"])
+            .args(["-hide_banner", "-loglevel", "quiet", "-nostdin"])
+            .args(["-threads", "1", "-f", "mp4", "-i", "pipe:0"])
+            .args(["-frames:v", "1", "-vf", &scale, "-threads", "1"])
+            .args(format.encoder())
+            .arg("pipe:1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Error::NoPicture);
+            return Err(Error::NoPicture(format));
         };
-        let mut jpeg = Vec::new();
-        let mut stdout = stdout.take(MAX_JPEG);
+        let mut picture = Vec::new();
+        let mut stdout = stdout.take(LARGEST);
         let write = async {
             // It may stop reading as soon as it has its frame.
-            let _ = stdin.write_all(&film).await;
+            let _ = stdin.write_all(film).await;
             drop(stdin);
         };
-        let (read, ()) = tokio::join!(stdout.read_to_end(&mut jpeg), write);
+        let (read, ()) = tokio::join!(stdout.read_to_end(&mut picture), write);
         read?;
         child.kill().await?;
-        let whole = jpeg.starts_with(&[0xFF, 0xD8]) && jpeg.ends_with(&[0xFF, 0xD9]);
-        if whole {
-            Ok(jpeg.into())
+        if format.is_whole(&picture) {
+            Ok(picture.into())
         } else {
-            Err(Error::NoPicture)
+            Err(Error::NoPicture(format))
+        }
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    fn encoder(self) -> &'static [&'static str] {
+        match self {
+            Format::Jpeg => &["-q:v", "5", "-f", "mjpeg"],
+            Format::Webp => &["-c:v", "libwebp", "-quality", "70", "-f", "image2pipe"],
+        }
+    }
+
+    fn is_whole(self, picture: &[u8]) -> bool {
+        match (self, picture) {
+            (Format::Jpeg, _) => {
+                picture.starts_with(&[0xFF, 0xD8]) && picture.ends_with(&[0xFF, 0xD9])
+            }
+            // What follows its length is as long.
+            (Format::Webp, [b'R', b'I', b'F', b'F', a, b, c, d, rest @ ..]) => {
+                rest.starts_with(b"WEBP")
+                    && rest.len() == u32::from_le_bytes([*a, *b, *c, *d]) as usize
+            }
+            (Format::Webp, _) => false,
         }
     }
 }

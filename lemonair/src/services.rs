@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use lemonair_consumers::{Kafka, erasures, retention};
 use lemonair_gateway::Gateway;
-use lemonair_ingest::Ingest;
+use lemonair_ingest::{Doors, Ingest};
 use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Desk, Log};
 use lemonair_projections::{Checkpoints, Projector};
@@ -56,7 +56,7 @@ type Ended = (&'static str, anyhow::Result<()>);
 
 pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
     let http = bind("http", &mut settings.http)?;
-    let rtmp = bind("rtmp", &mut settings.rtmp)?;
+    let doors = doors(&mut settings)?;
     let metrics = start_metrics()?;
     let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
@@ -66,7 +66,7 @@ pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
     services.project(&settings, &ground).await?;
     services.decide(&ground, settings.terms());
     services.gateway(gateway, http);
-    services.ingest(&ground, ingest, rtmp);
+    services.ingest(&ground, ingest, doors);
     println!("Lemonair is up.");
     println!("  watch    {}", settings.public_url());
     println!(
@@ -74,6 +74,9 @@ pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
         settings.rtmp_url(),
         settings.public_url()
     );
+    if let Some(rtmps) = settings.rtmps {
+        println!("           rtmps://{rtmps}/live, by the name in its certificate");
+    }
     println!(
         "           ffmpeg -re -i film.mp4 -c:v libx264 -g 60 -c:a aac -f flv {}/YOUR-KEY",
         settings.rtmp_url()
@@ -94,7 +97,7 @@ pub(crate) async fn gateway(mut settings: Settings) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
-    let rtmp = bind("rtmp", &mut settings.rtmp)?;
+    let doors = doors(&mut settings)?;
     let http = bind("ingest_http", &mut settings.ingest_http)?;
     let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
@@ -108,7 +111,7 @@ pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
             .with_graceful_shutdown(async move { stop.cancelled().await })
             .await?)
     });
-    services.ingest(&ground, ingest, rtmp);
+    services.ingest(&ground, ingest, doors);
     println!("Lemonair's ingest is up: {}", settings.rtmp_url());
     services.run(&ground).await
 }
@@ -222,6 +225,12 @@ fn build_ingest(
         grace: settings.grace(),
         lease: settings.lease(),
         idle: Duration::from_secs_f64(settings.publisher_idle),
+        publishers: settings.publishers,
+        kilobits: settings.publisher_kbps,
+        longest: settings.longest_broadcast(),
+        certificate: settings.certificate(),
+        restream: settings.restream()?,
+        authorities: settings.restream_ca.clone(),
         ..lemonair_ingest::Config::default()
     };
     config.hls.window = Duration::from_secs_f64(settings.window);
@@ -236,7 +245,7 @@ fn build_ingest(
     };
     config
         .build(Arc::new(backstage))
-        .with_context(|| format!("use {}", settings.data_dir.display()))
+        .with_context(|| format!("set up ingest in {}", settings.data_dir.display()))
 }
 
 // === impl Services ===
@@ -277,14 +286,14 @@ impl Services {
         );
     }
 
-    fn ingest(&mut self, ground: &Ground, ingest: Ingest, listener: TcpListener) {
+    fn ingest(&mut self, ground: &Ground, ingest: Ingest, doors: Doors) {
         let stop = self.stop.clone();
         let (kafka, codec) = (ground.kafka.clone(), Arc::clone(&ground.codec));
         let checkpoints = ground.checkpoints.clone();
         self.spawn("ingest", async move {
             let follow = backstage::follow_keys(&kafka, codec, &checkpoints, &ingest);
             tokio::select! {
-                () = ingest.run(listener, stop) => Ok(()),
+                () = ingest.run(doors, stop) => Ok(()),
                 followed = follow => followed.context("follow the stream keys"),
             }
         });
@@ -380,6 +389,13 @@ fn fault(
         Ok((name, Err(error))) => Err(error.context(name)),
         Err(panicked) => Err(anyhow!("a service panicked: {panicked}")),
     }
+}
+
+fn doors(settings: &mut Settings) -> anyhow::Result<Doors> {
+    let rtmp = bind("rtmp", &mut settings.rtmp)?;
+    let rtmps = settings.rtmps.as_mut();
+    let rtmps = rtmps.map(|rtmps| bind("rtmps", rtmps)).transpose()?;
+    Ok(Doors { rtmp, rtmps })
 }
 
 /// Connections that may wait to be accepted: a crowd arrives at the same instant.

@@ -13,8 +13,10 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use lemonair_consumers::Kafka;
 use lemonair_consumers::retention::TRIMMABLE;
 use lemonair_gateway::Payments;
+use lemonair_ingest::Certificate;
+use lemonair_ingest::restream::Target;
 use lemonair_producers::decide::{MOST_POINTS, Terms};
-use lemonair_schemas::Topic;
+use lemonair_schemas::{RoomId, Topic};
 use serde::{Deserialize, Serialize};
 
 /// What read models have not read yet must not be gone.
@@ -28,6 +30,12 @@ pub(crate) struct Settings {
     pub(crate) http: SocketAddr,
     /// Where publishers connect.
     pub(crate) rtmp: SocketAddr,
+    /// Where publishers connect over TLS, as `rtmps://`; with the two files that follow.
+    pub(crate) rtmps: Option<SocketAddr>,
+    /// The server's certificate and those behind it, in PEM.
+    pub(crate) rtmps_cert: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub(crate) rtmps_key: Option<PathBuf>,
     /// Where an ingest that runs alone serves the picture to gateways.
     pub(crate) ingest_http: SocketAddr,
     /// What people enter to reach `http`; made from it unless set.
@@ -93,6 +101,16 @@ pub(crate) struct Settings {
     pub(crate) lease: f64,
     /// Seconds without media after which a publisher is cut off.
     pub(crate) publisher_idle: f64,
+    /// Publishers on air at once, at one ingest.
+    pub(crate) publishers: usize,
+    /// Kilobits a second that a publisher may send, over ten seconds; zero for any number.
+    pub(crate) publisher_kbps: u32,
+    /// Hours after which a broadcast is ended; zero for any length.
+    pub(crate) broadcast_hours: u32,
+    /// Where rooms' broadcasts are pushed on to: `rtmp://host/app/key`, or `rtmps`.
+    pub(crate) restream: BTreeMap<RoomId, Vec<String>>,
+    /// Whose certificates those servers may have, beside those that browsers trust: a file in PEM.
+    pub(crate) restream_ca: Option<PathBuf>,
     /// Seconds between two thumbnails of a broadcast.
     pub(crate) thumbnail_every: f64,
     /// What is logged, as in `info,lemonair_gateway=debug`.
@@ -118,10 +136,14 @@ impl Default for Settings {
     fn default() -> Settings {
         let kafka = Kafka::default();
         let gateway = lemonair_gateway::Config::default();
+        let ingest = lemonair_ingest::Config::default();
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Settings {
             http: local(8080),
             rtmp: local(1935),
+            rtmps: None,
+            rtmps_cert: None,
+            rtmps_key: None,
             ingest_http: local(8082),
             public_url: None,
             rtmp_url: None,
@@ -153,6 +175,11 @@ impl Default for Settings {
             window_mib: 64,
             lease: 60.0,
             publisher_idle: 10.0,
+            publishers: ingest.publishers,
+            publisher_kbps: ingest.kilobits,
+            broadcast_hours: 0,
+            restream: BTreeMap::new(),
+            restream_ca: None,
             thumbnail_every: 10.0,
             log: "info,rdkafka=error,librdkafka=error".to_owned(),
         }
@@ -208,6 +235,10 @@ impl Settings {
                 bail!("settings: {name} is {seconds}; it is a number of seconds from 0 to 86400");
             }
         }
+        if self.rtmps.is_some() && (self.rtmps_cert.is_none() || self.rtmps_key.is_none()) {
+            bail!("settings: rtmps needs rtmps_cert and rtmps_key, two files in PEM");
+        }
+        self.restream()?;
         if self.donation_fee > 9_999 {
             bail!(
                 "settings: donation_fee is {}; it is hundredths of a percent, from 0 to 9999",
@@ -391,6 +422,33 @@ impl Settings {
         Terms {
             fee: self.donation_fee,
             kept: Duration::from_secs(u64::from(self.refund_days) * 86_400),
+        }
+    }
+
+    /// What publishers over TLS are shown.
+    pub(crate) fn certificate(&self) -> Option<Certificate> {
+        let certificate = Certificate {
+            chain: self.rtmps_cert.clone()?,
+            key: self.rtmps_key.clone()?,
+        };
+        self.rtmps.map(|_| certificate)
+    }
+
+    /// What is wrong is told without the address: the key is in it.
+    pub(crate) fn restream(&self) -> anyhow::Result<BTreeMap<RoomId, Vec<Target>>> {
+        let targets = |(room, urls): (&RoomId, &Vec<String>)| {
+            let targets: Result<Vec<Target>, _> = urls.iter().map(|url| url.parse()).collect();
+            let targets =
+                targets.map_err(|error| anyhow!("settings: restream of {room}: {error}"))?;
+            Ok((room.clone(), targets))
+        };
+        self.restream.iter().map(targets).collect()
+    }
+
+    pub(crate) fn longest_broadcast(&self) -> Duration {
+        match self.broadcast_hours {
+            0 => Duration::MAX,
+            hours => Duration::from_secs(u64::from(hours) * 3600),
         }
     }
 

@@ -57,6 +57,11 @@ fn told(health: &Health) -> Value {
         .iter()
         .map(|warning| json!({ "code": warning.code(), "value": warning.value(), "text": warning.words() }))
         .collect();
+    let restream: Vec<Value> = health
+        .restream
+        .iter()
+        .map(|(target, state)| json!({ "target": target, "state": state.code(), "cause": state.cause() }))
+        .collect();
     json!({
         "seconds": health.seconds,
         "encoder": health.encoder,
@@ -68,6 +73,7 @@ fn told(health: &Health) -> Value {
             "overlapping": health.dropped.overlapping,
             "jumps": health.dropped.jumps,
         },
+        "restream": restream,
         "warnings": warnings,
     })
 }

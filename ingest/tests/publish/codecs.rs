@@ -15,12 +15,12 @@ use crate::{ENDED, STARTED};
 /// What an encoder made: its header, and each frame with its time, whether it is a key frame, and how
 /// much later it is shown.
 #[derive(Default)]
-struct Film {
-    header: Vec<u8>,
-    frames: Vec<(u32, bool, i32, Vec<u8>)>,
+pub(crate) struct Film {
+    pub(crate) header: Vec<u8>,
+    pub(crate) frames: Vec<(u32, bool, i32, Vec<u8>)>,
 }
 
-async fn film(stage: &Stage, arguments: &str) -> Film {
+pub(crate) async fn film(stage: &Stage, arguments: &str) -> Film {
     let path = stage.data.join("film.mp4");
     let status = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-y"])
@@ -59,6 +59,7 @@ fn header(moov: &Moov) -> Vec<u8> {
         bytes.split_off(8)
     }
     match &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] {
+        Codec::Avc1(avc1) => body(&avc1.avcc),
         Codec::Hvc1(hvc1) => body(&hvc1.hvcc),
         Codec::Av01(av01) => body(&av01.av1c),
         Codec::Vp09(vp09) => body(&vp09.vpcc),
@@ -103,7 +104,7 @@ impl Film {
 }
 
 /// Publishes frames by hand, and says goodbye.
-async fn publish(stage: &Stage, metadata: Vec<u8>, messages: Vec<Vec<u8>>) {
+pub(crate) async fn publish(stage: &Stage, metadata: Vec<u8>, messages: Vec<Vec<u8>>) {
     let (mut socket, mut said) = raw::on_air(stage, KEY).await;
     let bytes = [vec![metadata], messages, vec![raw::goodbye()]].concat();
     socket.write_all(&bytes.concat()).await.expect("write");
@@ -127,11 +128,13 @@ async fn check_video(encoder: &str, four_cc: &[u8; 4], composed: bool, name: &st
         };
         messages.push(raw::video_at(*time, message));
     }
-    let metadata = raw::metadata(&[("videocodecid", 0.0), ("width", 320.0), ("height", 180.0)]);
+    // The size is told by the codec; what the metadata says of it is wrong.
+    let metadata = raw::metadata(&[("videocodecid", 0.0), ("width", 64.0), ("height", 64.0)]);
     publish(&stage, metadata, messages).await;
     stage.until_told(&[STARTED, ENDED]).await;
     let master = get(&stage.playlist()).await.text().await.expect("a text");
     assert!(master.contains(&format!("CODECS=\"{codecs}")), "{master}");
+    assert!(master.contains("RESOLUTION=320x180\n"), "{master}");
     let show = [
         "-show_entries",
         "stream=codec_name,width,height",

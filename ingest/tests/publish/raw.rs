@@ -19,6 +19,17 @@ pub(crate) fn connect() -> Vec<u8> {
     bytes
 }
 
+/// A connection that has shaken hands, if it was let in.
+pub(crate) async fn greet(stage: &Stage) -> Option<TcpStream> {
+    let mut socket = TcpStream::connect(stage.address()).await.expect("connect");
+    socket
+        .write_all(&[&[3][..], &[0; 1536]].concat())
+        .await
+        .ok()?;
+    socket.read_u8().await.ok()?;
+    Some(socket)
+}
+
 pub(crate) fn publish(key: &str) -> Vec<u8> {
     [connect(), say("publish", [Value::Null, key.into()])].concat()
 }
@@ -68,10 +79,6 @@ pub(crate) fn goodbye() -> Vec<u8> {
     say("deleteStream", [Value::Null, 1.0.into()])
 }
 
-pub(crate) fn command(payload: &[u8]) -> Vec<u8> {
-    write(kind::COMMAND_AMF0, 0, Bytes::copy_from_slice(payload))
-}
-
 fn say(name: &str, values: [Value; 2]) -> Vec<u8> {
     let mut payload = BytesMut::new();
     amf::encode(&name.into(), &mut payload);
@@ -82,7 +89,7 @@ fn say(name: &str, values: [Value; 2]) -> Vec<u8> {
     write(kind::COMMAND_AMF0, 0, payload.freeze())
 }
 
-fn write(kind: u8, timestamp: u32, payload: Bytes) -> Vec<u8> {
+pub(crate) fn write(kind: u8, timestamp: u32, payload: Bytes) -> Vec<u8> {
     let mut out = BytesMut::new();
     Writer::new().write(
         3,

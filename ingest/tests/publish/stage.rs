@@ -4,13 +4,13 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use lemonair_ingest::{
-    Backstage, BackstageError, Config, Ingest, Lifecycle, OpenBroadcast, Permit, What,
+    Backstage, BackstageError, Config, Doors, Ingest, Lifecycle, OpenBroadcast, Permit, What,
 };
 use lemonair_schemas::{EventId, RoomId};
 use tokio::net::{TcpListener, TcpSocket};
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) const KEY: &str = "a-good-key";
+/// Good only once somebody has said so.
+pub(crate) const LATER_KEY: &str = "a-later-good-key";
 pub(crate) const KEY_ID: EventId = EventId(Uuid::from_u128(7));
 pub(crate) const ROOM: &str = "mint";
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -27,6 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Stage {
     pub(crate) topic: Arc<Topic>,
     rtmp_address: SocketAddr,
+    rtmps_address: SocketAddr,
     pub(crate) http: String,
     pub(crate) shutdown: CancellationToken,
     pub(crate) ingest: Ingest,
@@ -41,13 +44,16 @@ pub(crate) struct Topic {
     pub(crate) open: Mutex<Vec<OpenBroadcast>>,
     /// A broadcast that somebody else has ended.
     pub(crate) lapsed: Mutex<Option<EventId>>,
+    /// The later key is good.
+    pub(crate) later: AtomicBool,
     /// So many appends fail first.
     pub(crate) failures: AtomicU32,
 }
 
 impl Backstage for Topic {
     fn permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Permit>, BackstageError>> {
-        let permit = (key == KEY).then(|| Permit {
+        let good = key == KEY || key == LATER_KEY && self.later.load(Ordering::SeqCst);
+        let permit = good.then(|| Permit {
             room: ROOM.parse().expect("a room"),
             key: KEY_ID,
         });
@@ -102,15 +108,21 @@ impl Stage {
         let ingest = config
             .build(Arc::clone(&topic) as Arc<dyn Backstage>)
             .expect("build ingest");
-        let (rtmp, http) = (listen(), listen());
+        let (rtmp, rtmps, http) = (listen(), listen(), listen());
         let rtmp_address = rtmp.local_addr().expect("an address");
+        let rtmps_address = rtmps.local_addr().expect("an address");
         let http_address = http.local_addr().expect("an address");
         tokio::spawn(axum::serve(http, ingest.router()).into_future());
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn(run(ingest.clone(), rtmp, shutdown.clone()));
+        let doors = Doors {
+            rtmp,
+            rtmps: Some(rtmps),
+        };
+        let running = tokio::spawn(run(ingest.clone(), doors, shutdown.clone()));
         Stage {
             topic,
             rtmp_address,
+            rtmps_address,
             http: format!("http://{http_address}"),
             shutdown,
             ingest,
@@ -178,14 +190,19 @@ impl Stage {
 
     /// An encoder in real time. `source` are arguments between its own and the address.
     pub(crate) fn publish(&self, key: &str, source: &str) -> Child {
+        self.publish_to(&format!("rtmp://{}/live/{key}", self.rtmp_address), source)
+    }
+
+    /// Where publishers connect over TLS.
+    pub(crate) fn secure_url(&self, key: &str) -> String {
+        format!("rtmps://localhost:{}/live/{key}", self.rtmps_address.port())
+    }
+
+    pub(crate) fn publish_to(&self, url: &str, source: &str) -> Child {
         Command::new("ffmpeg")
             .args(["-hide_banner", "-v", "error", "-nostdin"])
             .args(source.split_whitespace())
-            .args([
-                "-f",
-                "flv",
-                &format!("rtmp://{}/live/{key}", self.rtmp_address),
-            ])
+            .args(["-f", "flv", url])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -211,8 +228,8 @@ fn listen() -> TcpListener {
     socket.listen(1024).expect("listen")
 }
 
-async fn run(ingest: Ingest, listener: TcpListener, shutdown: CancellationToken) {
-    ingest.run(listener, shutdown).await;
+async fn run(ingest: Ingest, doors: Doors, shutdown: CancellationToken) {
+    ingest.run(doors, shutdown).await;
 }
 
 /// A test picture and a tone, with a key frame every second.
