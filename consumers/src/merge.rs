@@ -29,7 +29,7 @@ pub(crate) struct Merged {
 }
 
 /// A record that is not decoded.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Raw {
     /// Which of the ranges it stands in.
     pub(crate) lane: usize,
@@ -76,8 +76,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 // === impl Merged ===
 
 impl Merged {
-    pub(crate) fn get(&self, index: usize) -> Option<&Raw> {
-        self.records.get(index)
+    pub(crate) fn records(&self) -> &[Raw] {
+        &self.records
     }
 
     pub(crate) fn key(&self, raw: &Raw) -> &[u8] {

@@ -1,8 +1,12 @@
 //! A slice of history, decoded, in one deterministic order over partitions and topics.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::vec;
 
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use lemonair_schemas::{Codec, Event, Position};
 use tokio::sync::mpsc;
 
@@ -17,19 +21,29 @@ use crate::{Error, Kafka, erasures};
 ///
 /// What comes next depends on where each partition stands, and on nothing else: going on from
 /// [`Replay::rest`] gives the records that would have come.
-#[derive(Debug)]
 pub struct Replay {
-    codec: Arc<Codec>,
-    selection: Selection,
     rest: Vec<Range>,
-    merged: mpsc::Receiver<Result<Merged, Error>>,
-    batch: Merged,
-    next: usize,
+    decoded: BoxStream<'static, Result<Decoded, Error>>,
+    batch: Decoded,
     read: Arc<AtomicU64>,
+}
+
+/// What is wanted of a batch.
+#[derive(Default)]
+struct Decoded {
+    /// With the range that each stands in.
+    records: vec::IntoIter<(usize, Consumed<Event>)>,
+    /// How far the batch reaches in the ranges.
+    ends: Vec<(usize, i64)>,
 }
 
 /// Batches that wait to be decoded; the merging thread waits when there are more.
 const AHEAD: usize = 8;
+
+/// Batches that are decoded at a time.
+const AT_ONCE: usize = 4;
+
+// === impl Replay ===
 
 impl Replay {
     /// `ranges` as [`Selection::ranges`] finds them, or what is left of them.
@@ -55,12 +69,9 @@ impl Replay {
                 .map_err(Error::Thread)?;
         }
         Ok(Replay {
-            codec,
-            selection,
+            decoded: decode(merged, codec, selection, ranges.clone()),
             rest: ranges,
-            merged,
-            batch: Merged::default(),
-            next: 0,
+            batch: Decoded::default(),
             read,
         })
     }
@@ -69,32 +80,26 @@ impl Replay {
     /// this is dropped half-way.
     pub async fn next(&mut self) -> Result<Option<Consumed<Event>>, Error> {
         loop {
-            let Some(raw) = self.batch.get(self.next).cloned() else {
-                match self.merged.recv().await {
-                    Some(batch) => self.batch = batch?,
-                    None => return Ok(None),
-                }
-                self.next = 0;
-                continue;
-            };
-            let range = &self.rest[raw.lane];
-            let position = Position {
-                offset: raw.offset,
-                ..range.start()
-            };
-            let record = Consumed {
-                position,
-                at: raw.at,
-                key: self.batch.key(&raw).to_vec(),
-                bytes: self.batch.value(&raw).to_vec(),
-                content: batch::read(position, self.batch.value(&raw), &self.codec).await,
-            };
-            self.next += 1;
-            self.rest[raw.lane].start = raw.offset + 1;
-            if self.selection.wants(&record) {
+            if let Some(record) = self.ready() {
                 return Ok(Some(record));
             }
+            match self.decoded.next().await {
+                Some(batch) => self.batch = batch?,
+                None => return Ok(None),
+            }
         }
+    }
+
+    /// The next record, if it is decoded already.
+    pub fn ready(&mut self) -> Option<Consumed<Event>> {
+        if let Some((lane, record)) = self.batch.records.next() {
+            self.rest[lane].start = record.position.offset + 1;
+            return Some(record);
+        }
+        for (lane, end) in self.batch.ends.drain(..) {
+            self.rest[lane].start = end;
+        }
+        None
     }
 
     /// What was not given out yet.
@@ -118,5 +123,75 @@ impl Replay {
     /// How many records were read so far, wanted or not.
     pub fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("rest", &self.rest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decodes batches side by side, and gives them in the order in which they were merged.
+fn decode(
+    merged: mpsc::Receiver<Result<Merged, Error>>,
+    codec: Arc<Codec>,
+    selection: Selection,
+    ranges: Vec<Range>,
+) -> BoxStream<'static, Result<Decoded, Error>> {
+    let (selection, ranges) = (Arc::new(selection), Arc::new(ranges));
+    stream::unfold(merged, async |mut merged| {
+        let batch = merged.recv().await?;
+        Some((batch, merged))
+    })
+    .map(move |batch| {
+        let (codec, selection, ranges) = (
+            Arc::clone(&codec),
+            Arc::clone(&selection),
+            Arc::clone(&ranges),
+        );
+        let decoding =
+            tokio::spawn(async move { Ok(batch?.decode(&codec, &selection, &ranges).await) });
+        async {
+            match decoding.await {
+                Ok(decoded) => decoded,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            }
+        }
+    })
+    .buffered(AT_ONCE)
+    .boxed()
+}
+
+impl Merged {
+    async fn decode(self, codec: &Codec, selection: &Selection, ranges: &[Range]) -> Decoded {
+        let mut records = Vec::with_capacity(self.records().len());
+        let mut ends: Vec<(usize, i64)> = Vec::new();
+        for raw in self.records() {
+            let position = Position {
+                offset: raw.offset,
+                ..ranges[raw.lane].start()
+            };
+            let record = Consumed {
+                position,
+                at: raw.at,
+                key: self.key(raw).to_vec(),
+                bytes: self.value(raw).to_vec(),
+                content: batch::read(position, self.value(raw), codec).await,
+            };
+            match ends.iter_mut().find(|(lane, _)| *lane == raw.lane) {
+                Some((_, end)) => *end = raw.offset + 1,
+                None => ends.push((raw.lane, raw.offset + 1)),
+            }
+            if selection.wants(&record) {
+                records.push((raw.lane, record));
+            }
+        }
+        Decoded {
+            records: records.into_iter(),
+            ends,
+        }
     }
 }
