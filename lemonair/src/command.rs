@@ -7,6 +7,8 @@ pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod key;
 pub(crate) mod ledger;
+pub(crate) mod progress;
+pub(crate) mod query;
 pub(crate) mod rebuild;
 pub(crate) mod replay;
 pub(crate) mod slice;

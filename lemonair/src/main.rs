@@ -53,6 +53,8 @@ enum Command {
     Dlq(command::dlq::Dlq),
     /// Write events into files: Parquet, Avro, JSON lines or CSV
     Export(command::export::Export),
+    /// Ask the topics, or an export of them, in SQL
+    Query(command::query::Query),
     /// Print an access token; the account is created if it is missing
     Token(command::token::Token),
     /// Create, show and change accounts
@@ -138,6 +140,7 @@ async fn run(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Replay(replay) => replay.run(&settings).await,
         Command::Dlq(dlq) => dlq.run(&settings).await,
         Command::Export(export) => export.run(&settings).await,
+        Command::Query(query) => query.run(&settings).await,
         Command::Token(token) => token.run(&settings).await,
         Command::Account(account) => account.run(&settings).await,
         Command::Channel(channel) => channel.run(&settings).await,

@@ -89,7 +89,7 @@ fn count(format: &str, files: &BTreeMap<PathBuf, Vec<u8>>) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_format_holds_every_good_record_and_twice_the_same_bytes() {
     let deployment = Deployment::new("export");
-    let history = History::of(&deployment, 20_000).await;
+    let history = History::write_or(&deployment, 20_000).await;
     let good = history.good(i64::MIN..i64::MAX).len();
     for format in FORMATS {
         for by in ["day", "room"] {

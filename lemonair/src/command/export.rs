@@ -2,18 +2,15 @@
 
 mod file;
 mod folder;
-mod manifest;
-mod pseudonym;
-mod table;
+pub(super) mod manifest;
+pub(super) mod pseudonym;
+pub(super) mod table;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use lemonair_consumers::{Range, Replay};
 use lemonair_schemas::{Codec, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -21,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::folder::Folder;
 use self::manifest::{Manifest, Request, Run, Undecodable};
 use self::pseudonym::Pseudonyms;
+use super::progress::Progress;
 use super::slice::Slice;
 use crate::services::{open_registry, schemas};
 use crate::settings::Settings;
@@ -136,47 +134,5 @@ impl Export {
             println!("{undecodable} records could not be decoded; manifest.json lists them");
         }
         Ok(())
-    }
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    plain: bool,
-    told: tokio::time::Instant,
-}
-
-const EVERY: Duration = Duration::from_secs(10);
-
-impl Progress {
-    fn new(total: u64) -> Progress {
-        let bar = ProgressBar::new(total);
-        if let Ok(style) = ProgressStyle::with_template(
-            "{bar:30} {human_pos}/{human_len} records {per_sec} {eta} left",
-        ) {
-            bar.set_style(style);
-        }
-        Progress {
-            bar,
-            plain: !std::io::stderr().is_terminal(),
-            told: tokio::time::Instant::now(),
-        }
-    }
-
-    fn tell(&mut self, done: u64) {
-        self.bar.set_position(done);
-        if self.plain && self.told.elapsed() >= EVERY {
-            self.told = tokio::time::Instant::now();
-            eprintln!(
-                "{done} of {} records, {:.0} a second, {} left",
-                self.bar.length().unwrap_or(0),
-                self.bar.per_sec(),
-                HumanDuration(self.bar.eta())
-            );
-        }
-    }
-
-    fn clear(&self) {
-        self.bar.finish_and_clear();
     }
 }

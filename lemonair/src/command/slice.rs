@@ -14,22 +14,29 @@ pub(crate) struct Slice {
     /// Topics, such as lemonair.chat
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<Topic>,
-    /// Only this room; may be given more than once, as may the type and the account
-    #[arg(long = "room", value_name = "ROOM")]
-    rooms: Vec<RoomId>,
-    /// Only this type of event, such as chat.message
+    #[command(flatten)]
+    window: Window,
+    /// Only this type of event, such as chat.message; may be given more than once, as may the account
     #[arg(long = "type", value_name = "TYPE")]
     kinds: Vec<String>,
     /// Only what is by or about this account: its id, or a name that it had
     #[arg(long = "account", value_name = "WHO")]
     accounts: Vec<String>,
+}
+
+/// Rooms and times.
+#[derive(Args)]
+pub(crate) struct Window {
+    /// Only this room; may be given more than once
+    #[arg(long = "room", value_name = "ROOM")]
+    rooms: Vec<RoomId>,
     /// Begin here: a time (2026-01-02T03:04:05Z), an offset, a duration ago (2h, 3 days), or where the
     /// broadcast with this id began
     #[arg(long, value_name = "X")]
     from: Option<Point>,
     /// End before this, or where the broadcast with this id ended
     #[arg(long, value_name = "X")]
-    pub(crate) to: Option<Point>,
+    to: Option<Point>,
 }
 
 /// A point in a topic.
@@ -55,15 +62,28 @@ impl Slice {
                 );
             }
         }
+        let mut selection = self.window.selection(kafka, codec, now).await?;
+        selection.topics = self.topics;
+        selection.kinds = self.kinds;
+        selection.accounts = self
+            .accounts
+            .iter()
+            .map(|who| Who::from(who.as_str()))
+            .collect();
+        Ok(selection)
+    }
+}
+
+impl Window {
+    /// Of no topic yet.
+    pub(super) async fn selection(
+        self,
+        kafka: &Kafka,
+        codec: &Arc<Codec>,
+        now: Timestamp,
+    ) -> anyhow::Result<Selection> {
         let mut selection = Selection {
-            topics: self.topics,
             rooms: self.rooms,
-            kinds: self.kinds,
-            accounts: self
-                .accounts
-                .iter()
-                .map(|who| Who::from(who.as_str()))
-                .collect(),
             ..Selection::default()
         };
         if let Some(from) = self.from {

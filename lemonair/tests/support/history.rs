@@ -33,6 +33,7 @@ pub(crate) type Place = (String, i64, i64);
 struct Written {
     at: i64,
     topic: Topic,
+    room: String,
     place: Place,
     good: bool,
 }
@@ -47,14 +48,23 @@ pub(crate) struct History {
     pub(crate) corrupt: Vec<Place>,
     /// From the first to the last record.
     pub(crate) span: i64,
+    /// Milliseconds from one record to the next.
+    pub(crate) step: i64,
+    /// That were asked for: all but the corrupt ones.
+    pub(crate) count: usize,
 }
 
 impl History {
     /// As many records as the environment says, or 100,000.
-    #[expect(clippy::disallowed_methods, reason = "tests have no Config")]
     pub(crate) async fn write(deployment: &Deployment) -> History {
-        let records = std::env::var("LEMONAIR_TEST_RECORDS").ok();
-        let records = records.map_or(100_000, |text| text.parse().expect("a number of records"));
+        History::write_or(deployment, 100_000).await
+    }
+
+    /// As many records as the environment says (`make million` does), or so many.
+    #[expect(clippy::disallowed_methods, reason = "tests have no Config")]
+    pub(crate) async fn write_or(deployment: &Deployment, records: usize) -> History {
+        let said = std::env::var("LEMONAIR_TEST_RECORDS").ok();
+        let records = said.map_or(records, |text| text.parse().expect("a number of records"));
         History::of(deployment, records).await
     }
 
@@ -89,6 +99,8 @@ impl History {
             records: Vec::new(),
             corrupt: Vec::new(),
             span: 0,
+            step: 2,
+            count: 0,
         };
         history.extend(records);
         history
@@ -97,9 +109,10 @@ impl History {
     /// Writes so many more.
     pub(crate) fn extend(&mut self, records: usize) {
         let corrupt = (records / 4).max(3);
+        self.count += records;
         for number in 0..records {
             // Clocks differ a little, and some times are the same.
-            self.span += 2;
+            self.span += self.step;
             let at = BEGAN + self.span + i64::try_from(number * 7 % 13).expect("small");
             let room = ROOMS[number * 7 % ROOMS.len()];
             let event = event(number, room, at);
@@ -144,6 +157,7 @@ impl History {
         self.records.push(Written {
             at,
             topic,
+            room: room.to_owned(),
             place,
             good,
         });
@@ -155,6 +169,31 @@ impl History {
             .filter(|record| record.good && times.contains(&record.at))
             .map(|record| record.place.clone())
             .collect()
+    }
+
+    /// The times of all that can be decoded on a topic, such as `lemonair.chat`.
+    pub(crate) fn times(&self, topic: &str) -> Vec<i64> {
+        self.records
+            .iter()
+            .filter(|record| record.good && record.place.0 == topic)
+            .map(|record| record.at)
+            .collect()
+    }
+
+    /// How many pairs there are of a donation and a message in its room, at most so many
+    /// milliseconds apart.
+    pub(crate) fn near(&self, millis: i64) -> usize {
+        let of = |topic| {
+            let records = self.records.iter();
+            records.filter(move |record: &&Written| record.good && record.topic == topic)
+        };
+        let near = |donation: &Written| {
+            let in_room = |message: &&Written| {
+                message.room == donation.room && (message.at - donation.at).abs() <= millis
+            };
+            of(Topic::Chat).filter(in_room).count()
+        };
+        of(Topic::Donations).map(near).sum()
     }
 
     pub(crate) fn prefix(&self) -> &str {

@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod browser;
+pub(crate) mod evening;
 pub(crate) mod history;
 pub(crate) mod raw;
 pub(crate) mod reader;
@@ -278,7 +279,7 @@ impl Lemonair {
     clippy::disallowed_methods,
     reason = "`make test` says so where its services are"
 )]
-fn setting(name: &str) -> String {
+pub(crate) fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
 }

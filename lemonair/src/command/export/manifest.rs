@@ -11,45 +11,45 @@ use serde::{Deserialize, Serialize};
 use super::{By, Format};
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Manifest {
-    pub(super) request: Request,
+pub(crate) struct Manifest {
+    pub(crate) request: Request,
     /// One, and one more for each time that something was added.
-    pub(super) runs: Vec<Run>,
-    pub(super) files: Vec<File>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) files: Vec<File>,
 }
 
 /// What was asked for; only the same can be added to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Request {
-    pub(super) format: Format,
+pub(crate) struct Request {
+    pub(crate) format: Format,
     pub(super) by: By,
     pub(super) pseudonymised: bool,
-    topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     rooms: Vec<String>,
     types: Vec<String>,
     accounts: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// Offsets that were read, such as `chat/0:17-42`.
     read: Vec<String>,
-    pub(super) records: u64,
-    pub(super) undecodable: Vec<Undecodable>,
+    pub(crate) records: u64,
+    pub(crate) undecodable: Vec<Undecodable>,
 }
 
 /// A record that stands in no file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Undecodable {
+pub(crate) struct Undecodable {
     position: Position,
     schema_id: Option<u32>,
     cause: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct File {
-    pub(super) path: String,
-    pub(super) records: u64,
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) records: u64,
     pub(super) bytes: u64,
     pub(super) sha256: String,
 }
@@ -57,7 +57,7 @@ pub(super) struct File {
 pub(super) const NAME: &str = "manifest.json";
 
 impl Manifest {
-    pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Manifest>> {
+    pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Manifest>> {
         let path = folder.join(NAME);
         match std::fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json)

@@ -8,10 +8,10 @@ use lemonair_schemas::{AccountId, RoomId};
 use sha2::Sha256;
 use uuid::Uuid;
 
-pub(super) struct Pseudonyms(Hmac<Sha256>);
+pub(crate) struct Pseudonyms(Hmac<Sha256>);
 
 impl Pseudonyms {
-    pub(super) fn new(key: &[u8]) -> anyhow::Result<Pseudonyms> {
+    pub(crate) fn new(key: &[u8]) -> anyhow::Result<Pseudonyms> {
         let mac = Hmac::new_from_slice(key).context("use the key of pseudonyms")?;
         Ok(Pseudonyms(mac))
     }

@@ -46,7 +46,7 @@ pub(super) struct Cells {
 }
 
 /// The columns of a topic's table. Fixed ones say where a record stands, and when Kafka got it.
-fn columns(topic: Topic) -> Vec<(String, Type)> {
+pub(crate) fn columns(topic: Topic) -> Vec<(String, Type)> {
     let mut columns = vec![
         ("partition".to_owned(), Type::Number),
         ("offset".to_owned(), Type::Number),
@@ -72,7 +72,7 @@ fn columns(topic: Topic) -> Vec<(String, Type)> {
 }
 
 /// Hands each cell of a row to `take`, by its column's name: for an actor in three parts.
-fn each_cell<'a>(
+pub(crate) fn each_cell<'a>(
     position: Position,
     at: Timestamp,
     event: &'a Event,
@@ -101,10 +101,19 @@ fn each_cell<'a>(
     });
 }
 
-fn find(names: &[String], stem: &str, end: &str) -> Option<usize> {
-    names.iter().position(|name| {
-        name.len() == stem.len() + end.len() && name.starts_with(stem) && name.ends_with(end)
-    })
+/// Whether a column's name is what [`each_cell`] says in two parts.
+pub(crate) fn is_called(name: &str, stem: &str, end: &str) -> bool {
+    name.len() == stem.len() + end.len() && name.starts_with(stem) && name.ends_with(end)
+}
+
+/// Where a column stands. Cells come mostly in the order of columns, so it is looked for behind the
+/// one before.
+fn find(names: &[String], before: &mut usize, stem: &str, end: &str) -> Option<usize> {
+    let found = (*before..names.len())
+        .chain(0..*before)
+        .find(|index| is_called(&names[*index], stem, end))?;
+    *before = found;
+    Some(found)
 }
 
 // === impl Table ===
@@ -154,8 +163,9 @@ impl Table {
 
     pub(super) fn push(&mut self, position: Position, at: Timestamp, event: &Event) {
         let Table { names, columns, .. } = self;
+        let mut before = 0;
         each_cell(position, at, event, &mut |stem, end, value| {
-            if let Some(index) = find(names, stem, end) {
+            if let Some(index) = find(names, &mut before, stem, end) {
                 columns[index].push(value);
             }
         });
@@ -249,8 +259,9 @@ impl Cells {
     pub(super) fn row(&mut self, position: Position, at: Timestamp, event: &Event) -> &str {
         let Cells { names, cells, row } = self;
         cells.iter_mut().for_each(String::clear);
+        let mut before = 0;
         each_cell(position, at, event, &mut |stem, end, value| {
-            let Some(index) = find(names, stem, end) else {
+            let Some(index) = find(names, &mut before, stem, end) else {
                 return;
             };
             let cell = &mut cells[index];
@@ -274,7 +285,7 @@ impl Cells {
     }
 }
 
-fn quote(cell: &mut String, text: &str) {
+pub(crate) fn quote(cell: &mut String, text: &str) {
     if text.contains(['"', ',', '\r', '\n']) {
         cell.push('"');
         cell.push_str(&text.replace('"', "\"\""));

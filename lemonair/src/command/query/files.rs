@@ -1,0 +1,282 @@
+//! An export in Parquet as tables: the same as those of the topics that it was made of.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
+use lemonair_schemas::field::Value;
+use lemonair_schemas::{Timestamp, Topic};
+use lemonair_sql::{Cell, Column, Condition, Rows, Table};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use tokio_util::sync::CancellationToken;
+
+use super::column::{Field, Form, columns};
+use super::narrow::Narrow;
+use super::tally::Tally;
+use crate::command::export::Format;
+use crate::command::export::manifest::Manifest;
+
+struct FilesTable {
+    topic: Topic,
+    columns: Vec<Column>,
+    fields: Arc<Vec<Field>>,
+    files: Vec<File>,
+    tally: Arc<Tally>,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+struct File {
+    path: PathBuf,
+    records: u64,
+    /// What the folder's name says of all records in it.
+    day: Option<(i64, i64)>,
+    room: Option<String>,
+}
+
+struct Lines {
+    files: std::vec::IntoIter<File>,
+    reader: Option<ParquetRecordBatchReader>,
+    batch: Option<Batch>,
+    row: usize,
+    /// Of all files so far.
+    number: i64,
+    fields: Arc<Vec<Field>>,
+    tally: Arc<Tally>,
+    stop: CancellationToken,
+}
+
+struct Batch {
+    rows: RecordBatch,
+    /// Where each column of the table stands, if the file has it.
+    places: Vec<Option<usize>>,
+}
+
+const DAY: i64 = 86_400_000;
+
+/// Tables of the export in `folder`.
+pub(super) fn tables(
+    folder: &Path,
+    tally: &Arc<Tally>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Vec<Arc<dyn Table>>> {
+    let Some(manifest) = Manifest::read(folder)? else {
+        bail!(
+            "{} holds no export, or not a whole one: it has no manifest.json",
+            folder.display()
+        );
+    };
+    if manifest.request.format != Format::Parquet {
+        bail!(
+            "{} holds no Parquet; export again with --format parquet",
+            folder.display()
+        );
+    }
+    let unreadable = manifest.runs.iter().map(|run| run.undecodable.len());
+    let unreadable: usize = unreadable.sum();
+    if unreadable > 0 {
+        eprintln!(
+            "{unreadable} records could not be decoded when this was exported; manifest.json lists them"
+        );
+    }
+    let mut tables: Vec<Arc<dyn Table>> = Vec::new();
+    for topic in &manifest.request.topics {
+        let topic: Topic = topic.parse()?;
+        let of_topic = format!("lemonair.{topic}/");
+        let files = manifest
+            .files
+            .iter()
+            .filter(|file| file.path.starts_with(&of_topic));
+        let files = files.map(|file| File {
+            path: folder.join(&file.path),
+            records: file.records,
+            day: named(&file.path, "day=").and_then(|day| {
+                let start: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
+                Some((start.millis(), start.millis() + DAY))
+            }),
+            room: named(&file.path, "room=").map(str::to_owned),
+        });
+        let (columns, fields) = columns(topic).into_iter().unzip();
+        tables.push(Arc::new(FilesTable {
+            topic,
+            columns,
+            fields: Arc::new(fields),
+            files: files.collect(),
+            tally: Arc::clone(tally),
+            stop: stop.clone(),
+        }));
+    }
+    Ok(tables)
+}
+
+fn named<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    path.split('/').find_map(|part| part.strip_prefix(name))
+}
+
+// === impl FilesTable ===
+
+impl Table for FilesTable {
+    fn name(&self) -> &str {
+        self.topic.name()
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.records).sum()
+    }
+
+    fn index(&self) -> &[&'static str] {
+        &["room", "at", "at_ms"]
+    }
+
+    fn scan(&self, conditions: &[Condition]) -> Result<Box<dyn Rows>, String> {
+        let narrow = Narrow::new(conditions, |column| &self.columns[column].name);
+        let (from, to) = narrow.times;
+        let mut files = self.files.clone();
+        files.retain(|file| {
+            let in_time = file.day.is_none_or(|(start, end)| start < to && from < end);
+            let in_room = match (&file.room, &narrow.rooms) {
+                (Some(room), Some(rooms)) => rooms.contains(room),
+                _ => true,
+            };
+            in_time && in_room
+        });
+        self.tally.begin(self.size());
+        Ok(Box::new(Lines {
+            files: files.into_iter(),
+            reader: None,
+            batch: None,
+            row: 0,
+            number: 0,
+            fields: Arc::clone(&self.fields),
+            tally: Arc::clone(&self.tally),
+            stop: self.stop.clone(),
+        }))
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    fn next_batch(&mut self) -> anyhow::Result<Option<Batch>> {
+        loop {
+            if self.stop.is_cancelled() {
+                bail!("stopped");
+            }
+            if let Some(reader) = &mut self.reader
+                && let Some(rows) = reader.next().transpose()?
+            {
+                self.tally.read(rows.num_rows() as u64);
+                let place = |field: &Field| rows.schema().index_of(&field.name).ok();
+                return Ok(Some(Batch {
+                    places: self.fields.iter().map(place).collect(),
+                    rows,
+                }));
+            }
+            let Some(file) = self.files.next() else {
+                return Ok(None);
+            };
+            let context = || format!("read {}", file.path.display());
+            let open = std::fs::File::open(&file.path).with_context(context)?;
+            let reader = ParquetRecordBatchReaderBuilder::try_new(open)
+                .with_context(context)?
+                .with_batch_size(4096)
+                .build()
+                .with_context(context)?;
+            self.reader = Some(reader);
+        }
+    }
+}
+
+impl Rows for Lines {
+    fn next(&mut self) -> Result<bool, String> {
+        self.row += 1;
+        self.number += 1;
+        while self
+            .batch
+            .as_ref()
+            .is_none_or(|batch| self.row >= batch.rows.num_rows())
+        {
+            self.batch = self.next_batch().map_err(|error| format!("{error:#}"))?;
+            self.row = 0;
+            if self.batch.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn id(&self) -> i64 {
+        self.number
+    }
+
+    fn cell(&self, column: usize) -> Cell<'_> {
+        let (Some(batch), Some(field)) = (&self.batch, self.fields.get(column)) else {
+            return Cell::Null;
+        };
+        if field.form == Form::Event {
+            return Cell::Text(batch.json(self.row).into());
+        }
+        let Some(Some(place)) = batch.places.get(column) else {
+            return Cell::Null;
+        };
+        let column = batch.rows.column(*place);
+        match column.data_type() {
+            DataType::List(_) if !column.is_null(self.row) => {
+                Cell::Text(texts(column, self.row).to_string().into())
+            }
+            _ => field.cell(value(column, self.row)),
+        }
+    }
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// What a row has, by the columns' names.
+    fn json(&self, row: usize) -> String {
+        let mut json = serde_json::Map::new();
+        for (field, column) in self.rows.schema().fields().iter().zip(self.rows.columns()) {
+            let cell = match column.data_type() {
+                _ if column.is_null(row) => continue,
+                DataType::List(_) => texts(column, row),
+                _ => serde_json::json!(value(column, row)),
+            };
+            json.insert(field.name().clone(), cell);
+        }
+        serde_json::Value::Object(json).to_string()
+    }
+}
+
+fn value(column: &dyn Array, row: usize) -> Value<'_> {
+    if column.is_null(row) {
+        return Value::None;
+    }
+    match column.data_type() {
+        DataType::Int32 => Value::Number(column.as_primitive::<Int32Type>().value(row).into()),
+        DataType::Int64 => Value::Number(column.as_primitive::<Int64Type>().value(row)),
+        DataType::Boolean => Value::Flag(column.as_boolean().value(row)),
+        DataType::Timestamp(..) => {
+            let times = column.as_primitive::<TimestampMillisecondType>();
+            Value::Time(Timestamp(times.value(row)))
+        }
+        DataType::Utf8 => Value::Text(column.as_string::<i32>().value(row)),
+        // An export of ours has no other, beside lists.
+        _ => Value::None,
+    }
+}
+
+fn texts(column: &dyn Array, row: usize) -> serde_json::Value {
+    let list = column.as_list::<i32>().value(row);
+    let texts = list
+        .as_string_opt::<i32>()
+        .map(|texts| texts.iter().flatten().collect());
+    serde_json::json!(texts.unwrap_or_else(Vec::<&str>::new))
+}
