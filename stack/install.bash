@@ -20,7 +20,9 @@ install() {
     if [[ $tests == --tests ]]; then
         if ! has chromium; then packages+=(chromium); fi
         if ! has chromedriver; then packages+=(chromium-driver); fi
-        if ! has kcat && ! has kafkacat; then packages+=(kcat); fi
+        if ! has kcat; then packages+=(kcat); fi
+        # What stack/peers makes an environment with.
+        if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi
     fi
     if ((${#packages[@]} > 0)); then install_packages "${packages[@]}"; else say "packages: all there"; fi
 
