@@ -1,11 +1,11 @@
 # Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos conformance bench load check status stop reset
+.PHONY: help run test million chaos conformance bench load check status stop reset
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-scripts := stack/stack stack/test stack/conformance k6/run .ci/run
+scripts := stack/stack stack/test stack/peers stack/conformance k6/run .ci/run
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ run: ## install what is missing, start the services, build, and run Lemonair
 test: ## run every test on services of their own; the last line counts them
 	@stack/test
 
+million: ## the tests of replay, export and query on a million records
+	LEMONAIR_TEST_RECORDS=1000000 stack/test --release -p lemonair --test replay --test export --test query
+
 chaos: ## 20,000 donations while everything is killed in turn, on services of its own; then the projections 200 times
 	@stack/stack install
 	LEMONAIR_CHAOS_DONATIONS=20000 LEMONAIR_CHAOS_KILLS=5 cargo test -p lemonair --test chaos -- --nocapture
@@ -30,8 +33,9 @@ conformance: ## Autobahn's cases for WebSocket servers (fetches kosoku from PyPI
 bench: ## run the benchmarks
 	@stack/stack install
 	@stack/stack up
+	@cargo build --release -p lemonair
 	@set -a; eval "$$(sed -n 's/^\(kafka_brokers\|registry_url\) = \(.*\)/LEMONAIR_\U\1\E=\2/p' .lemonair/stack.toml)"; \
-	cargo bench --bench decider --bench publisher --bench rooms && \
+	cargo bench --bench decider --bench publisher --bench rooms --bench history && \
 	cargo bench --bench rebuild -- rebuild=$${LEMONAIR_BENCH_RECORDS:-10000000}
 
 load: ## the load scenarios of k6/, with the real k6, against a Lemonair of their own

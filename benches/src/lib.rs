@@ -1,1 +1,1 @@
-//! Nothing here: the benchmarks are in `rooms/` and `rebuild/`, and `cargo bench -p lemonair-bench` runs them.
+//! Nothing here: the benchmarks are in `rooms/`, `rebuild/` and `history/`, and `cargo bench -p lemonair-bench` runs them.
