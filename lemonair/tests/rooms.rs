@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::viewer::Viewer;
-use support::{Api, Deployment};
+use support::{Api, Deployment, eventually};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,7 +188,11 @@ async fn a_message_sent_through_two_gateways_at_once_is_one() {
         assert_eq!(viewer.texts()[..said], texts);
         assert_eq!(viewer.seen[said - 1]["id"], twice["id"]);
     }
-    let history = sender.get("/api/channels/lime/messages?limit=200").await;
+    let history = eventually("the history has the last", async || {
+        let history = sender.get("/api/channels/lime/messages?limit=200").await;
+        (history["messages"][0]["text"] == "last").then_some(history)
+    })
+    .await;
     let history = history["messages"].as_array().expect("a list");
     assert_eq!(history.len(), said + 1);
     assert_eq!(history[1]["id"], twice["id"]);
