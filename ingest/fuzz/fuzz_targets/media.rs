@@ -11,7 +11,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let cut = Cut {
         target: Duration::from_secs(2),
-        first: Duration::from_millis(500),
         longest: Duration::from_secs(10),
         largest: 10_000,
         fragment: Duration::from_millis(333),
