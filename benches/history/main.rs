@@ -63,16 +63,10 @@ struct Reader {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut cli = Cli::parse();
-    if !cli.scenario.is_empty() {
-        let ours = cli
-            .scenario
-            .iter()
-            .find_map(|name| name.strip_prefix("history="));
-        let Some(records) = ours else {
-            return Ok(());
-        };
-        cli.records = records.parse().context("history=RECORDS")?;
-    }
+    let Some(records) = lemonair_bench::records("history", &cli.scenario, cli.records)? else {
+        return Ok(());
+    };
+    cli.records = records;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let stack: Stack = Figment::new()
         .merge(Toml::file(workspace.join(".lemonair/stack.toml")))

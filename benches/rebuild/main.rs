@@ -74,16 +74,10 @@ const BLOCK: u64 = 20_000;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut cli = Cli::parse();
-    if !cli.scenario.is_empty() {
-        let ours = cli
-            .scenario
-            .iter()
-            .find_map(|name| name.strip_prefix("rebuild="));
-        let Some(records) = ours else {
-            return Ok(());
-        };
-        cli.records = records.parse().context("rebuild=RECORDS")?;
-    }
+    let Some(records) = lemonair_bench::records("rebuild", &cli.scenario, cli.records)? else {
+        return Ok(());
+    };
+    cli.records = records;
     let (stage, url) = Stage::set().await?;
     eprintln!("writing {} records", cli.records);
     let began = Instant::now();

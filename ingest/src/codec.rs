@@ -330,6 +330,17 @@ impl<'a> Bits<'a> {
         }
         Some((1 << zeros) - 1 + self.take(zeros)?)
     }
+
+    /// What is not shown of the picture: left, right, top and bottom; zeros where nothing is said.
+    fn margins(&mut self) -> Option<[u32; 4]> {
+        let mut margins = [0; 4];
+        if self.take(1)? == 1 {
+            for margin in &mut margins {
+                *margin = self.golomb()?;
+            }
+        }
+        Some(margins)
+    }
 }
 
 #[cfg(test)]

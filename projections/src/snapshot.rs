@@ -91,13 +91,15 @@ pub fn list(folder: &Path) -> Result<Vec<Snapshot>> {
 
 /// Removes all but the newest `keep` snapshots of each read model; says which.
 pub fn prune(folder: &Path, keep: usize) -> Result<Vec<Snapshot>> {
+    let snapshots = list(folder)?;
     let mut removed = Vec::new();
     for projection in projection::ALL {
-        let of_it = list(folder)?.into_iter();
-        let of_it = of_it.filter(|snapshot| snapshot.head.projection == projection.name());
+        let of_it = snapshots
+            .iter()
+            .filter(|snapshot| snapshot.head.projection == projection.name());
         for snapshot in of_it.skip(keep) {
             fs::remove_file(&snapshot.path).map_err(|source| unusable(&snapshot.path, source))?;
-            removed.push(snapshot);
+            removed.push(snapshot.clone());
         }
     }
     Ok(removed)

@@ -33,15 +33,7 @@ pub(super) fn picture_size(sps: &[u8]) -> Option<(u16, u16)> {
         bits.take(1)?; // separate planes
     }
     let (width, height) = (bits.golomb()?, bits.golomb()?);
-    let [mut left, mut right, mut top, mut bottom] = [0; 4];
-    if bits.take(1)? == 1 {
-        [left, right, top, bottom] = [
-            bits.golomb()?,
-            bits.golomb()?,
-            bits.golomb()?,
-            bits.golomb()?,
-        ];
-    }
+    let [left, right, top, bottom] = bits.margins()?;
     let (unit_x, unit_y) = match chroma {
         1 => (2, 2),
         2 => (2, 1),

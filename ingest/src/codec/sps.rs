@@ -54,15 +54,7 @@ pub(super) fn picture_size(sps: &[u8]) -> Option<(u16, u16)> {
         bits.take(1)?;
     }
     bits.take(1)?;
-    let [mut left, mut right, mut top, mut bottom] = [0; 4];
-    if bits.take(1)? == 1 {
-        [left, right, top, bottom] = [
-            bits.golomb()?,
-            bits.golomb()?,
-            bits.golomb()?,
-            bits.golomb()?,
-        ];
-    }
+    let [left, right, top, bottom] = bits.margins()?;
     let (unit_x, unit_y) = match chroma {
         1 if !separate_planes => (2, 2),
         2 if !separate_planes => (2, 1),

@@ -64,11 +64,7 @@ impl Export {
     pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         let kafka = settings.kafka();
         let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
-        let pseudonyms = if self.pseudonymise {
-            Some(Pseudonyms::new(&settings.pseudonyms_key()?)?)
-        } else {
-            None
-        };
+        let pseudonyms = Pseudonyms::open(settings, self.pseudonymise)?;
         let selection = self
             .slice
             .selection(&kafka, &codec, Timestamp::now())

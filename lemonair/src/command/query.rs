@@ -135,11 +135,7 @@ impl Query {
         }
         let kafka = settings.kafka();
         let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
-        let pseudonyms = if self.pseudonymise {
-            Some(Pseudonyms::new(&settings.pseudonyms_key()?)?)
-        } else {
-            None
-        };
+        let pseudonyms = Pseudonyms::open(settings, self.pseudonymise)?;
         let window = self
             .window
             .selection(&kafka, &codec, Timestamp::now())

@@ -8,12 +8,19 @@ use lemonair_schemas::{AccountId, RoomId};
 use sha2::Sha256;
 use uuid::Uuid;
 
+use crate::settings::Settings;
+
 pub(crate) struct Pseudonyms(Hmac<Sha256>);
 
 impl Pseudonyms {
-    pub(crate) fn new(key: &[u8]) -> anyhow::Result<Pseudonyms> {
-        let mac = Hmac::new_from_slice(key).context("use the key of pseudonyms")?;
-        Ok(Pseudonyms(mac))
+    /// With the key of the settings, if pseudonyms are `wanted`.
+    pub(crate) fn open(settings: &Settings, wanted: bool) -> anyhow::Result<Option<Pseudonyms>> {
+        if !wanted {
+            return Ok(None);
+        }
+        let key = settings.pseudonyms_key()?;
+        let mac = Hmac::new_from_slice(&key).context("use the key of pseudonyms")?;
+        Ok(Some(Pseudonyms(mac)))
     }
 
     fn hash(&self, text: &str) -> [u8; 16] {
