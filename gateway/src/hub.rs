@@ -71,7 +71,7 @@ pub struct Hub {
     /// What rooms begin with: whether they are on air, what was said last, what to enforce.
     lives: Together<bool>,
     recents: Together<past::Recent>,
-    moderations: Together<moderate::Loaded>,
+    moderations: Together<moderate::Stored>,
 }
 
 /// A room, and the right to read the topics for it: one at a time, for all who wait.
@@ -260,7 +260,7 @@ impl Hub {
         loop {
             let entry = self.open_room(id).await?;
             if joining.member.is_some() {
-                self.moderate(id, &entry).await?;
+                self.moderate(id, &entry, since.as_ref()).await?;
             }
             let resume = self.enter(&entry, since, joining);
             let Some(resume) = resume else { return Ok(()) };
@@ -278,7 +278,7 @@ impl Hub {
             match (self.enter(&entry, since, joining), since) {
                 (None, _) => return Ok(()),
                 (Some(Resume::Older(from)), Some(place)) => match self
-                    .read_gap(id, &place, &from)
+                    .read_gap(id, &place, None, &from)
                     .await?
                 {
                     Some((start, earlier)) => lock(&entry.room).prepend_if(from, start, earlier),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,6 +22,7 @@ use crate::frame::Form;
 use crate::line::Line;
 use crate::moderation::Rank;
 use crate::outbox::{Close, Outbox};
+use crate::places::Peer;
 use crate::websocket::{self, Reader, Received};
 
 mod chat;
@@ -54,7 +54,7 @@ struct Member {
 pub(crate) struct Connection {
     app: Arc<App>,
     number: u64,
-    address: IpAddr,
+    peer: Peer,
     line: Line,
     reader: Reader,
     outbox: Arc<Outbox>,
@@ -75,11 +75,11 @@ enum Turn {
 // === impl Connection ===
 
 impl Connection {
-    pub(crate) fn new(app: Arc<App>, address: IpAddr, line: Line, form: Form) -> Connection {
+    pub(crate) fn new(app: Arc<App>, peer: Peer, line: Line, form: Form) -> Connection {
         Connection {
             number: app.hub.connection(),
             app,
-            address,
+            peer,
             line,
             reader: Reader::new(LARGEST_FRAME, MOST_FRAGMENTS, form == Form::Deflated),
             outbox: Outbox::new(form),

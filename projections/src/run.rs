@@ -18,6 +18,9 @@ use crate::{Error, Projection, Result, fault, projection};
 /// Records of one transaction, at most.
 pub(crate) const BATCH: usize = 500;
 
+/// From one transaction to the next where records trickle in: what comes meanwhile is written together.
+/// The first after a quiet moment is written at once, and a backlog without a rest.
+const REST: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const CHECK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -101,11 +104,16 @@ impl Follower<'_> {
         fault::point("join");
         let mut claims = Claims::new();
         let mut checked = Instant::now();
+        let mut rested = checked;
         loop {
+            let next = async {
+                tokio::time::sleep_until(rested).await;
+                group.next(BATCH).await
+            };
             let step = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                step = group.next(BATCH) => step?,
+                step = next => step?,
             };
             match step {
                 Step::Revoked => {
@@ -121,6 +129,9 @@ impl Follower<'_> {
                     fault::point("started");
                 }
                 Step::Batch(batch) => {
+                    if (1..BATCH).contains(&batch.records.len()) {
+                        rested = Instant::now() + REST;
+                    }
                     let batch = Batch::new(&claims, &batch.records, &batch.next);
                     if batch.moves.is_empty() {
                         self.check(&claims, &mut checked).await?;

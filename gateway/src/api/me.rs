@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::account::cookie;
 use super::{Body, User};
 use crate::App;
-use crate::door::Peer;
 use crate::error::Problem;
 use crate::password::Passwords;
+use crate::places::Peer;
 
 #[derive(Serialize)]
 pub(crate) struct Sessions {
@@ -73,11 +73,11 @@ pub(crate) async fn end_session(
 /// Whoever knew the old password is logged out, everywhere but here.
 pub(crate) async fn change_password(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     user: User,
     Body(Change { old, new }): Body<Change>,
 ) -> Result<StatusCode, Problem> {
-    app.limits.login(address.ip())?;
+    app.limits.login(peer.address)?;
     prove(&app, &user, old).await?;
     Passwords::check_strength(&new)
         .map_err(|error| Problem::unprocessable("weak_password", error.to_string()))?;
@@ -99,12 +99,12 @@ pub(crate) async fn change_password(
 /// Erases the account: the name and every word of it, everywhere, for ever.
 pub(crate) async fn erase(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     jar: CookieJar,
     user: User,
     Body(Farewell { password }): Body<Farewell>,
 ) -> Result<(StatusCode, CookieJar), Problem> {
-    app.limits.login(address.ip())?;
+    app.limits.login(peer.address)?;
     prove(&app, &user, password).await?;
     let room: RoomId = user
         .0
