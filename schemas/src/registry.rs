@@ -71,11 +71,11 @@ impl Registry {
             cause,
         };
         let settings = SrSettings::new_builder(url.clone())
-            .set_timeout(Duration::from_secs(5))
+            .set_timeout(Duration::from_secs(15))
             .build()
             .map_err(|error| unreachable(error.to_string()))?;
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(15))
             .build()
             .map_err(|error| unreachable(error.to_string()))?;
         let folder = folder.map(|folder| folder.join(&hex(&Sha256::digest(&url))[..16]));
