@@ -143,7 +143,7 @@ async fn pages_are_light() {
         browser.goto(&format!("{}{path}", up.http)).await;
         browser.until(&format!("{path} is there"), ready).await;
         let figures = browser
-            .js("const own = performance.getEntriesByType('resource').filter(({ name }) => !/\\/(hls|thumbnails)\\//.test(name)); \
+            .js("const own = performance.getEntriesByType('resource').filter(({ name }) => new URL(name).pathname.startsWith('/assets/')); \
                  const bytes = own.reduce((sum, entry) => sum + entry.encodedBodySize, performance.getEntriesByType('navigation')[0].encodedBodySize); \
                  const shift = new Promise(done => new PerformanceObserver(list => done(list.getEntries().filter(e => !e.hadRecentInput).reduce((sum, e) => sum + e.value, 0))).observe({ type: 'layout-shift', buffered: true })); \
                  const none = new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0)))); \
