@@ -51,6 +51,9 @@ export const api = {
   cue: (room, action, donation) => call('POST', `${channel(room)}/overlay/cues`, { body: { action, donation } }),
   alertShown: (room, donation, token) => send('PUT', `${channel(room)}/overlay/shown/${encodeURIComponent(donation)}`, { token }),
   streams: (room, page) => send('GET', `${channel(room)}/streams${query(page)}`),
+  recordings: (room, page) => send('GET', `${channel(room)}/recordings${query(page)}`),
+  recording: (stream) => send('GET', `/api/recordings/${encodeURIComponent(stream)}`),
+  recordingEvents: (stream, page) => send('GET', `/api/recordings/${encodeURIComponent(stream)}/events${query(page)}`),
   stats: (room) => send('GET', `${channel(room)}/stats`),
 
   chatSettings: (room) => call('GET', `${channel(room)}/chat-settings`),
