@@ -11,6 +11,7 @@ use lemonair_gateway::Gateway;
 use lemonair_ingest::Ingest;
 use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Desk, Log};
+use lemonair_projections::processes::announce;
 use lemonair_projections::{Checkpoints, Projector};
 use lemonair_schemas::command::{Answer, Command};
 use lemonair_schemas::decider::Memory;
@@ -49,6 +50,8 @@ struct Services {
     /// What the others stand on to their end: they hand their last word to it.
     last: JoinSet<Ended>,
     stop_last: CancellationToken,
+    /// What others are told that runs here.
+    names: Vec<&'static str>,
 }
 
 type Ended = (&'static str, anyhow::Result<()>);
@@ -247,6 +250,7 @@ impl Services {
             stop: CancellationToken::new(),
             last: JoinSet::new(),
             stop_last: CancellationToken::new(),
+            names: Vec::new(),
         }
     }
 
@@ -269,6 +273,7 @@ impl Services {
     }
 
     fn gateway(&mut self, gateway: Gateway, listener: TcpListener) {
+        self.names.push("gateway");
         let stop = self.stop.clone();
         self.spawn(
             "gateway",
@@ -277,6 +282,7 @@ impl Services {
     }
 
     fn ingest(&mut self, ground: &Ground, ingest: Ingest, listener: TcpListener) {
+        self.names.push("ingest");
         let stop = self.stop.clone();
         let (kafka, codec) = (ground.kafka.clone(), Arc::clone(&ground.codec));
         let checkpoints = ground.checkpoints.clone();
@@ -290,6 +296,7 @@ impl Services {
     }
 
     fn decide(&mut self, ground: &Ground, terms: Terms) {
+        self.names.push("decider");
         let decider = Decider {
             kafka: ground.kafka.clone(),
             codec: Arc::clone(&ground.codec),
@@ -301,6 +308,7 @@ impl Services {
     }
 
     fn project(&mut self, ground: &Ground) {
+        self.names.push("projections");
         let projector = Projector {
             pool: ground.pool.clone(),
             kafka: ground.kafka.clone(),
@@ -323,6 +331,11 @@ impl Services {
         );
         self.spawn("erasures", async move {
             erasures.await;
+            Ok(())
+        });
+        let (pool, names, stop) = (ground.pool.clone(), self.names.clone(), self.stop.clone());
+        self.spawn("announcement", async move {
+            announce(&pool, &names, env!("CARGO_PKG_VERSION"), &stop).await;
             Ok(())
         });
         let mut terminate = signal(SignalKind::terminate())?;

@@ -357,6 +357,7 @@ async fn moderators_have_their_tools_on_the_page() {
 
     // The studio's form sets the rules; what is held then is let through in the chat.
     browser.goto(&format!("{}/studio", up.http)).await;
+    browser.click("#tab-rules").await;
     browser.click("#rules-hold_for_review").await;
     browser.click("[data-testid=rules-save]").await;
     lime.viewer.until("it", kind("chat.settings")).await;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lemonair_consumers::kafka::offsets_at;
+use lemonair_consumers::kafka::{offsets_at, reachable};
 use lemonair_consumers::{Consumed, Feed, Watermark, watermarks};
 use lemonair_schemas::{Event, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
@@ -26,11 +26,14 @@ mod board;
 mod compare;
 mod room;
 mod shadow;
+mod wish;
 
 pub(crate) use board::rate;
 pub use board::{Rebuild, State, pause, rebuilds};
 pub use compare::{Comparison, Difference, Sum};
 pub use room::rebuild_room;
+pub(crate) use wish::fulfil;
+pub use wish::{Wish, note, wish, wishes};
 
 use board::Board;
 use shadow::{Place, Shadow};
@@ -297,7 +300,8 @@ impl<'a> Filling<'a> {
     /// far beyond that it pays to leave them out.
     async fn fill_from(&mut self, from: &[Position], ends: &Ends) -> Result<()> {
         let Projector { kafka, codec, .. } = self.projector;
-        let mut feed: Feed<Event> = Feed::open(kafka, Arc::clone(codec), from)?;
+        let from = reachable(kafka, from.to_vec()).await?;
+        let mut feed: Feed<Event> = Feed::open(kafka, Arc::clone(codec), &from)?;
         let mut moved = Instant::now();
         let mut wasted = 0;
         let mut batch = feed.next(BATCH).await?;
@@ -397,7 +401,7 @@ impl<'a> Filling<'a> {
     }
 
     /// Where the live model is, in every partition.
-    async fn live_positions(&self, live: &mut MySqlConnection) -> Result<Ends> {
+    async fn live_positions(&mut self, live: &mut MySqlConnection) -> Result<Ends> {
         let found = checkpoint::read(live, self.projection).await?;
         let positions = found.iter().map(|found| {
             let position = found.position;

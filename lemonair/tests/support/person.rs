@@ -1,6 +1,6 @@
 //! Somebody in a room, and what moderators ask for.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::viewer::Viewer;
 use super::{Api, Lemonair};
