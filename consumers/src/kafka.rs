@@ -207,7 +207,10 @@ pub async fn watermarks(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Watermark
 
 /// The positions, moved on to where the topics begin now where those are kept for a while only. Of a
 /// topic that is kept for ever, a record that is gone is history lost, and whoever reads says so.
-pub async fn reachable(kafka: &Kafka, mut positions: Vec<Position>) -> Result<Vec<Position>, Error> {
+pub async fn reachable(
+    kafka: &Kafka,
+    mut positions: Vec<Position>,
+) -> Result<Vec<Position>, Error> {
     let asked = |position: &Position| position.topic.is_kept_for_a_while();
     let mut topics: Vec<Topic> = positions
         .iter()

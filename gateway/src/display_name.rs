@@ -3,8 +3,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
-use unicode_security::skeleton;
 use unicode_security::restriction_level::{RestrictionLevel, RestrictionLevelDetection};
+use unicode_security::skeleton;
 
 /// Characters, at most.
 pub(crate) const LONGEST: usize = 24;
@@ -93,7 +93,10 @@ mod tests {
         }
         assert_eq!(fit("  레몬 ").as_deref(), Ok("레몬"));
         // Jamo are composed.
-        assert_eq!(fit("\u{1105}\u{1166}\u{1106}\u{1169}\u{11ab}").as_deref(), Ok("레몬"));
+        assert_eq!(
+            fit("\u{1105}\u{1166}\u{1106}\u{1169}\u{11ab}").as_deref(),
+            Ok("레몬")
+        );
         assert_eq!(fit(" ").as_deref(), Ok(""));
     }
 

@@ -179,7 +179,10 @@ mod tests {
 
     #[test]
     fn every_page_preloads_the_modules_that_it_reaches() {
-        for (_, file) in PAGES.iter().chain(&[("", "watch.html"), ("", "overlay.html")]) {
+        for (_, file) in PAGES
+            .iter()
+            .chain(&[("", "watch.html"), ("", "overlay.html")])
+        {
             let html = text(file);
             let entry = between(&html, "type=\"module\" src=\"/", '"').next();
             let mut reached = BTreeSet::new();

@@ -150,7 +150,10 @@ async fn erase(
     // who knew before, the name must go all the same.
     if let Some(room) = room {
         let sql = format!("DELETE FROM {table} WHERE {column} = ?");
-        sqlx::query(AssertSqlSafe(sql)).bind(room).execute(tx).await?;
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(room)
+            .execute(tx)
+            .await?;
     }
     Ok(())
 }

@@ -140,12 +140,10 @@ pub async fn course(pool: &MySqlPool, room: &RoomId, span: Span) -> Result<Cours
         ..Point::default()
     };
     let mut points: Vec<Point> = (0..=(last - first) / step).map(point).collect();
-    const WATCHED: &str =
-        "SELECT (minute - ?) DIV ? AS place, CAST(MAX(together) AS SIGNED) AS viewers \
+    const WATCHED: &str = "SELECT (minute - ?) DIV ? AS place, CAST(MAX(together) AS SIGNED) AS viewers \
          FROM (SELECT minute, SUM(viewers) AS together FROM viewers \
          WHERE room = ? AND minute BETWEEN ? AND ? GROUP BY minute) AS watched GROUP BY place";
-    const SAID: &str =
-        "SELECT (minute - ?) DIV ? AS place, CAST(SUM(messages) AS SIGNED) AS messages, \
+    const SAID: &str = "SELECT (minute - ?) DIV ? AS place, CAST(SUM(messages) AS SIGNED) AS messages, \
          COUNT(DISTINCT account) AS chatters FROM chatters \
          WHERE room = ? AND minute BETWEEN ? AND ? GROUP BY place";
     const GIVEN: &str = "SELECT (donated_at DIV 60000 - ?) DIV ? AS place, COUNT(*) AS donations, \

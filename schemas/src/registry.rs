@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use futures::{StreamExt, TryStreamExt};
 use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_schema_by_id, post_schema,
 };
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
-use futures::{StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -204,7 +204,9 @@ impl Registry {
     /// Everything that it has of this deployment, by subject.
     pub async fn subjects(&self) -> Result<Vec<Subject>, Error> {
         let all: Vec<String> = self.read("subjects").await?;
-        let ours = all.into_iter().filter(|name| name.starts_with(&self.prefix));
+        let ours = all
+            .into_iter()
+            .filter(|name| name.starts_with(&self.prefix));
         let mut subjects: Vec<Subject> = futures::stream::iter(ours)
             .map(|name| self.describe(name))
             .buffered(AT_ONCE)
@@ -233,7 +235,11 @@ impl Registry {
         let answer = self.http.get(format!("{}/{path}", self.url)).send().await;
         let answer = answer.and_then(reqwest::Response::error_for_status);
         let unreachable = |error: reqwest::Error| self.unreachable(&root(&error));
-        answer.map_err(unreachable)?.json().await.map_err(unreachable)
+        answer
+            .map_err(unreachable)?
+            .json()
+            .await
+            .map_err(unreachable)
     }
 
     fn unreachable(&self, cause: &str) -> Error {

@@ -39,7 +39,9 @@ pub(super) async fn cluster(
 ) -> Result<Json<Cluster>, Problem> {
     user.must_operate()?;
     let described = cluster::describe(&app.kafka).await;
-    Ok(Json(described.map_err(|error| Problem::unavailable(&error))?))
+    Ok(Json(
+        described.map_err(|error| Problem::unavailable(&error))?,
+    ))
 }
 
 pub(super) async fn schemas(

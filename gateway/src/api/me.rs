@@ -203,7 +203,10 @@ fn closed(user: &User, session: SessionId) -> SessionClosed {
 }
 
 /// Appends in order, and waits until it can be read.
-pub(super) async fn write(app: &App, events: impl IntoIterator<Item = Event>) -> Result<(), Problem> {
+pub(super) async fn write(
+    app: &App,
+    events: impl IntoIterator<Item = Event>,
+) -> Result<(), Problem> {
     let mut positions = Vec::new();
     for event in events {
         positions.push(app.log.append(event).await?);

@@ -331,12 +331,7 @@ async fn restrain(
     Ok((moderator, target))
 }
 
-async fn stands(
-    app: &App,
-    room: &RoomId,
-    kind: Kind,
-    account: AccountId,
-) -> Result<bool, Problem> {
+async fn stands(app: &App, room: &RoomId, kind: Kind, account: AccountId) -> Result<bool, Problem> {
     let standing = moderation::standing(&app.pool, room, kind, account).await?;
     Ok(standing.is_some())
 }

@@ -132,11 +132,7 @@ pub async fn note(pool: &MySqlPool, report: &Report) -> Result<()> {
     Ok(())
 }
 
-async fn note_fault(
-    pool: &MySqlPool,
-    projection: &dyn Projection,
-    error: &Error,
-) -> Result<()> {
+async fn note_fault(pool: &MySqlPool, projection: &dyn Projection, error: &Error) -> Result<()> {
     let now = Timestamp::now().millis();
     // It may have failed before there was a row of it.
     sqlx::query(

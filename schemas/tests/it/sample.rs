@@ -363,7 +363,7 @@ samples! { seed:
     account DisplayNameChosen { display_name: seed.text(0) }
     account PasswordChanged { password_hash: seed.secret.clone() }
     account RoleGranted { role: seed.text(2) }
-    account OperatorActed { action: seed.text(1), target: seed.text(2) }
+    account OperatorActed { action: seed.text(2), target: seed.account().to_string() }
     account SessionOpened {
         session: seed.session(),
         expires: seed.at(),

@@ -53,7 +53,11 @@ pub(in crate::api) async fn hold(
         Err(error @ Error::NotRebuilding(_)) => return Err(conflict("not_rebuilding", &error)),
         result => result?,
     }
-    let action = if paused { "rebuild.paused" } else { "rebuild.continued" };
+    let action = if paused {
+        "rebuild.paused"
+    } else {
+        "rebuild.continued"
+    };
     note(&app, &user, action, projection.name()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
