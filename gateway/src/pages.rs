@@ -173,3 +173,78 @@ pub(crate) async fn protect(mut response: Response) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn text(path: &str) -> String {
+        let file = Web::get(path).unwrap_or_else(|| panic!("there is no {path}"));
+        String::from_utf8(file.data.into_owned()).expect("UTF-8")
+    }
+
+    /// What stands between `before` and `after`, wherever it does.
+    fn between<'a>(text: &'a str, before: &'a str, after: char) -> impl Iterator<Item = &'a str> {
+        let parts = text.split(before).skip(1);
+        parts.filter_map(move |rest| rest.split_once(after).map(|(found, _)| found))
+    }
+
+    /// The keys of a language's words: `  'key': …` or `  key: …`, one a line.
+    fn keys(path: &str) -> BTreeSet<String> {
+        let text = text(path);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  "));
+        let keys = lines.filter_map(|line| match line.strip_prefix('\'') {
+            Some(quoted) => quoted.split_once("':").map(|(key, _)| key),
+            None => line.split_once(':').map(|(key, _)| key),
+        });
+        keys.filter(|key| !key.contains([' ', '/']))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn every_language_has_the_same_words() {
+        let english = keys("assets/i18n/en.js");
+        assert!(english.contains("studio.title") && english.contains("save"));
+        let languages = Web::iter().filter(|path| path.starts_with("assets/i18n/"));
+        for path in languages {
+            assert_eq!(keys(&path), english, "{path}");
+        }
+    }
+
+    /// The modules that a module reaches by `import`.
+    fn reach(path: &str, reached: &mut BTreeSet<String>) {
+        let text = text(path);
+        let folder = path.rsplit_once('/').expect("a folder").0;
+        for imported in between(&text, " from '", '\'').chain(between(&text, "\nimport '", '\'')) {
+            let mut folder = folder.to_owned();
+            let mut name = imported.strip_prefix("./").unwrap_or(imported);
+            while let Some(rest) = name.strip_prefix("../") {
+                folder.truncate(folder.rfind('/').expect("a folder above"));
+                name = rest;
+            }
+            let module = format!("{folder}/{name}");
+            if reached.insert(module.clone()) {
+                reach(&module, reached);
+            }
+        }
+    }
+
+    #[test]
+    fn every_page_preloads_the_modules_that_it_reaches() {
+        for (_, file) in PAGES
+            .iter()
+            .chain(&[("", "watch.html"), ("", "overlay.html")])
+        {
+            let html = text(file);
+            let entry = between(&html, "type=\"module\" src=\"/", '"').next();
+            let mut reached = BTreeSet::new();
+            reach(entry.expect("a module"), &mut reached);
+            let listed = between(&html, "modulepreload\" href=\"/", '"');
+            let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
+            assert_eq!(listed, reached, "{file}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use lemonair_schemas::{AccountId, Actor, RoomId, Timestamp};
+use lemonair_schemas::{AccountId, Actor, RoomId, SessionId, Timestamp};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -61,6 +61,8 @@ pub(crate) struct Connection {
     /// Taken out of the outbox, and not yet taken by the kernel.
     sending: VecDeque<Bytes>,
     rooms: BTreeMap<RoomId, Member>,
+    /// Log-ins that it came in by.
+    logins: Vec<SessionId>,
     acks: FuturesUnordered<futures::future::BoxFuture<'static, Bytes>>,
 }
 
@@ -85,6 +87,7 @@ impl Connection {
             outbox: Outbox::new(form),
             sending: VecDeque::new(),
             rooms: BTreeMap::new(),
+            logins: Vec::new(),
             acks: FuturesUnordered::new(),
         }
     }
@@ -100,6 +103,9 @@ impl Connection {
         let now = Timestamp::now();
         for room in self.rooms.keys() {
             self.app.hub.leave(room, self.number, now);
+        }
+        for session in &self.logins {
+            self.app.connections.log_out(self.number, *session);
         }
         if let Some(close) = close {
             // The peer may be gone or deaf: saying why is a courtesy.

@@ -26,11 +26,14 @@ mod compare;
 mod filling;
 mod room;
 mod shadow;
+mod wish;
 
 pub(crate) use board::rate;
 pub use board::{Rebuild, State, pause, rebuilds};
 pub use compare::{Comparison, Difference, Sum};
 pub use room::rebuild_room;
+pub(crate) use wish::fulfil;
+pub use wish::{Wish, note, wish, wishes};
 
 use filling::Filling;
 use shadow::{Shadow, Start};

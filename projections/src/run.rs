@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lemonair_consumers::kafka::reachable;
 use lemonair_consumers::{Group, Kafka, Step};
 use lemonair_schemas::{Codec, Event, Position, Topic};
 use sqlx::MySqlPool;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{self, Checkpoint, Claims, claim};
 use crate::commit::Batch;
 use crate::health::{Health, report};
+use crate::rebuild::fulfil;
 use crate::{Error, Projection, Result, fault, projection};
 
 /// Records of one transaction, at most.
@@ -54,6 +56,8 @@ impl Projector {
             let (projector, health, stop) = (self.clone(), Arc::clone(&health), stop.clone());
             loops.spawn(async move { projector.follow(projection, &health, &stop).await });
         }
+        let (projector, fulfilling) = (self.clone(), stop.clone());
+        loops.spawn(async move { fulfil(&projector, &fulfilling).await });
         loops.spawn(async move { report(&health, &self.pool, &self.kafka, &stop).await });
         while let Some(ended) = loops.join_next().await {
             if let Err(error) = ended
@@ -125,7 +129,7 @@ impl Follower<'_> {
                     claims = self.claim(&partitions).await?;
                     fault::point("claimed");
                     self.health.holds(self.projection.name(), &claims);
-                    group.start(&positions(&claims))?;
+                    group.start(&reachable(kafka, positions(&claims)).await?)?;
                     fault::point("started");
                 }
                 Step::Batch(batch) => {

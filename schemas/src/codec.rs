@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_avro_fast::de::DeserializerState;
 
 use crate::record::Schema;
-use crate::registry::{self, Registry};
+use crate::registry::{self, AT_ONCE, Registry};
 use crate::{Erased, Record, Records};
 
 /// Encodes with our newest schemas, decodes whatever the registry knows.
@@ -98,7 +98,10 @@ impl Codec {
         registry: Registry,
         schemas: &[Schema],
     ) -> Result<Codec, registry::Error> {
-        let ids = try_join_all(schemas.iter().map(|schema| registry.register(schema))).await?;
+        let mut ids = Vec::with_capacity(schemas.len());
+        for some in schemas.chunks(AT_ONCE) {
+            ids.extend(try_join_all(some.iter().map(|schema| registry.register(schema))).await?);
+        }
         let mut writers = HashMap::new();
         for (schema, id) in schemas.iter().zip(ids) {
             let parsed = parse_own(schema)?;
@@ -129,6 +132,11 @@ impl Codec {
     /// Whether the registry answers.
     pub async fn ping(&self) -> Result<(), registry::Error> {
         self.registry.ping().await
+    }
+
+    /// Everything that the registry has of this deployment.
+    pub async fn subjects(&self) -> Result<Vec<registry::Subject>, registry::Error> {
+        self.registry.subjects().await
     }
 
     pub fn encode<R: Record>(&self, record: &R) -> Result<Vec<u8>, EncodeError> {

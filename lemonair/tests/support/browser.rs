@@ -98,6 +98,11 @@ impl Browser {
         }
     }
 
+    /// As wide as a phone, held upright.
+    pub(crate) async fn open_phone() -> Browser {
+        Browser::open(390, 844).await
+    }
+
     pub(crate) async fn goto(&self, url: &str) {
         self.page.goto(url).await.expect("open the page");
     }

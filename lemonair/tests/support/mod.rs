@@ -10,6 +10,7 @@
 pub(crate) mod browser;
 pub(crate) mod evening;
 pub(crate) mod history;
+pub(crate) mod person;
 pub(crate) mod raw;
 pub(crate) mod reader;
 pub(crate) mod stack;
