@@ -12,6 +12,7 @@ use lemonair_ingest::{Doors, Ingest};
 use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Desk, Log};
 use lemonair_projections::processes::announce;
+use lemonair_projections::rebuild::fulfil;
 use lemonair_projections::{Checkpoints, Projector};
 use lemonair_schemas::command::{Answer, Command};
 use lemonair_schemas::decider::Memory;
@@ -330,6 +331,7 @@ impl Services {
             kafka,
             codec: Arc::clone(&ground.codec),
         };
+        self.fulfil(settings, ground);
         let stop = self.stop.clone();
         self.spawn("projections", async move {
             let _seat = seat;
@@ -337,6 +339,20 @@ impl Services {
             Ok(())
         });
         Ok(())
+    }
+
+    /// Rebuilds that operators ask for.
+    fn fulfil(&mut self, settings: &Settings, ground: &Ground) {
+        let projector = Projector {
+            pool: ground.pool.clone(),
+            kafka: ground.kafka.clone(),
+            codec: Arc::clone(&ground.codec),
+        };
+        let (snapshots, stop) = (settings.snapshots(), self.stop.clone());
+        self.spawn("rebuilds", async move {
+            fulfil(&projector, &snapshots, &stop).await;
+            Ok(())
+        });
     }
 
     /// Waits for a signal, or for a service to end by itself, which is a fault; then stops the rest.

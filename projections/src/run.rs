@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{self, Checkpoint, Claims, claim};
 use crate::commit::Batch;
 use crate::health::{Health, report};
-use crate::rebuild::fulfil;
 use crate::{Error, Projection, Result, fault, projection};
 
 /// Records of one transaction, at most.
@@ -56,8 +55,6 @@ impl Projector {
             let (projector, health, stop) = (self.clone(), Arc::clone(&health), stop.clone());
             loops.spawn(async move { projector.follow(projection, &health, &stop).await });
         }
-        let (projector, fulfilling) = (self.clone(), stop.clone());
-        loops.spawn(async move { fulfil(&projector, &fulfilling).await });
         loops.spawn(async move { report(&health, &self.pool, &self.kafka, &stop).await });
         while let Some(ended) = loops.join_next().await {
             if let Err(error) = ended

@@ -25,6 +25,7 @@ pub struct Codec {
 }
 
 struct Writer {
+    subject: String,
     id: u32,
     schema: &'static apache_avro::Schema,
     datum: GenericDatumWriter<'static>,
@@ -115,6 +116,7 @@ impl Codec {
             writers.insert(
                 schema.name,
                 Writer {
+                    subject: registry.subject(schema),
                     id,
                     schema: parsed,
                     datum,
@@ -134,9 +136,14 @@ impl Codec {
         self.registry.ping().await
     }
 
-    /// Everything that the registry has of this deployment.
+    /// What the registry has of the records that we write.
     pub async fn subjects(&self) -> Result<Vec<registry::Subject>, registry::Error> {
-        self.registry.subjects().await
+        let names: Vec<String> = self
+            .writers
+            .values()
+            .map(|writer| writer.subject.clone())
+            .collect();
+        self.registry.subjects(&names).await
     }
 
     pub fn encode<R: Record>(&self, record: &R) -> Result<Vec<u8>, EncodeError> {

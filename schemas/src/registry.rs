@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use futures::{StreamExt, TryStreamExt};
+use futures::future::try_join_all;
 use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_schema_by_id, post_schema,
 };
@@ -201,29 +201,25 @@ impl Registry {
         }
     }
 
-    /// Everything that it has of this deployment, by subject.
-    pub async fn subjects(&self) -> Result<Vec<Subject>, Error> {
-        let all: Vec<String> = self.read("subjects").await?;
-        let ours = all
-            .into_iter()
-            .filter(|name| name.starts_with(&self.prefix));
-        let mut subjects: Vec<Subject> = futures::stream::iter(ours)
-            .map(|name| self.describe(name))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+    /// What it has of these subjects. It is not asked which there are: deployments may share it, and
+    /// some registries list no more than their first thousand.
+    pub async fn subjects(&self, names: &[String]) -> Result<Vec<Subject>, Error> {
+        let mut subjects = Vec::with_capacity(names.len());
+        for some in names.chunks(AT_ONCE) {
+            subjects.extend(try_join_all(some.iter().map(|name| self.describe(name))).await?);
+        }
         subjects.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(subjects)
     }
 
-    async fn describe(&self, name: String) -> Result<Subject, Error> {
+    async fn describe(&self, name: &str) -> Result<Subject, Error> {
         let versions: Vec<u32> = self.read(&format!("subjects/{name}/versions")).await?;
         let newest: Newest = self
             .read(&format!("subjects/{name}/versions/latest"))
             .await?;
         let config: Config = self.read(&format!("config/{name}")).await?;
         Ok(Subject {
-            name,
+            name: name.to_owned(),
             versions,
             id: newest.id,
             schema: newest.schema,

@@ -1,6 +1,7 @@
 //! Rebuilds that operators ask for from elsewhere. A wish stands in MySQL until somebody who keeps read
 //! models up has fulfilled it, so that a process that dies over it leaves it to the next.
 
+use std::path::Path;
 use std::time::Duration;
 
 use lemonair_schemas::Timestamp;
@@ -64,7 +65,7 @@ pub async fn wishes(pool: &MySqlPool) -> Result<Vec<(&'static dyn Projection, Wi
 
 /// Fulfils wishes one after the other, until `stop`. Two who try the same exclude each other by the
 /// rebuild's own lock.
-pub(crate) async fn fulfil(projector: &Projector, stop: &CancellationToken) {
+pub async fn fulfil(projector: &Projector, snapshots: &Path, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -80,7 +81,7 @@ pub(crate) async fn fulfil(projector: &Projector, stop: &CancellationToken) {
         for (projection, wish) in wishes {
             let done = tokio::select! {
                 () = stop.cancelled() => return,
-                done = grant(projector, projection, wish) => done,
+                done = grant(projector, projection, wish, snapshots) => done,
             };
             if let Err(error) = done {
                 tracing::warn!(projection = projection.name(), %error, "a wish is still open");
@@ -93,10 +94,12 @@ async fn grant(
     projector: &Projector,
     projection: &'static dyn Projection,
     wish: Wish,
+    snapshots: &Path,
 ) -> Result<()> {
     let mut tell = |_| {};
     let options = Options {
         verify_only: wish == Wish::Verify,
+        snapshots: Some(snapshots),
         ..Options::default()
     };
     let result = match wish {
