@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
 .DEFAULT_GOAL := help
-.PHONY: help run test million chaos conformance bench load check status stop reset
+.PHONY: help run test million screenshots chaos conformance bench load check status stop reset
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -21,6 +21,9 @@ test: ## run every test on services of their own; the last line counts them
 
 million: ## the tests of replay, export and query on a million records
 	LEMONAIR_TEST_RECORDS=1000000 stack/test --release -p lemonair --test replay --test export --test query
+
+screenshots: ## pictures of every page, light and dark, on a desktop and on a phone, into docs/screenshots/
+	@LEMONAIR_SCREENSHOTS="$(CURDIR)/docs/screenshots" stack/test -p lemonair --test pages pages_hinder_nobody
 
 chaos: ## 20,000 donations while everything is killed in turn, on services of its own; then the projections 200 times
 	@stack/stack install

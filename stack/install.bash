@@ -23,9 +23,12 @@ install() {
         if ! has kcat; then packages+=(kcat); fi
         # What stack/peers makes an environment with.
         if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi
+        if ! fc-list :lang=ko 2>/dev/null | grep -q .; then packages+=(fontconfig fonts-nanum); fi # the pages speak Korean
+        if ! axe_is_there && ! has mvn; then packages+=(maven); fi
     fi
     if ((${#packages[@]} > 0)); then install_packages "${packages[@]}"; else say "packages: all there"; fi
 
+    if [[ $tests == --tests ]] && ! axe_is_there; then fetch_axe; fi
     if ! ours kafka registry; then return; fi
     java_is_new_enough || die "the java on the path is older than 17; put a newer one before it"
     if jars_are_there; then say "jars: all there"; else fetch_jars; fi
@@ -62,6 +65,22 @@ install_packages() {
     fi
     rm "$log"
 }
+
+# axe looks for what hinders people in a page. Deque's own archive for Java has it whole.
+axe=com.deque.html.axe-core:selenium:4.10.1
+
+axe_is_there() { [[ $(cat "$root/.lemonair/axe/version" 2>/dev/null) == "$axe" ]]; }
+
+fetch_axe() (
+    folder
+    say "axe: fetching it (1 MB)"
+    rm -rf "$root/.lemonair/axe"
+    mkdir "$root/.lemonair/axe"
+    cd "$root/.lemonair/axe" # where the plugin leaves a mark of its own
+    mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:2.8:unpack -Dartifact="$axe:jar" \
+        -Dmdep.unpack.includes=axe.min.js -DoutputDirectory="$PWD" || die "Maven could not fetch axe"
+    printf '%s\n' "$axe" >version
+)
 
 # The list of what was fetched is kept beside it, so a changed pom.xml fetches anew, and a fetch cut short does not count.
 jars_are_there() { cmp -s "$root/stack/pom.xml" "$lib/pom.xml"; }

@@ -205,6 +205,32 @@ pub async fn watermarks(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Watermark
     .await
 }
 
+/// The positions, moved on to where the topics begin now where those are kept for a while only. Of a
+/// topic that is kept for ever, a record that is gone is history lost, and whoever reads says so.
+pub async fn reachable(
+    kafka: &Kafka,
+    mut positions: Vec<Position>,
+) -> Result<Vec<Position>, Error> {
+    let asked = |position: &Position| position.topic.is_kept_for_a_while();
+    let mut topics: Vec<Topic> = positions
+        .iter()
+        .filter(|position| asked(position))
+        .map(|position| position.topic)
+        .collect();
+    topics.dedup();
+    if topics.is_empty() {
+        return Ok(positions);
+    }
+    for mark in watermarks(kafka, &topics).await? {
+        for position in &mut positions {
+            if (position.topic, position.partition) == (mark.topic, mark.partition) {
+                position.offset = position.offset.max(mark.low);
+            }
+        }
+    }
+    Ok(positions)
+}
+
 /// For each partition, the first offset whose record is not older than `time`, or its end.
 pub async fn offsets_at(
     kafka: &Kafka,
@@ -344,7 +370,7 @@ pub async fn members(kafka: &Kafka, group: &str) -> Result<usize, Error> {
 }
 
 /// librdkafka's metadata calls block.
-async fn run_blocking<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(call).await {

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`kafka`] | settings of the cluster; the topics are made here |
+//! | [`cluster`] | the cluster as operators look at it |
 //! | [`batch`] | what every loop gets: decoded records and how far they reach |
 //! | [`feed`] | given partitions from given positions: gateway rooms, rebuilds, deciders' memory |
 //! | [`group`] | partitions shared with other processes, positions from elsewhere: projections, deciders |
@@ -13,6 +14,7 @@
 //! | [`merge`], [`replay`] | a slice of history, merged into one deterministic order, decoded |
 
 pub mod batch;
+pub mod cluster;
 pub mod erasures;
 pub mod feed;
 pub mod group;

@@ -39,6 +39,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/api/accounts", post(account::sign_up))
         .route("/api/accounts/me", delete(me::erase))
+        .route("/api/accounts/me/display-name", put(me::choose_name))
+        .route("/api/accounts/names", get(me::names))
         .route("/api/accounts/me/password", put(me::change_password))
         .route(
             "/api/sessions",
@@ -111,6 +113,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
             put(moderation::add_moderator).delete(moderation::remove_moderator),
         )
         .route("/api/channels/{room}/streams", get(history::streams))
+        .route(
+            "/api/channels/{room}/streams/{stream}/course",
+            get(history::course),
+        )
         .route("/api/channels/{room}/stats", get(history::stats))
         .route(
             "/api/channels/{room}/donations",
@@ -154,13 +160,40 @@ pub(crate) fn router() -> Router<Arc<App>> {
             post(payment::take_back),
         )
         .route("/api/admin/status", get(admin::status))
-        .route("/api/admin/rebuilds/{name}/{what}", post(admin::hold))
-        .route("/api/admin/dead-letters", get(admin::list))
+        .route("/api/admin/cluster", get(admin::cluster))
+        .route("/api/admin/schemas", get(admin::schemas))
+        .route("/api/admin/audit", get(admin::audit))
+        .route("/api/admin/rebuilds/{name}", post(admin::rebuilds::begin))
+        .route(
+            "/api/admin/rebuilds/{name}/{what}",
+            post(admin::rebuilds::hold),
+        )
+        .route("/api/admin/dead-letters", get(admin::letters::list))
         .route(
             "/api/admin/dead-letters/{id}",
-            get(admin::show).delete(admin::drop),
+            get(admin::letters::show).delete(admin::letters::drop),
         )
-        .route("/api/admin/dead-letters/{id}/retry", post(admin::retry))
+        .route(
+            "/api/admin/dead-letters/{id}/retry",
+            post(admin::letters::retry),
+        )
+        .route("/api/admin/accounts", get(admin::accounts::search))
+        .route(
+            "/api/admin/accounts/{account}",
+            delete(admin::accounts::erase),
+        )
+        .route(
+            "/api/admin/accounts/{account}/role",
+            put(admin::accounts::grant),
+        )
+        .route(
+            "/api/admin/accounts/{account}/sessions",
+            get(admin::accounts::sessions).delete(admin::accounts::end_sessions),
+        )
+        .route(
+            "/api/admin/accounts/{account}/sessions/{session}",
+            delete(admin::accounts::end_session),
+        )
         .route("/api/openapi.json", get(describe))
         .route("/api/frames.avsc", get(|| schema(frame::FRAMES)))
         .route("/api/requests.avsc", get(|| schema(frame::REQUESTS)))

@@ -45,10 +45,6 @@ pub(crate) struct Door {
     refusals: Arc<Semaphore>,
 }
 
-/// Who is at the other end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
 impl Door {
     pub(crate) fn new(listener: TcpListener, places: Arc<Places>) -> Door {
         Door {
@@ -67,15 +63,17 @@ impl Door {
             .header_read_timeout(HEAD)
             .max_buf_size(LONGEST_HEAD);
         let graceful = GracefulShutdown::new();
+        let places = Arc::clone(&self.places);
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let (line, address) = tokio::select! {
                 () = &mut shutdown => break,
                 somebody = self.accept() => somebody,
             };
-            let router = router.clone();
+            let (router, places) = (router.clone(), Arc::clone(&places));
             let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(ConnectInfo(Peer(address)));
+                let peer = places.peer(address.ip(), request.headers());
+                request.extensions_mut().insert(ConnectInfo(peer));
                 router.clone().oneshot(request)
             });
             let connection = http.serve_connection_with_upgrades(TokioIo::new(line), service);

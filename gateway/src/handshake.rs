@@ -14,10 +14,10 @@ use hyper_util::server::conn::auto::upgrade::downcast;
 
 use crate::App;
 use crate::deflate;
-use crate::door::Peer;
 use crate::error::Problem;
 use crate::frame::Form;
 use crate::line::Line;
+use crate::places::Peer;
 use crate::socket::Connection;
 use crate::websocket;
 
@@ -27,7 +27,7 @@ const AVRO: &str = "lemonair.avro";
 
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     mut request: Request,
 ) -> Response {
     let accept = match check(&request) {
@@ -51,7 +51,7 @@ pub(crate) async fn upgrade(
         match bare(upgraded) {
             // A task of its own, as small as a connection can be.
             Some((line, first)) => {
-                tokio::spawn(Connection::new(app, address.ip(), line, form).run(first));
+                tokio::spawn(Connection::new(app, peer, line, form).run(first));
             }
             None => tracing::error!("the HTTP server runs on something else"),
         }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::audience::Member;
+use crate::connections::Connections;
 use crate::cursor::{Cursor, lane};
 use crate::frame::Joined;
 use crate::outbox::Outbox;
@@ -66,12 +67,13 @@ pub struct Hub {
     /// Rooms whose goal may have moved, and what moved it.
     goals: Mutex<HashMap<RoomId, Position>>,
     goal_moved: Notify,
-    connections: AtomicU64,
+    connections: Arc<Connections>,
+    next_connection: AtomicU64,
     catch_ups: Semaphore,
     /// What rooms begin with: whether they are on air, what was said last, what to enforce.
     lives: Together<bool>,
     recents: Together<past::Recent>,
-    moderations: Together<moderate::Loaded>,
+    moderations: Together<moderate::Stored>,
 }
 
 /// A room, and the right to read the topics for it: one at a time, for all who wait.
@@ -114,6 +116,7 @@ impl Hub {
         pool: MySqlPool,
         checkpoints: Checkpoints,
         log: Log,
+        connections: Arc<Connections>,
     ) -> Result<(Hub, Feed<Event>), Error> {
         let marks = watermarks(kafka, &Topic::ROOM).await?;
         let ends: Vec<Position> = marks.iter().map(Watermark::end).collect();
@@ -123,7 +126,10 @@ impl Hub {
             offset,
             ..mark.end()
         });
-        let starts: Vec<Position> = ends.iter().copied().chain(told_since).collect();
+        // Log-ins that end from now on: nobody is in yet by one that ended before.
+        let people = watermarks(kafka, &[Topic::Accounts]).await?;
+        let starts = ends.iter().copied().chain(told_since);
+        let starts: Vec<Position> = starts.chain(people.iter().map(Watermark::end)).collect();
         let feed = Feed::open(kafka, Arc::clone(&codec), &starts)?;
         let hub = Hub {
             kafka: kafka.clone(),
@@ -149,7 +155,8 @@ impl Hub {
             delivered: Notify::new(),
             goals: Mutex::default(),
             goal_moved: Notify::new(),
-            connections: AtomicU64::new(1),
+            connections,
+            next_connection: AtomicU64::new(1),
             catch_ups: Semaphore::new(CATCH_UPS),
             lives: Together::default(),
             recents: Together::default(),
@@ -198,6 +205,7 @@ impl Hub {
                 Ok(Event::ViewersCounted(told)) => {
                     lock(&self.presence).take(record.position, told, Timestamp::now());
                 }
+                Ok(Event::SessionClosed(closed)) => self.connections.end(closed.session),
                 Ok(event) => {
                     let Some(room) = event.room() else { continue };
                     shares
@@ -228,7 +236,7 @@ impl Hub {
 
     /// A number for a new connection.
     pub fn connection(&self) -> u64 {
-        self.connections.fetch_add(1, Ordering::Relaxed)
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The recent message of this account that already carries this nonce.
@@ -260,7 +268,7 @@ impl Hub {
         loop {
             let entry = self.open_room(id).await?;
             if joining.member.is_some() {
-                self.moderate(id, &entry).await?;
+                self.moderate(id, &entry, since.as_ref()).await?;
             }
             let resume = self.enter(&entry, since, joining);
             let Some(resume) = resume else { return Ok(()) };
@@ -278,7 +286,7 @@ impl Hub {
             match (self.enter(&entry, since, joining), since) {
                 (None, _) => return Ok(()),
                 (Some(Resume::Older(from)), Some(place)) => match self
-                    .read_gap(id, &place, &from)
+                    .read_gap(id, &place, None, &from)
                     .await?
                 {
                     Some((start, earlier)) => lock(&entry.room).prepend_if(from, start, earlier),

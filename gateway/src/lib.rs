@@ -12,6 +12,7 @@
 //! | [`view`], [`audience`] | what of an event who may see |
 //! | [`api`] | the HTTP API, one file a subject |
 //! | [`token`], [`password`], [`limit`] | who may do what, and how often |
+//! | [`display_name`] | what people may be called beside their names |
 //! | [`payment`] | who takes money for points: the trait, the signatures, the sandbox |
 //! | [`pages`], [`watch`] | the embedded pages; the picture, from here or from another machine's ingest |
 //! | [`health`] | liveness, readiness, metrics |
@@ -21,6 +22,7 @@ mod audience;
 mod connections;
 pub mod cursor;
 pub mod deflate;
+mod display_name;
 mod door;
 mod error;
 mod frame;
@@ -172,7 +174,7 @@ pub(crate) struct App {
     pub(crate) nonces: Nonces,
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) hub: Hub,
-    pub(crate) connections: Connections,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) picture: Option<Router>,
     pub(crate) http: reqwest::Client,
     pub(crate) metrics: PrometheusHandle,
@@ -228,12 +230,14 @@ impl Config {
             picture,
             metrics,
         } = deps;
+        let connections = Arc::new(Connections::default());
         let (hub, feed) = Hub::open(
             &kafka,
             Arc::clone(&codec),
             pool.clone(),
             checkpoints.clone(),
             log.clone(),
+            Arc::clone(&connections),
         )
         .await?;
         let answering = CancellationToken::new();
@@ -259,7 +263,7 @@ impl Config {
             passwords: Passwords::new(),
             nonces: Nonces::default(),
             hub,
-            connections: Connections::default(),
+            connections,
             picture,
             http: reqwest::Client::builder()
                 .connect_timeout(Duration::from_secs(3))

@@ -8,6 +8,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use lemonair_schemas::AccountId;
 
+use crate::places::Peer;
+
 /// Keyed limiters are swept of those that have long recovered, this often.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -44,9 +46,13 @@ impl Limits {
         }
     }
 
-    pub(crate) fn chat(&self, account: AccountId, address: IpAddr) -> Result<(), Limited> {
+    /// Many people speak through a balancer: there, each account has its own limit only.
+    pub(crate) fn chat(&self, account: AccountId, peer: Peer) -> Result<(), Limited> {
         self.check(&self.accounts, &account)?;
-        self.check(&self.addresses, &address)
+        if peer.shared {
+            return Ok(());
+        }
+        self.check(&self.addresses, &peer.address)
     }
 
     pub(crate) fn login(&self, address: IpAddr) -> Result<(), Limited> {

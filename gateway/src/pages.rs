@@ -1,5 +1,8 @@
 //! The pages, embedded in the binary.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,6 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
+use sha2::{Digest, Sha256};
 
 use crate::App;
 use crate::error::Problem;
@@ -35,6 +39,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
     own.route("/assets/{*path}", get(asset))
         .route("/overlay/{room}", get(overlay))
         .route("/overlay/{room}/goal", get(overlay))
+        .route("/recordings/{stream}", get(recording))
         .route("/{room}", get(watch))
 }
 
@@ -52,6 +57,13 @@ async fn overlay(Path(room): Path<String>, headers: HeaderMap) -> Response {
     }
 }
 
+async fn recording(Path(stream): Path<String>, headers: HeaderMap) -> Response {
+    match stream.parse::<lemonair_schemas::EventId>() {
+        Ok(_) => page("recording.html", &headers),
+        Err(_) => Problem::not_found("there is no such page").into_response(),
+    }
+}
+
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
     page(&format!("assets/{path}"), &headers)
 }
@@ -61,8 +73,15 @@ fn page(path: &str, headers: &HeaderMap) -> Response {
     let Some(EmbeddedFile { data, metadata }) = Web::get(path) else {
         return Problem::not_found("there is no such page").into_response();
     };
-    let hash: String = metadata
-        .sha256_hash()
+    let (data, hash) = match std::str::from_utf8(&data) {
+        Ok(html) if path.ends_with(".html") => {
+            let whole = with_modules(html).into_bytes();
+            let hash = Sha256::digest(&whole).into();
+            (Cow::Owned(whole), hash)
+        }
+        _ => (data, metadata.sha256_hash()),
+    };
+    let hash: String = hash
         .iter()
         .take(16)
         .map(|byte| format!("{byte:02x}"))
@@ -83,6 +102,43 @@ fn page(path: &str, headers: &HeaderMap) -> Response {
     } else {
         (headers, data).into_response()
     }
+}
+
+/// A page names its first module. All that this one reaches by `import` is named here, so that it
+/// loads in one round trip rather than in one for each step.
+fn with_modules(html: &str) -> String {
+    let first = between(html, "<script type=\"module\" src=\"/assets/", '"');
+    let mut left: Vec<String> = first.map(str::to_owned).collect();
+    let mut reached = BTreeSet::new();
+    while let Some(module) = left.pop() {
+        let Some(file) = Web::get(&format!("assets/{module}")) else {
+            continue;
+        };
+        let source = String::from_utf8_lossy(&file.data);
+        // What is loaded later, by `import(…)`, is not among these.
+        for path in between(&source, " from '", '\'').filter(|path| path.starts_with('.')) {
+            let next = resolve(&module, path);
+            if reached.insert(next.clone()) {
+                left.push(next);
+            }
+        }
+    }
+    let links = reached.iter().fold(String::new(), |mut links, module| {
+        // Writing to memory does not fail.
+        writeln!(
+            links,
+            r#"  <link rel="modulepreload" href="/assets/{module}">"#
+        )
+        .ok();
+        links
+    });
+    html.replacen("</head>", &format!("{links}</head>"), 1)
+}
+
+/// Whatever stands in `text` between each `head` and the next `tail`.
+fn between<'t>(text: &'t str, head: &'t str, tail: char) -> impl Iterator<Item = &'t str> {
+    let found = text.split(head).skip(1);
+    found.filter_map(move |rest| Some(rest.split_once(tail)?.0))
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -117,4 +173,53 @@ pub(crate) async fn protect(mut response: Response) -> Response {
             .or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &str) -> String {
+        let file = Web::get(path).unwrap_or_else(|| panic!("there is no {path}"));
+        String::from_utf8(file.data.into_owned()).expect("UTF-8")
+    }
+
+    /// The keys of a language's words: `  'key': …` or `  key: …`, one a line.
+    fn keys(path: &str) -> BTreeSet<String> {
+        let text = text(path);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  "));
+        let keys = lines.filter_map(|line| match line.strip_prefix('\'') {
+            Some(quoted) => quoted.split_once("':").map(|(key, _)| key),
+            None => line.split_once(':').map(|(key, _)| key),
+        });
+        keys.filter(|key| !key.contains([' ', '/']))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn every_language_has_the_same_words() {
+        let english = keys("assets/i18n/en.js");
+        assert!(english.contains("studio.title") && english.contains("save"));
+        let languages = Web::iter().filter(|path| path.starts_with("assets/i18n/"));
+        for path in languages {
+            assert_eq!(keys(&path), english, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_page_names_the_modules_of_its_folders_too() {
+        let html = with_modules(&text("admin.html"));
+        let named: Vec<&str> = between(&html, "modulepreload\" href=\"/", '"').collect();
+        for module in [
+            "assets/admin/table.js",
+            "assets/dom.js",
+            "assets/i18n/en.js",
+        ] {
+            assert!(named.contains(&module), "{module}: {named:?}");
+        }
+        for module in named {
+            assert!(Web::get(module).is_some(), "there is no {module}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
-//! How many connections one address has at a time. Who has too many is refused more, so that nobody
-//! alone takes up all there are.
+//! Who is at the other end, and how many connections one address has at a time. Who has too many is
+//! refused more, so that nobody alone takes up all there are.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::HeaderMap;
 
 /// Counts connections by address.
 #[derive(Debug)]
@@ -14,6 +16,14 @@ pub(crate) struct Places {
     /// Many people come from these: they are not counted.
     balancers: Vec<IpAddr>,
     taken: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// Who is at the other end, as far as can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// It is a balancer's, which does not say for whom it speaks: many people come from it.
+    pub(crate) shared: bool,
 }
 
 /// Held by a connection for as long as it lasts.
@@ -53,6 +63,30 @@ impl Places {
         }
         *count += 1;
         Some(place(Some(address)))
+    }
+
+    /// Who sent a request with these headers. A balancer that speaks HTTP adds whom it speaks for to the
+    /// end of `X-Forwarded-For`; what others write there is not believed.
+    pub(crate) fn peer(&self, address: IpAddr, headers: &HeaderMap) -> Peer {
+        let address = address.to_canonical();
+        let mut peer = Peer {
+            address,
+            shared: self.balancers.contains(&address),
+        };
+        let lines = headers.get_all("x-forwarded-for").iter().rev();
+        let mut hops = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.rsplit(','));
+        while peer.shared
+            && let Some(Ok(hop)) = hops.next().map(|hop| hop.trim().parse::<IpAddr>())
+        {
+            let address = hop.to_canonical();
+            peer = Peer {
+                address,
+                shared: self.balancers.contains(&address),
+            };
+        }
+        peer
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
@@ -112,6 +146,28 @@ mod tests {
         let _first = take(&places, "2001:db8:1:1::1");
         assert!(take(&places, "2001:db8:1:1:ffff::2").is_none());
         assert!(take(&places, "2001:db8:1:2::1").is_some());
+    }
+
+    #[test]
+    fn a_balancer_says_for_whom_it_speaks() {
+        let places = places(1);
+        let peer = |from: &str, lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            let Peer { address, shared } = places.peer(from.parse().unwrap(), &headers);
+            (address.to_string(), shared)
+        };
+        let known = |address: &str| (address.to_owned(), false);
+        assert_eq!(peer("192.0.2.9", &["192.0.2.1"]), known("192.0.2.9"));
+        assert_eq!(peer("10.0.0.1", &["192.0.2.1"]), known("192.0.2.1"));
+        // What the client itself wrote stands before what the balancer added.
+        let lines = ["203.0.113.5, 203.0.113.6", "192.0.2.1 , 10.0.0.1"];
+        assert_eq!(peer("::ffff:10.0.0.1", &lines), known("192.0.2.1"));
+        let balancer = ("10.0.0.1".to_owned(), true);
+        assert_eq!(peer("10.0.0.1", &[]), balancer);
+        assert_eq!(peer("10.0.0.1", &["192.0.2.1, nonsense"]), balancer);
     }
 
     #[test]

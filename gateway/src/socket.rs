@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use lemonair_schemas::{AccountId, Actor, RoomId, Timestamp};
+use lemonair_schemas::{AccountId, Actor, RoomId, SessionId, Timestamp};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -23,6 +22,7 @@ use crate::frame::Form;
 use crate::line::Line;
 use crate::moderation::Rank;
 use crate::outbox::{Close, Outbox};
+use crate::places::Peer;
 use crate::websocket::{self, Reader, Received};
 
 mod chat;
@@ -54,13 +54,15 @@ struct Member {
 pub(crate) struct Connection {
     app: Arc<App>,
     number: u64,
-    address: IpAddr,
+    peer: Peer,
     line: Line,
     reader: Reader,
     outbox: Arc<Outbox>,
     /// Taken out of the outbox, and not yet taken by the kernel.
     sending: VecDeque<Bytes>,
     rooms: BTreeMap<RoomId, Member>,
+    /// Log-ins that it came in by.
+    logins: Vec<SessionId>,
     acks: FuturesUnordered<futures::future::BoxFuture<'static, Bytes>>,
 }
 
@@ -75,16 +77,17 @@ enum Turn {
 // === impl Connection ===
 
 impl Connection {
-    pub(crate) fn new(app: Arc<App>, address: IpAddr, line: Line, form: Form) -> Connection {
+    pub(crate) fn new(app: Arc<App>, peer: Peer, line: Line, form: Form) -> Connection {
         Connection {
             number: app.hub.connection(),
             app,
-            address,
+            peer,
             line,
             reader: Reader::new(LARGEST_FRAME, MOST_FRAGMENTS, form == Form::Deflated),
             outbox: Outbox::new(form),
             sending: VecDeque::new(),
             rooms: BTreeMap::new(),
+            logins: Vec::new(),
             acks: FuturesUnordered::new(),
         }
     }
@@ -100,6 +103,9 @@ impl Connection {
         let now = Timestamp::now();
         for room in self.rooms.keys() {
             self.app.hub.leave(room, self.number, now);
+        }
+        for session in &self.logins {
+            self.app.connections.log_out(self.number, *session);
         }
         if let Some(close) = close {
             // The peer may be gone or deaf: saying why is a courtesy.

@@ -11,6 +11,8 @@ use lemonair_gateway::Gateway;
 use lemonair_ingest::{Doors, Ingest};
 use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Desk, Log};
+use lemonair_projections::processes::announce;
+use lemonair_projections::rebuild::fulfil;
 use lemonair_projections::{Checkpoints, Projector};
 use lemonair_schemas::command::{Answer, Command};
 use lemonair_schemas::decider::Memory;
@@ -50,6 +52,8 @@ struct Services {
     /// What the others stand on to their end: they hand their last word to it.
     last: JoinSet<Ended>,
     stop_last: CancellationToken,
+    /// What others are told that runs here.
+    names: Vec<&'static str>,
 }
 
 type Ended = (&'static str, anyhow::Result<()>);
@@ -257,6 +261,7 @@ impl Services {
             stop: CancellationToken::new(),
             last: JoinSet::new(),
             stop_last: CancellationToken::new(),
+            names: Vec::new(),
         }
     }
 
@@ -279,6 +284,7 @@ impl Services {
     }
 
     fn gateway(&mut self, gateway: Gateway, listener: TcpListener) {
+        self.names.push("gateway");
         let stop = self.stop.clone();
         self.spawn(
             "gateway",
@@ -287,6 +293,7 @@ impl Services {
     }
 
     fn ingest(&mut self, ground: &Ground, ingest: Ingest, doors: Doors) {
+        self.names.push("ingest");
         let stop = self.stop.clone();
         let (kafka, codec) = (ground.kafka.clone(), Arc::clone(&ground.codec));
         let checkpoints = ground.checkpoints.clone();
@@ -300,6 +307,7 @@ impl Services {
     }
 
     fn decide(&mut self, ground: &Ground, terms: Terms) {
+        self.names.push("decider");
         let decider = Decider {
             kafka: ground.kafka.clone(),
             codec: Arc::clone(&ground.codec),
@@ -312,6 +320,7 @@ impl Services {
 
     /// Who keeps the read models up also says how long topics are kept.
     async fn project(&mut self, settings: &Settings, ground: &Ground) -> anyhow::Result<()> {
+        self.names.push("projections");
         retention::keep(&ground.kafka, &settings.retention()?).await?;
         let seat = Seat::take(&settings.data_dir.join("seats"))?;
         let mut kafka = ground.kafka.clone();
@@ -322,6 +331,7 @@ impl Services {
             kafka,
             codec: Arc::clone(&ground.codec),
         };
+        self.fulfil(settings, ground);
         let stop = self.stop.clone();
         self.spawn("projections", async move {
             let _seat = seat;
@@ -329,6 +339,20 @@ impl Services {
             Ok(())
         });
         Ok(())
+    }
+
+    /// Rebuilds that operators ask for.
+    fn fulfil(&mut self, settings: &Settings, ground: &Ground) {
+        let projector = Projector {
+            pool: ground.pool.clone(),
+            kafka: ground.kafka.clone(),
+            codec: Arc::clone(&ground.codec),
+        };
+        let (snapshots, stop) = (settings.snapshots(), self.stop.clone());
+        self.spawn("rebuilds", async move {
+            fulfil(&projector, &snapshots, &stop).await;
+            Ok(())
+        });
     }
 
     /// Waits for a signal, or for a service to end by itself, which is a fault; then stops the rest.
@@ -341,6 +365,11 @@ impl Services {
         );
         self.spawn("erasures", async move {
             erasures.await;
+            Ok(())
+        });
+        let (pool, names, stop) = (ground.pool.clone(), self.names.clone(), self.stop.clone());
+        self.spawn("announcement", async move {
+            announce(&pool, &names, env!("CARGO_PKG_VERSION"), &stop).await;
             Ok(())
         });
         let mut terminate = signal(SignalKind::terminate())?;

@@ -316,3 +316,75 @@ async fn a_donation_is_given_back_in_parts_and_never_more() {
     assert_eq!(streamer.get("/api/wallet").await["earnings"], 0);
     assert_eq!(up.stop().await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_donation_counts_exactly_once() {
+    let deployment = Deployment::new("donate");
+    let up = deployment.start("up").await;
+    let streamer = Api::sign_up(&up.http, "Star").await;
+    let donor = Api::sign_up(&up.http, "Giver").await;
+    let (status, poor) = donor.donate("star", 10, "k0").await;
+    assert_eq!(
+        (status, &poor["code"]),
+        (402, &json!("insufficient_balance"))
+    );
+    let top_up = json!({ "amount": 500 });
+    for _ in 0..2 {
+        let key = [("Idempotency-Key", "buy-1")];
+        let (status, bought) = donor
+            .send("POST", "/api/wallet/top-ups", Some(top_up.clone()), &key)
+            .await;
+        assert_eq!((status, &bought["balance"]), (201, &json!(500)));
+    }
+    // Twenty retries at once: one donation, the same answer each time.
+    let retries = (0..20).map(|_| donor.donate("star", 200, "k1"));
+    let answers = futures::future::join_all(retries).await;
+    let (status, first) = &answers[0];
+    assert_eq!(
+        (*status, &first["balance"], &first["from"]["name"]),
+        (201, &json!(300), &json!("Giver"))
+    );
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+    // The same key for something else.
+    let (status, reused) = donor.donate("star", 201, "k1").await;
+    assert_eq!((status, &reused["code"]), (409, &json!("key_reused")));
+    // What was refused stays refused under its key.
+    assert_eq!(donor.donate("star", 10, "k0").await.0, 402);
+
+    assert_eq!(
+        donor.get("/api/wallet").await,
+        json!({ "balance": 300, "earnings": 0, "debt": 0 })
+    );
+    assert_eq!(
+        streamer.get("/api/wallet").await,
+        json!({ "balance": 0, "earnings": 200, "debt": 0 })
+    );
+
+    // The streamer gives it back, once; totals and ranks lose it.
+    let refund = format!(
+        "/api/donations/{}/refund",
+        first["id"].as_str().expect("an id")
+    );
+    let (status, _) = donor.send("POST", &refund, None, &[]).await;
+    assert_eq!(status, 403, "donors do not refund themselves");
+    assert_eq!(streamer.send("POST", &refund, None, &[]).await.0, 201);
+    assert_eq!(streamer.send("POST", &refund, None, &[]).await.0, 409);
+    assert_eq!(donor.get("/api/wallet").await["balance"], 500);
+    assert_eq!(streamer.get("/api/wallet").await["earnings"], 0);
+    assert_eq!(
+        donor.get("/api/channels/star/donations/rank").await["rank"],
+        json!([])
+    );
+    let entries = donor.get("/api/wallet/entries").await;
+    let kinds: Vec<&str> = entries["entries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["kind"].as_str())
+        .collect();
+    assert_eq!(kinds, ["refund", "donation", "top_up"]);
+    assert_eq!(up.stop().await, Some(0));
+}

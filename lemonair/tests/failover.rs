@@ -126,3 +126,34 @@ async fn a_gateway_killed_under_load_costs_nobody_a_message() {
     assert_eq!(refuge.stop().await, Some(0));
     assert_eq!(up.stop().await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_comes_back_costs_one_read_of_the_topics() {
+    let deployment = Deployment::new("storm");
+    let mut up = deployment.start("up").await;
+    let sender = Api::sign_up(&up.http, "mint").await;
+    let token = sender.token.as_deref();
+    // From here on no read model moves: whoever opens the room needs the topics for all of it.
+    up.kill().await;
+    let mut doomed = deployment.start("gateway").await;
+    let mut talker = Viewer::join(&doomed.ws(), "mint", token, None).await;
+    let cursor = talker.cursor.clone();
+    for n in 0..5 {
+        assert_eq!(talker.chat("mint", &n.to_string()).await["type"], "ack");
+    }
+    doomed.kill().await;
+    let refuge = deployment.start("gateway").await;
+    let back = (0..20).map(async |_| {
+        let viewer = Viewer::join(&refuge.ws(), "mint", token, Some(&cursor)).await;
+        assert!(viewer.recovered);
+        assert_eq!(viewer.texts(), ["0", "1", "2", "3", "4"]);
+    });
+    join_all(back).await;
+    let metrics = reqwest::get(format!("{}/metrics", refuge.http)).await;
+    let metrics = metrics.expect("an answer").text().await.expect("a page");
+    let reads: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("lemonair_topic_reads_total"))
+        .collect();
+    assert_eq!(reads, ["lemonair_topic_reads_total 1"]);
+}

@@ -248,6 +248,7 @@ async fn a_streamer_does_it_all_from_the_studio() {
         .fill("#signup-password", "correct horse battery")
         .await;
     studio.click("#signup-submit").await;
+    studio.click("#tab-giving").await;
     studio.see("[data-testid=overlay-url]").await;
     let url = studio
         .js("return document.querySelector('[data-testid=overlay-url]').value;")

@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::browser::Browser;
+use support::viewer::Viewer;
 use support::{Api, Deployment};
 
 const OLD: &str = "correct horse battery";
@@ -87,5 +88,58 @@ async fn an_account_is_its_owners_own() {
         .await;
     assert_eq!((status, &taken["code"]), (409, &json!("name_taken")));
     browser.close().await;
+    assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_open_renew_and_close() {
+    let deployment = Deployment::new("session");
+    let up = deployment.start("up").await;
+    Api::sign_up(&up.http, "Pulp").await;
+    let mut api = Api::new(&up.http);
+    let log_in = json!({ "name": "pULP", "password": "correct horse battery" });
+    let session = api.post("/api/sessions", log_in).await;
+    assert_eq!(session["account"]["name"], "Pulp");
+    api.token = Some(
+        session["tokens"]["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned(),
+    );
+    api.get("/api/wallet").await;
+    let refresh = json!({ "refresh_token": session["tokens"]["refresh_token"] });
+    let (status, renewed) = api
+        .send("POST", "/api/sessions/refresh", Some(refresh.clone()), &[])
+        .await;
+    assert_eq!((status, &renewed["account"]), (200, &session["account"]));
+    // Whoever is in a room by it is sent away when it ends, on every gateway; who is in by another stays.
+    let other = deployment.start("gateway").await;
+    let another = json!({ "name": "Pulp", "password": OLD });
+    let another = Api::new(&up.http).post("/api/sessions", another).await;
+    let another = another["tokens"]["access_token"].as_str();
+    let mut stays = Viewer::join(&other.ws(), "pulp", another, None).await;
+    let mut lines = Vec::new();
+    for at in [&up, &other] {
+        lines.push(Viewer::join(&at.ws(), "pulp", api.token.as_deref(), None).await);
+    }
+    // A refresh token opens no doors itself.
+    let wrong = Api {
+        token: refresh["refresh_token"].as_str().map(str::to_owned),
+        ..api.clone()
+    };
+    assert_eq!(wrong.send("GET", "/api/wallet", None, &[]).await.0, 401);
+    assert_eq!(api.send("DELETE", "/api/sessions", None, &[]).await.0, 204);
+    for mut line in lines {
+        assert_eq!(line.until_closed().await, Some(4401));
+    }
+    assert_eq!(stays.chat("pulp", "still here").await["type"], "ack");
+    assert_eq!(api.send("GET", "/api/wallet", None, &[]).await.0, 401);
+    assert_eq!(
+        api.send("POST", "/api/sessions/refresh", Some(refresh), &[])
+            .await
+            .0,
+        401
+    );
+    assert_eq!(other.stop().await, Some(0));
     assert_eq!(up.stop().await, Some(0));
 }

@@ -1,18 +1,23 @@
-//! Accounts and their sessions.
+//! Accounts and their sessions, and what operators did.
+
+mod operators;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::account::{
-    AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
+    AccountRegistered, DisplayNameChosen, PasswordChanged, RoleGranted, SessionClosed,
+    SessionOpened,
 };
 use lemonair_schemas::{AccountId, Event, SessionId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
-use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
 
 use crate::erasure::{Personal, Whose};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, row};
+
+pub use operators::{Act, log};
 
 #[derive(Debug)]
 pub struct Accounts;
@@ -22,6 +27,8 @@ pub struct Account {
     pub id: AccountId,
     /// As spelled.
     pub name: String,
+    /// What it is called beside its name.
+    pub display_name: Option<String>,
     #[serde(skip)]
     pub password_hash: Option<String>,
     #[serde(skip)]
@@ -40,6 +47,9 @@ pub struct Session {
     /// What the client calls itself.
     pub agent: Option<String>,
 }
+
+/// Accounts of one question after their display names.
+const NAMES: usize = 50;
 
 // === Writes ===
 
@@ -62,18 +72,31 @@ impl Projection for Accounts {
                 name: "sessions",
                 by: "account",
             },
+            Table {
+                name: "operator_log",
+                by: "operator",
+            },
         ];
         TABLES
     }
 
     fn personal(&self) -> &'static [Personal] {
-        const PERSONAL: &[Personal] = &[Personal {
-            table: "accounts",
-            whose: Whose::Account("id"),
-            names: &["name", "lower_name"],
-            texts: &[],
-            secrets: &["password_hash", "email"],
-        }];
+        const PERSONAL: &[Personal] = &[
+            Personal {
+                table: "accounts",
+                whose: Whose::Account("id"),
+                names: &["name", "lower_name"],
+                texts: &[],
+                secrets: &["password_hash", "email", "display_name"],
+            },
+            Personal {
+                table: "operator_log",
+                whose: Whose::Account("operator"),
+                names: &["operator_name"],
+                texts: &[],
+                secrets: &[],
+            },
+        ];
         PERSONAL
     }
 
@@ -86,10 +109,18 @@ impl Projection for Accounts {
             for fact in facts {
                 match fact.event {
                     Event::AccountRegistered(event) => register(tx, event).await?,
+                    Event::DisplayNameChosen(event) => choose_name(tx, event).await?,
                     Event::PasswordChanged(event) => change_password(tx, event).await?,
-                    Event::RoleGranted(event) => grant(tx, event).await?,
+                    Event::RoleGranted(event) => {
+                        grant(tx, event).await?;
+                        operators::granted(tx, event).await?;
+                    }
+                    Event::OperatorActed(event) => operators::acted(tx, event).await?,
                     Event::SessionOpened(event) => open_session(tx, event).await?,
-                    Event::SessionClosed(event) => close_session(tx, event).await?,
+                    Event::SessionClosed(event) => {
+                        close_session(tx, event).await?;
+                        operators::closed(tx, event).await?;
+                    }
                     _ => {}
                 }
             }
@@ -112,6 +143,19 @@ async fn register(tx: &mut MySqlConnection, event: &AccountRegistered) -> Result
     .bind(event.at.millis())
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+async fn choose_name(tx: &mut MySqlConnection, event: &DisplayNameChosen) -> Result<(), Fault> {
+    // Found, though it may have the name already.
+    let found = sqlx::query("UPDATE accounts SET display_name = NULLIF(?, '') WHERE id = ?")
+        .bind(&event.display_name)
+        .bind(event.account.0)
+        .execute(tx)
+        .await?;
+    if found.rows_affected() == 0 {
+        return Fault::unfit(format!("no account {}", event.account));
+    }
     Ok(())
 }
 
@@ -188,6 +232,51 @@ pub async fn by_name(pool: &MySqlPool, name: &str) -> Result<Option<Account>> {
     Ok(found)
 }
 
+/// Accounts whose names begin so, by name; of one role, if that is asked for.
+pub async fn search(
+    pool: &MySqlPool,
+    begin: &str,
+    role: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Account>> {
+    // Behind every character that a name may have.
+    let found = sqlx::query_as(
+        "SELECT * FROM accounts WHERE lower_name >= ? AND lower_name < CONCAT(?, '~') \
+         AND (? OR role = ?) ORDER BY lower_name LIMIT ?",
+    )
+    .bind(begin.to_ascii_lowercase())
+    .bind(begin.to_ascii_lowercase())
+    .bind(role.is_none())
+    .bind(role.unwrap_or_default())
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    Ok(found)
+}
+
+/// What these accounts are called beside their names, those who have such a name.
+pub async fn display_names(
+    pool: &MySqlPool,
+    accounts: &[AccountId],
+) -> Result<Vec<(AccountId, String)>> {
+    let mut names = Vec::new();
+    for some in accounts.chunks(NAMES) {
+        // In one size, as each is a prepared statement.
+        let places = vec!["?"; NAMES].join(", ");
+        let sql = format!(
+            "SELECT id, display_name FROM accounts WHERE display_name IS NOT NULL AND id IN ({places})"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for place in 0..NAMES {
+            query = query.bind(some.get(place).unwrap_or(&some[0]).0);
+        }
+        for row in query.fetch_all(pool).await? {
+            names.push((row::account(&row, "id")?, row.try_get("display_name")?));
+        }
+    }
+    Ok(names)
+}
+
 /// Where an account is logged in now, the latest first.
 pub async fn open_sessions(
     pool: &MySqlPool,
@@ -233,6 +322,7 @@ impl FromRow<'_, MySqlRow> for Account {
         Ok(Account {
             id: row::account(row, "id")?,
             name: row.try_get("name")?,
+            display_name: row.try_get("display_name")?,
             password_hash: row.try_get("password_hash")?,
             email: row.try_get("email")?,
             role: row.try_get("role")?,

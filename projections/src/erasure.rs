@@ -137,18 +137,27 @@ async fn erase(
     })
     .collect();
     let sql = format!(
-        "UPDATE {table} SET {} WHERE {column} = ?",
+        "UPDATE IGNORE {table} SET {} WHERE {column} = ?",
         changes.join(", ")
     );
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for _ in &names {
         query = query.bind(pseudonym.as_str());
     }
-    let query = match room {
+    let query = match &room {
         Some(room) => query.bind(room),
         None => query.bind(event.account.0),
     };
-    query.execute(tx).await?;
+    query.execute(&mut *tx).await?;
+    // Where the same row stands under the pseudonym already, because its record was decoded by somebody
+    // who knew before, the name must go all the same.
+    if let Some(room) = room {
+        let sql = format!("DELETE FROM {table} WHERE {column} = ?");
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(room)
+            .execute(tx)
+            .await?;
+    }
     Ok(())
 }
 

@@ -105,7 +105,7 @@ async fn tell(
 }
 
 /// Machine and process.
-fn process() -> String {
+pub(crate) fn process() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}:{}", host.trim(), std::process::id())
 }

@@ -1,5 +1,6 @@
 //! How far the read models are behind the topics.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lemonair_consumers::{Kafka, watermarks};
@@ -38,7 +39,11 @@ impl Lag {
 
 /// Every partition of every read model.
 pub async fn lag(pool: &MySqlPool, kafka: &Kafka) -> Result<Vec<Lag>> {
-    let ends = watermarks(kafka, &Topic::FACTS).await?;
+    let topics: BTreeSet<Topic> = projection::ALL
+        .iter()
+        .flat_map(|projection| projection.reads())
+        .collect();
+    let ends = watermarks(kafka, &Vec::from_iter(topics)).await?;
     let mut lags = Vec::new();
     let mut connection = pool.acquire().await?;
     for projection in projection::ALL {

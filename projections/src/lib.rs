@@ -2,8 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`accounts`], [`channels`], [`stream_keys`], [`broadcasts`], [`messages`], [`moderation`], [`donations`], [`wallets`] | one read model each: its writes, its reads, its tests |
-//! | [`stats`] | what a room amounts to, over several read models |
+//! | [`accounts`], [`channels`], [`stream_keys`], [`broadcasts`], [`messages`], [`moderation`], [`donations`], [`wallets`], [`chatters`], [`viewers`] | one read model each: its writes, its reads, its tests |
+//! | [`stats`] | what a room or a broadcast amounts to, over several read models |
 //! | [`projection`] | what a read model is to the loop |
 //! | [`page`] | lists read in pages, both ways |
 //! | [`many`] | the same question about many rooms at once |
@@ -15,6 +15,7 @@
 //! | [`run`] | the loops, one a read model |
 //! | [`wait`] | waiting until a write can be read |
 //! | [`lag`], [`mod@status`] | how far the read models are behind the topics; all that can be told of them |
+//! | [`processes`] | who is up |
 //! | `health` | what the loops tell of themselves |
 //! | `fault` | where the tests kill a process |
 //! | [`rebuild`] | a read model made anew beside the live one, compared, and swapped in |
@@ -24,6 +25,7 @@
 pub mod accounts;
 pub mod broadcasts;
 pub mod channels;
+pub mod chatters;
 pub mod database;
 pub mod dead_letters;
 pub mod donations;
@@ -33,6 +35,7 @@ pub mod many;
 pub mod messages;
 pub mod moderation;
 pub mod page;
+pub mod processes;
 pub mod projection;
 pub mod rebuild;
 pub mod run;
@@ -40,6 +43,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod status;
 pub mod stream_keys;
+pub mod viewers;
 pub mod wait;
 pub mod wallets;
 

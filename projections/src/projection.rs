@@ -12,16 +12,18 @@ use sqlx::MySqlConnection;
 use crate::accounts::Accounts;
 use crate::broadcasts::Broadcasts;
 use crate::channels::Channels;
+use crate::chatters::Chatters;
 use crate::donations::Donations;
 use crate::erasure::Personal;
 use crate::messages::Messages;
 use crate::moderation::Moderation;
 use crate::stream_keys::StreamKeys;
+use crate::viewers::Viewers;
 use crate::wallets::Wallets;
 use crate::{Error, Result};
 
 /// All read models.
-pub const ALL: [&dyn Projection; 8] = [
+pub const ALL: [&dyn Projection; 10] = [
     &Accounts,
     &Channels,
     &StreamKeys,
@@ -30,6 +32,8 @@ pub const ALL: [&dyn Projection; 8] = [
     &Moderation,
     &Donations,
     &Wallets,
+    &Chatters,
+    &Viewers,
 ];
 
 /// A read model. Live, replay and rebuild call the same `apply`, and it cannot tell which it is in:

@@ -26,11 +26,13 @@ mod compare;
 mod filling;
 mod room;
 mod shadow;
+mod wish;
 
 pub(crate) use board::rate;
 pub use board::{Rebuild, State, pause, rebuilds};
 pub use compare::{Comparison, Difference, Sum};
 pub use room::rebuild_room;
+pub use wish::{Wish, fulfil, note, wish, wishes};
 
 use filling::Filling;
 use shadow::{Shadow, Start};
@@ -231,6 +233,10 @@ async fn start(
         return Ok(Start::Live(kept));
     }
     let trimmed = marks.iter().find(|mark| mark.low > 0);
+    // What goes by design is no loss: what is left is all that there is without a snapshot.
+    let designed = marks
+        .iter()
+        .all(|mark| mark.low == 0 || mark.topic.is_kept_for_a_while());
     if trimmed.is_none() && options.from.is_none() {
         return Ok(Start::Nothing);
     }
@@ -243,6 +249,7 @@ async fn start(
     };
     match (found, trimmed) {
         (Some(snapshot), _) => Ok(Start::Snapshot(snapshot)),
+        (None, Some(_)) if designed && options.from.is_none() => Ok(Start::Nothing),
         (None, Some(mark)) => Err(Error::Trimmed {
             projection: projection.name(),
             topic: mark.topic.in_kafka(&kafka.prefix),

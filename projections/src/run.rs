@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lemonair_consumers::kafka::reachable;
 use lemonair_consumers::{Group, Kafka, Step};
 use lemonair_schemas::{Codec, Event, Position, Topic};
 use sqlx::MySqlPool;
@@ -18,6 +19,9 @@ use crate::{Error, Projection, Result, fault, projection};
 /// Records of one transaction, at most.
 pub(crate) const BATCH: usize = 500;
 
+/// From one transaction to the next where records trickle in: what comes meanwhile is written together.
+/// The first after a quiet moment is written at once, and a backlog without a rest.
+const REST: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const CHECK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -101,11 +105,16 @@ impl Follower<'_> {
         fault::point("join");
         let mut claims = Claims::new();
         let mut checked = Instant::now();
+        let mut rested = checked;
         loop {
+            let next = async {
+                tokio::time::sleep_until(rested).await;
+                group.next(BATCH).await
+            };
             let step = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                step = group.next(BATCH) => step?,
+                step = next => step?,
             };
             match step {
                 Step::Revoked => {
@@ -117,10 +126,13 @@ impl Follower<'_> {
                     claims = self.claim(&partitions).await?;
                     fault::point("claimed");
                     self.health.holds(self.projection.name(), &claims);
-                    group.start(&positions(&claims))?;
+                    group.start(&reachable(kafka, positions(&claims)).await?)?;
                     fault::point("started");
                 }
                 Step::Batch(batch) => {
+                    if (1..BATCH).contains(&batch.records.len()) {
+                        rested = Instant::now() + REST;
+                    }
                     let batch = Batch::new(&claims, &batch.records, &batch.next);
                     if batch.moves.is_empty() {
                         self.check(&claims, &mut checked).await?;

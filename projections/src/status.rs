@@ -7,7 +7,7 @@ use sqlx::{MySqlPool, Row};
 
 use crate::health::GONE;
 use crate::lag::{Lag, lag};
-use crate::rebuild::{Rebuild, rebuilds};
+use crate::rebuild::{Rebuild, Wish, rebuilds, wishes};
 use crate::{Result, dead_letters, projection, row};
 
 /// A read model and one of its topics.
@@ -31,6 +31,8 @@ pub struct Status {
     pub dead_letters: i64,
     /// Its last rebuild.
     pub rebuild: Option<Rebuild>,
+    /// What an operator wants done to it, and nobody has done yet.
+    pub wish: Option<Wish>,
     pub partitions: Vec<Partition>,
 }
 
@@ -60,6 +62,7 @@ pub async fn status(pool: &MySqlPool, kafka: &Kafka, now: Timestamp) -> Result<V
     let told = told(pool, now).await?;
     let letters = dead_letters::count(pool).await?;
     let rebuilds = rebuilds(pool).await?;
+    let wishes = wishes(pool).await?;
     let mut all = Vec::new();
     for projection in projection::ALL {
         let name = projection.name();
@@ -104,6 +107,10 @@ pub async fn status(pool: &MySqlPool, kafka: &Kafka, now: Timestamp) -> Result<V
                     .iter()
                     .find(|rebuild| rebuild.projection == name)
                     .cloned(),
+                wish: wishes
+                    .iter()
+                    .find(|(wished, _)| wished.name() == name)
+                    .map(|(_, wish)| *wish),
                 partitions,
             });
         }

@@ -20,6 +20,21 @@ event! {
         role: String,
     }
 
+    /// The account chose what it is called beside its name.
+    DisplayNameChosen of account {
+        /// Composed (NFC), any script; empty for none.
+        display_name: String,
+    }
+
+    /// An operator did something to the whole site that no other event tells. The account is the
+    /// operator's.
+    OperatorActed of account {
+        /// Such as `rebuild.started` or `letter.dropped`.
+        action: String,
+        /// A read model, a dead letter, or the id of an account.
+        target: String,
+    }
+
     /// The account logged in.
     SessionOpened of account {
         session: SessionId,
@@ -43,5 +58,6 @@ event! {
 
 record!(
     Accounts, "accounts":
-    AccountRegistered, PasswordChanged, RoleGranted, SessionOpened, SessionClosed,
+    AccountRegistered, DisplayNameChosen, PasswordChanged, RoleGranted, OperatorActed,
+    SessionOpened, SessionClosed,
 );

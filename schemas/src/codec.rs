@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_avro_fast::de::DeserializerState;
 
 use crate::record::Schema;
-use crate::registry::{self, Registry};
+use crate::registry::{self, AT_ONCE, Registry};
 use crate::{Erased, Record, Records};
 
 /// Encodes with our newest schemas, decodes whatever the registry knows.
@@ -25,6 +25,7 @@ pub struct Codec {
 }
 
 struct Writer {
+    subject: String,
     id: u32,
     schema: &'static apache_avro::Schema,
     datum: GenericDatumWriter<'static>,
@@ -98,7 +99,10 @@ impl Codec {
         registry: Registry,
         schemas: &[Schema],
     ) -> Result<Codec, registry::Error> {
-        let ids = try_join_all(schemas.iter().map(|schema| registry.register(schema))).await?;
+        let mut ids = Vec::with_capacity(schemas.len());
+        for some in schemas.chunks(AT_ONCE) {
+            ids.extend(try_join_all(some.iter().map(|schema| registry.register(schema))).await?);
+        }
         let mut writers = HashMap::new();
         for (schema, id) in schemas.iter().zip(ids) {
             let parsed = parse_own(schema)?;
@@ -112,6 +116,7 @@ impl Codec {
             writers.insert(
                 schema.name,
                 Writer {
+                    subject: registry.subject(schema),
                     id,
                     schema: parsed,
                     datum,
@@ -129,6 +134,16 @@ impl Codec {
     /// Whether the registry answers.
     pub async fn ping(&self) -> Result<(), registry::Error> {
         self.registry.ping().await
+    }
+
+    /// What the registry has of the records that we write.
+    pub async fn subjects(&self) -> Result<Vec<registry::Subject>, registry::Error> {
+        let names: Vec<String> = self
+            .writers
+            .values()
+            .map(|writer| writer.subject.clone())
+            .collect();
+        self.registry.subjects(&names).await
     }
 
     pub fn encode<R: Record>(&self, record: &R) -> Result<Vec<u8>, EncodeError> {

@@ -213,6 +213,9 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
                 event.email = None;
             }
         }
+        Event::DisplayNameChosen(event) if gone.accounts.contains_key(&event.account) => {
+            event.display_name.clear();
+        }
         Event::PasswordChanged(event) if gone.accounts.contains_key(&event.account) => {
             event.password_hash.clear();
         }
@@ -255,6 +258,8 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
         | Event::ChannelFollowed(_)
         | Event::ChannelUnfollowed(_)
         | Event::RoleGranted(_)
+        | Event::OperatorActed(_)
+        | Event::DisplayNameChosen(_)
         | Event::PasswordChanged(_)
         | Event::SessionOpened(_)
         | Event::SessionClosed(_)

@@ -3,7 +3,8 @@
 use serde_json::Map;
 
 use crate::account::{
-    AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
+    AccountRegistered, DisplayNameChosen, OperatorActed, PasswordChanged, RoleGranted,
+    SessionClosed, SessionOpened,
 };
 use crate::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, OverlayKeyRotated,
@@ -212,8 +213,10 @@ all_events! {
     ChannelFollowed("channel.followed") of room,
     ChannelUnfollowed("channel.unfollowed") of room,
     AccountRegistered("account.registered") of account,
+    DisplayNameChosen("account.display_name_chosen") of account,
     PasswordChanged("account.password_changed") of account,
     RoleGranted("account.role_granted") of account,
+    OperatorActed("operator.acted") of account,
     SessionOpened("session.opened") of account,
     SessionClosed("session.closed") of account,
     EntryPosted("ledger.posted") of account,

@@ -99,10 +99,16 @@ impl Field for String {
     }
 
     fn mask(&mut self, field: &str, mask: &dyn Mask) {
-        if field == "name" {
+        if matches!(field, "name" | "display_name") {
             mask.name(self);
         } else if is_private(field) {
             mask.private(self);
+        } else if field == "target"
+            && let Ok(mut account) = self.parse()
+        {
+            // What operators act on may be somebody.
+            mask.account(&mut account);
+            *self = account.to_string();
         }
     }
 }

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use futures::future::try_join_all;
 use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_schema_by_id, post_schema,
 };
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -59,6 +61,34 @@ struct Known {
     subjects: BTreeSet<String>,
     schema: String,
 }
+
+/// What the registry has of one record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    pub name: String,
+    pub versions: Vec<u32>,
+    /// Of the newest version.
+    pub id: u32,
+    pub schema: String,
+    /// What a new version must be, such as `BACKWARD_TRANSITIVE`.
+    pub compatibility: String,
+}
+
+#[derive(Deserialize)]
+struct Newest {
+    id: u32,
+    schema: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    compatibility_level: String,
+}
+
+/// Subjects that are asked about, or written, at once: a registry on a busy machine takes them one after
+/// the other, and the last of many would wait too long.
+pub(crate) const AT_ONCE: usize = 8;
 
 // === impl Registry ===
 
@@ -169,6 +199,43 @@ impl Registry {
             Ok(_) => Ok(()),
             Err(error) => Err(self.unreachable(&root(&error))),
         }
+    }
+
+    /// What it has of these subjects. It is not asked which there are: deployments may share it, and
+    /// some registries list no more than their first thousand.
+    pub async fn subjects(&self, names: &[String]) -> Result<Vec<Subject>, Error> {
+        let mut subjects = Vec::with_capacity(names.len());
+        for some in names.chunks(AT_ONCE) {
+            subjects.extend(try_join_all(some.iter().map(|name| self.describe(name))).await?);
+        }
+        subjects.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(subjects)
+    }
+
+    async fn describe(&self, name: &str) -> Result<Subject, Error> {
+        let versions: Vec<u32> = self.read(&format!("subjects/{name}/versions")).await?;
+        let newest: Newest = self
+            .read(&format!("subjects/{name}/versions/latest"))
+            .await?;
+        let config: Config = self.read(&format!("config/{name}")).await?;
+        Ok(Subject {
+            name: name.to_owned(),
+            versions,
+            id: newest.id,
+            schema: newest.schema,
+            compatibility: config.compatibility_level,
+        })
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let answer = self.http.get(format!("{}/{path}", self.url)).send().await;
+        let answer = answer.and_then(reqwest::Response::error_for_status);
+        let unreachable = |error: reqwest::Error| self.unreachable(&root(&error));
+        answer
+            .map_err(unreachable)?
+            .json()
+            .await
+            .map_err(unreachable)
     }
 
     fn unreachable(&self, cause: &str) -> Error {

@@ -64,6 +64,11 @@ impl Topic {
     /// What happens in a room, as its viewers see it.
     pub const ROOM: [Topic; 3] = [Topic::Chat, Topic::Donations, Topic::Streams];
 
+    /// Whether its records go by design when they are old.
+    pub fn is_kept_for_a_while(self) -> bool {
+        matches!(self, Topic::Presence | Topic::Commands | Topic::Answers)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Topic::Chat => "chat",

@@ -51,6 +51,10 @@ export const api = {
   cue: (room, action, donation) => call('POST', `${channel(room)}/overlay/cues`, { body: { action, donation } }),
   alertShown: (room, donation, token) => send('PUT', `${channel(room)}/overlay/shown/${encodeURIComponent(donation)}`, { token }),
   streams: (room, page) => send('GET', `${channel(room)}/streams${query(page)}`),
+  recordings: (room, page) => send('GET', `${channel(room)}/recordings${query(page)}`),
+  recording: (stream) => send('GET', `/api/recordings/${encodeURIComponent(stream)}`),
+  recordingEvents: (stream, page) => send('GET', `/api/recordings/${encodeURIComponent(stream)}/events${query(page)}`),
+  course: (room, stream) => send('GET', `${channel(room)}/streams/${encodeURIComponent(stream)}/course`),
   stats: (room) => send('GET', `${channel(room)}/stats`),
 
   chatSettings: (room) => call('GET', `${channel(room)}/chat-settings`),
@@ -73,6 +77,8 @@ export const api = {
   pin: (room, message) => call('PUT', `${channel(room)}/pin`, { body: { message } }),
   unpin: (room) => call('DELETE', `${channel(room)}/pin`),
 
+  names: (ids) => send('GET', `/api/accounts/names${query({ ids: ids.join(',') })}`),
+  chooseName: (name) => call('PUT', '/api/accounts/me/display-name', { body: { display_name: name } }),
   sessions: () => call('GET', '/api/sessions'),
   endSession: (id) => call('DELETE', `/api/sessions/${encodeURIComponent(id)}`),
   changePassword: (old, fresh) => call('PUT', '/api/accounts/me/password', { body: { old, new: fresh } }),
@@ -81,10 +87,21 @@ export const api = {
   // 503 says what is missing: that is an answer too.
   ready: () => fetch('/readyz').then((answer) => answer.json()),
   status: () => call('GET', '/api/admin/status'),
+  cluster: () => call('GET', '/api/admin/cluster'),
+  schemas: () => call('GET', '/api/admin/schemas'),
+  operatorLog: (page) => call('GET', `/api/admin/audit${query(page)}`),
+  accounts: (filter) => call('GET', `/api/admin/accounts${query(filter)}`),
+  grantRole: (id, role) => call('PUT', `/api/admin/accounts/${id}/role`, { body: { role } }),
+  personSessions: (id) => call('GET', `/api/admin/accounts/${id}/sessions`),
+  endPersonSessions: (id) => call('DELETE', `/api/admin/accounts/${id}/sessions`),
+  endPersonSession: (id, one) => call('DELETE', `/api/admin/accounts/${id}/sessions/${one}`),
+  erasePerson: (id) => call('DELETE', `/api/admin/accounts/${id}`),
+  /** `rebuild`, `verify` or `rollback`. */
+  wishRebuild: (name, wish) => call('POST', `/api/admin/rebuilds/${encodeURIComponent(name)}`, { body: { wish } }),
   holdRebuild: (name, what) => call('POST', `/api/admin/rebuilds/${encodeURIComponent(name)}/${what}`),
   deadLetters: () => call('GET', '/api/admin/dead-letters'),
   deadLetter: (id) => call('GET', `/api/admin/dead-letters/${encodeURIComponent(id)}`),
-  retryLetter: (id) => call('POST', `/api/admin/dead-letters/${encodeURIComponent(id)}/retry`),
+  retryLetter: (id, dry) => call('POST', `/api/admin/dead-letters/${encodeURIComponent(id)}/retry${query({ dry_run: dry || null })}`),
   dropLetter: (id) => call('DELETE', `/api/admin/dead-letters/${encodeURIComponent(id)}`),
 
   wallet: () => call('GET', '/api/wallet'),

@@ -9,6 +9,7 @@ import { messageRow } from './message.js';
 import { RoomLog } from './roomlog.js';
 import { session } from './session.js';
 import { join } from './socket.js';
+import { markMentions } from './speech.js';
 import { Timeline } from './timeline.js';
 import { onTools, Pin } from './tools.js';
 
@@ -22,13 +23,14 @@ export class Chat {
   #log;
   #line;
   #timeline = new Timeline();
-  #composer = new Composer((text) => this.#write(text));
+  #composer = new Composer((text) => this.#write(text), () => this.#names());
   #banner = h('div', { class: 'chat-banner', role: 'status', hidden: true });
   #connecting = 0;
   /** nonce → { entry, row, timer }: own messages whose event has not come yet. */
   #outbox = new Map();
   #heard;
   #pin;
+  #pace = 0;
 
   /** `heard` gets the room's events, each once, in order and as they came together; after a join also `viewers` and `joined`. */
   constructor(room, heard) {
@@ -37,7 +39,9 @@ export class Chat {
     this.#log = new RoomLog(room);
     this.#pin = new Pin(room);
     this.element = h('section', { class: 'chat', 'aria-label': t('chat.title') }, this.#banner, this.#pin.element, this.#timeline.element, this.#composer.element);
-    this.#timeline.element.addEventListener('click', (event) => onTools(room, event));
+    this.#timeline.element.addEventListener('click', (event) => this.#clicked(event));
+    session.addEventListener('change', () => markMentions(this.#timeline.element));
+    api.chatSettings(room).then((settings) => this.#rule(settings), () => null);
     for (const event of this.#log.events) this.#timeline.add(event);
     for (const entry of this.#log.outbox) this.#show(entry);
     this.#line = join(room, {
@@ -63,6 +67,39 @@ export class Chat {
     if (yes) api.held(this.#room).then(({ held }) => this.#take({ events: held.map((message) => ({ type: 'chat.held', ...message })) }), () => null);
   }
 
+  /** For a key: where one writes. */
+  focus() {
+    this.#composer.focus();
+  }
+
+  /** Who was heard lately, the last first. */
+  #names() {
+    const names = this.#log.events.map(({ from }) => from?.name).filter((name) => name && name !== session.account?.name);
+    return [...new Set(names.reverse())];
+  }
+
+  #clicked(event) {
+    const row = event.target.closest('.message');
+    if (event.target.closest('[data-do=answer]')) this.#composer.answer(row.querySelector('.author').textContent);
+    // Where there is no pointer that hovers, a touch brings up what can be done.
+    else if (row && !event.target.closest('a, button')) {
+      for (const other of this.element.querySelectorAll('.message.picked')) if (other !== row) other.classList.remove('picked');
+      row.classList.toggle('picked');
+    } else onTools(this.#room, event);
+  }
+
+  /** The rules, told before somebody runs into them. */
+  #rule({ slow_mode_ms: slow, followers_only_ms: follow, emote_only: emotes, hold_for_review: held }) {
+    this.#pace = slow;
+    const rules = [
+      slow > 0 && t('chat.rule_slow', { time: t('rules.seconds', { n: slow / 1000 }) }),
+      follow !== null && t('chat.rule_follow'),
+      emotes && t('chat.rule_emotes'),
+      held && t('chat.rule_held'),
+    ];
+    this.#composer.rules = rules.filter(Boolean).join(' · ') || null;
+  }
+
   #joined(frame) {
     if (frame.recovered === false && this.#log.cursor) this.#reload();
     // In one batch with the history, so that a broadcast which that began and ended is never acted upon.
@@ -81,6 +118,7 @@ export class Chat {
       this.#timeline.add(event, this.#own(event));
       this.#pin.heard(event);
       if (event.type === 'member.timeout_lifted' && event.account === session.account?.id) this.#composer.holdFor(0);
+      if (event.type === 'chat.settings') this.#rule(event);
     }
     this.#heard([...fresh, ...more]);
   }
@@ -146,6 +184,7 @@ export class Chat {
 
   #settle({ row, timer }, id) {
     clearTimeout(timer);
+    if (row.dataset.state === 'pending' && this.#pace && this.element.dataset.moderates !== 'on') this.#composer.holdFor(this.#pace);
     row.querySelector('.failure')?.remove();
     row.dataset.state = 'sent';
     row.dataset.id = id;

@@ -1,7 +1,10 @@
-// Where one writes: Enter sends, the limit counts, and a refusal for haste counts down until the next message may go.
+// Where one writes: Enter sends, the limit counts, names and emotes are completed, and a refusal for haste counts down
+// until the next message may go.
 
 import { openAccount } from './account.js';
+import { Completer } from './completer.js';
 import { h, iconButton } from './dom.js';
+import { emote, EMOTES } from './emotes.js';
 import { number, t } from './i18n.js';
 import { session } from './session.js';
 
@@ -21,21 +24,27 @@ export class Composer {
   });
   #send = iconButton('send', t('chat.send'), { class: 'icon-button send', type: 'submit', 'data-testid': 'chat-send' });
   #note = h('p', { class: 'composer-note', role: 'status', hidden: true });
+  #completer;
   #form;
   #guest;
   #until = 0;
   #blocked = false;
+  #rules = null;
   #onSend;
 
-  constructor(onSend) {
+  /** `names` answers who could be mentioned. */
+  constructor(onSend, names) {
     this.#onSend = onSend;
-    this.#form = h('form', { class: 'composer-form', hidden: true }, this.#input, this.#send);
+    this.#completer = new Completer(this.#input, names);
+    const picker = emotePicker((code) => this.#insert(code));
+    const open = iconButton('smile', t('chat.emotes'), { popovertarget: picker.id, 'data-testid': 'emotes-open' });
+    this.#form = h('form', { class: 'composer-form', hidden: true }, this.#input, open, this.#send);
     this.#guest = h(
       'div',
       { class: 'composer-guest', hidden: true },
       h('button', { type: 'button', class: 'button block', onclick: () => openAccount('login') }, t('chat.log_in')),
     );
-    this.element = h('div', { class: 'composer' }, this.#note, this.#form, this.#guest);
+    this.element = h('div', { class: 'composer' }, this.#note, this.#completer.element, this.#form, picker, this.#guest);
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -43,7 +52,9 @@ export class Composer {
     this.#input.addEventListener('input', () => this.#refresh());
     this.#input.addEventListener('keydown', (event) => {
       // While a syllable is being composed, as Korean always is, Enter ends the syllable and not the message.
-      if (event.key !== 'Enter' || event.isComposing) return;
+      if (event.isComposing || this.#completer.key(event)) return;
+      if (event.key === 'Escape') this.#input.blur();
+      if (event.key !== 'Enter') return;
       event.preventDefault();
       this.#submit();
     });
@@ -69,6 +80,34 @@ export class Composer {
     if (!this.#blocked) return;
     this.#blocked = false;
     this.#refresh();
+  }
+
+  /** What stands above the input while there is nothing more urgent to say: the rules, in a line. */
+  set rules(text) {
+    this.#rules = text;
+    this.#refresh();
+  }
+
+  focus() {
+    if (this.#form.hidden) openAccount('login');
+    else this.#input.focus();
+  }
+
+  /** An answer to somebody begins with their name. */
+  answer(name) {
+    const mention = `@${name} `;
+    if (!this.#input.value.startsWith(mention)) this.#input.value = mention + this.#input.value;
+    this.focus();
+    this.#input.setSelectionRange(this.#input.value.length, this.#input.value.length);
+    this.#refresh();
+  }
+
+  #insert(code) {
+    const { selectionStart: start, selectionEnd: end, value } = this.#input;
+    const before = start > 0 && !/\s$/.test(value.slice(0, start)) ? ' ' : '';
+    this.#input.setRangeText(`${before}${code} `, start, end, 'end');
+    this.#refresh();
+    this.#input.focus();
   }
 
   #submit() {
@@ -98,13 +137,13 @@ export class Composer {
     if (this.#blocked) return;
     if (left > 0) this.#say(t('chat.wait', { seconds: Math.ceil(left / 1000) }));
     else if (length > COUNT_FROM) this.#say(`${number(length)}/${number(LIMIT)}`, length > LIMIT);
-    else this.#say(null);
+    else this.#say(this.#rules);
   }
 
   // One line that grows with its text; the stylesheet sets where it stops.
   #grow() {
     this.#input.style.height = 'auto';
-    if (this.#input.value) this.#input.style.height = `${this.#input.scrollHeight}px`;
+    if (this.#input.value) this.#input.style.height = `calc(${this.#input.scrollHeight}px + 2px)`;
   }
 
   #say(text, bad = false) {
@@ -112,4 +151,14 @@ export class Composer {
     this.#note.classList.toggle('bad', bad);
     if (this.#note.textContent !== (text ?? '')) this.#note.textContent = text ?? '';
   }
+}
+
+function emotePicker(insert) {
+  const choose = (name) => {
+    picker.hidePopover();
+    insert(`:${name}:`);
+  };
+  const buttons = EMOTES.map((name) => h('button', { type: 'button', class: 'icon-button', 'aria-label': `:${name}:`, onclick: () => choose(name) }, emote(name)));
+  const picker = h('div', { class: 'emotes', id: 'emotes', popover: 'auto', role: 'group', 'aria-label': t('chat.emotes') }, buttons);
+  return picker;
 }

@@ -1,21 +1,39 @@
 // What one does with the player by hand: buttons over the picture, keys, and the volume that is remembered.
 
+import { openDialog } from './dialog.js';
 import { h, icon, iconButton, setIcon } from './dom.js';
-import { t } from './i18n.js';
+import { duration, t } from './i18n.js';
 import { local } from './storage.js';
 
 const HIDE_MS = 2_500;
 const STEP_SECONDS = 5;
+const LEAP_SECONDS = 30;
 const STEP_VOLUME = 0.05;
 const EDGE_SLACK_SECONDS = 4;
 // A window shorter than this is the live edge itself; seeking in it would be a fidget.
 const DVR_SECONDS = 30;
-const MAX_LATENCY_SECONDS = 3600;
+const MAX_LATENCY_SECONDS = 12 * 3600;
+/** What the help lists, in its order. */
+const KEYS = [
+  ['k', 'play'],
+  ['m', 'mute'],
+  ['↑ ↓', 'volume'],
+  ['← →', 'step'],
+  ['j l', 'leap'],
+  ['0', 'edge'],
+  ['f', 'full'],
+  ['t', 'theatre'],
+  ['i', 'pip'],
+  ['c', 'chat'],
+  ['?', 'help'],
+];
 
 export class Controls {
   #video;
   #source;
   #theatre;
+  #chat;
+  #recorded;
   #stage = null;
   #hiding = 0;
   /** Whether the viewer wants it to play; a source that is loaded anew pauses the video, but not this. */
@@ -24,17 +42,27 @@ export class Controls {
   #mute = iconButton('muted', t('player.unmute'), { onclick: () => this.mute() });
   #volume = h('input', { type: 'range', class: 'volume', min: 0, max: 1, step: 'any', 'aria-label': t('player.volume') });
   #edge = h('button', { type: 'button', class: 'edge', 'data-testid': 'live-edge', onclick: () => this.toEdge() });
-  #latency = h('span', { class: 'latency', 'data-testid': 'latency', title: t('player.latency'), hidden: true });
-  #seek = h('input', { type: 'range', class: 'seek', step: 'any', hidden: true, 'aria-label': t('player.seek') });
+  #latency = h('span', { class: 'latency', 'data-testid': 'latency', hidden: true });
+  #seek = h('input', { type: 'range', class: 'seek', 'data-testid': 'seek', step: 'any', hidden: true, 'aria-label': t('player.seek') });
+  #quality = h('select', { class: 'quality', 'data-testid': 'quality', 'aria-label': t('player.quality'), hidden: true });
   #full = iconButton('full', t('player.full'), { onclick: () => this.full() });
   #unmute = h('button', { type: 'button', class: 'unmute', hidden: true, 'data-testid': 'unmute', onclick: () => this.mute() }, icon('muted'), t('player.unmute'));
 
-  constructor(video, source, theatre) {
+  /**
+   * `theatre` and `chat` run when the viewer asks for them; where there are none, neither are their keys. `recorded`:
+   * what is over has no live edge.
+   */
+  constructor(video, source, { theatre = null, chat = null, recorded = false } = {}) {
     this.#video = video;
     this.#source = source;
     this.#theatre = theatre;
+    this.#chat = chat;
+    this.#recorded = recorded;
+    this.#edge.hidden = recorded;
+    this.#latency.title = recorded ? '' : t('player.latency');
     const pip = iconButton('pip', t('player.pip'), { onclick: () => this.pip(), hidden: !document.pictureInPictureEnabled });
     const wide = theatre && iconButton('theatre', t('player.theatre'), { class: 'icon-button theatre-button', onclick: theatre });
+    const help = iconButton('keys', t('player.keys'), { class: 'icon-button keys-button', 'data-testid': 'keys-open', onclick: () => this.help() });
     this.element = h(
       'div',
       { class: 'controls' },
@@ -43,14 +71,15 @@ export class Controls {
         'div',
         { class: 'bar' },
         this.#seek,
-        h('div', { class: 'buttons' }, this.#play, this.#mute, this.#volume, this.#edge, this.#latency, h('span', { class: 'spacer' }), pip, wide, this.#full),
+        h('div', { class: 'buttons' }, this.#play, this.#mute, this.#volume, this.#edge, this.#latency, h('span', { class: 'spacer' }), this.#quality, help, pip, wide, this.#full),
       ),
     );
     const { volume = 1 } = local.get('volume') ?? {};
     video.volume = volume;
     this.#volume.addEventListener('input', () => this.#setVolume(Number(this.#volume.value)));
-    this.#seek.addEventListener('input', () => (video.currentTime = Number(this.#seek.value)));
-    for (const type of ['play', 'pause', 'volumechange', 'timeupdate', 'emptied']) video.addEventListener(type, () => this.#refresh());
+    this.#seek.addEventListener('input', () => this.#seekTo(Number(this.#seek.value)));
+    this.#quality.addEventListener('change', () => (source.level = Number(this.#quality.value)));
+    for (const type of ['play', 'pause', 'volumechange', 'timeupdate', 'durationchange', 'emptied']) video.addEventListener(type, () => this.#refresh());
     video.addEventListener('play', () => (this.wanted = true));
     video.addEventListener('pause', () => (this.wanted = false));
     video.addEventListener('canplay', () => this.wanted && video.paused && this.#begin());
@@ -101,7 +130,8 @@ export class Controls {
   }
 
   toEdge() {
-    this.#source.toEdge();
+    if (this.#recorded) this.#seekTo(0);
+    else this.#source.toEdge();
     if (this.#video.paused) this.toggle();
   }
 
@@ -117,6 +147,16 @@ export class Controls {
     else this.#video.requestPictureInPicture().catch(() => null);
   }
 
+  /** Which keys there are. */
+  help() {
+    const here = { theatre: this.#theatre, chat: this.#chat, edge: !this.#recorded };
+    const lines = KEYS.filter(([, what]) => here[what] !== null && here[what] !== false);
+    openDialog(
+      t('player.keys'),
+      h('dl', { class: 'keys', 'data-testid': 'keys' }, lines.map(([keys, what]) => h('div', null, h('dt', null, keys.split(' ').map((key) => h('kbd', null, key))), h('dd', null, t(`key_for.${what}`))))),
+    );
+  }
+
   #setVolume(volume) {
     this.#video.volume = Math.min(1, Math.max(0, volume));
     this.#video.muted = this.#video.volume === 0;
@@ -127,12 +167,18 @@ export class Controls {
     local.set('volume', { volume: this.#video.volume, muted: this.#video.muted });
   }
 
+  #seekTo(place) {
+    this.#video.currentTime = place;
+    this.#refresh();
+  }
+
   #seekBy(seconds) {
     const { seekable } = this.#video;
     if (seekable.length === 0) return;
     const wished = this.#video.currentTime + seconds;
-    if (wished >= seekable.end(seekable.length - 1) - EDGE_SLACK_SECONDS) this.#source.toEdge();
-    else this.#video.currentTime = Math.max(seekable.start(0), wished);
+    const end = seekable.end(seekable.length - 1);
+    if (!this.#recorded && wished >= end - EDGE_SLACK_SECONDS) this.#source.toEdge();
+    else this.#seekTo(Math.min(end, Math.max(seekable.start(0), wished)));
   }
 
   #key(event) {
@@ -147,7 +193,13 @@ export class Controls {
       k: () => this.toggle(),
       m: () => this.mute(),
       f: () => this.full(),
-      t: () => this.#theatre?.(),
+      i: () => this.pip(),
+      t: this.#theatre,
+      c: this.#chat,
+      0: () => this.toEdge(),
+      j: () => this.#seekBy(-LEAP_SECONDS),
+      l: () => this.#seekBy(LEAP_SECONDS),
+      '?': () => this.help(),
       ArrowLeft: () => this.#seekBy(-STEP_SECONDS),
       ArrowRight: () => this.#seekBy(STEP_SECONDS),
       ArrowUp: () => this.#setVolume(this.#video.volume + STEP_VOLUME),
@@ -171,29 +223,58 @@ export class Controls {
   }
 
   #refresh() {
-    const { paused, muted, volume, seekable, currentTime } = this.#video;
+    const { paused, muted, volume } = this.#video;
     label(this.#play, paused ? 'play' : 'pause', t(paused ? 'player.play' : 'player.pause'));
     label(this.#mute, muted || volume === 0 ? 'muted' : 'volume', t(muted ? 'player.unmute' : 'player.mute'));
     label(this.#full, document.fullscreenElement ? 'unfull' : 'full', t('player.full'));
-    this.#volume.value = muted ? 0 : volume;
+    slide(this.#volume, 0, 1, muted ? 0 : volume);
     this.#unmute.hidden = !muted || paused;
+    this.#drawPlace();
+    this.#drawQuality();
+  }
+
+  /** Where in the broadcast the picture is, and how far behind the streamer. */
+  #drawPlace() {
+    const { paused, seekable, currentTime } = this.#video;
     const late = paused || this.#source.behind > this.#source.aim + EDGE_SLACK_SECONDS;
     if (this.#edge.dataset.late !== String(late)) {
       this.#edge.dataset.late = late;
       this.#edge.textContent = t(late ? 'player.to_edge' : 'live');
     }
-    const { latency } = this.#source;
-    // A clock that is wrong tells nonsense, which is better not told.
-    this.#latency.hidden = paused || latency === null || latency < 0 || latency > MAX_LATENCY_SECONDS;
-    const told = t('player.seconds', { seconds: latency?.toFixed(1) });
-    if (this.#latency.textContent !== told) this.#latency.textContent = told;
     const [start, end] = seekable.length ? [seekable.start(0), seekable.end(seekable.length - 1)] : [0, 0];
-    this.#seek.hidden = end - start < DVR_SECONDS;
+    const { latency } = this.#source;
+    let told = null;
+    if (this.#recorded) told = end > 0 ? t('player.of', { place: duration(currentTime * 1000), length: duration(end * 1000) }) : null;
+    else if (latency > 60 && latency < MAX_LATENCY_SECONDS) told = `−${duration(latency * 1000)}`;
+    // A clock that is wrong tells nonsense, which is better not told.
+    else if (latency !== null && latency >= 0 && latency <= 60 && !paused) told = t('player.seconds', { seconds: latency.toFixed(1) });
+    this.#latency.hidden = told === null;
+    if (this.#latency.textContent !== told) this.#latency.textContent = told;
+    this.#seek.hidden = this.#recorded ? end <= 0 : end - start < DVR_SECONDS;
     if (this.#seek.hidden) return;
-    this.#seek.min = start;
-    this.#seek.max = end;
-    this.#seek.value = currentTime;
+    slide(this.#seek, start, end, currentTime);
+    this.#seek.setAttribute('aria-valuetext', this.#recorded ? told : t('player.behind', { time: duration((end - currentTime) * 1000) }));
   }
+
+  #drawQuality() {
+    const { levels, level, height } = this.#source;
+    this.#quality.hidden = levels.length < 2;
+    const drawn = JSON.stringify([levels, level, height]);
+    // Redrawn under a hand that chooses, it would close.
+    if (this.#quality.hidden || this.#quality.dataset.drawn === drawn || document.activeElement === this.#quality) return;
+    this.#quality.dataset.drawn = drawn;
+    const auto = level === -1 && height ? t('player.auto_of', { height }) : t('player.auto');
+    const option = (value, text) => h('option', { value, selected: value === level }, text);
+    this.#quality.replaceChildren(option(-1, auto), ...levels.map(({ level: value, height: lines, bitrate }) => option(value, lines ? `${lines}p` : t('health.kbps', { kbps: Math.round(bitrate / 1000) }))));
+  }
+}
+
+/** `--at` lets the stylesheet colour what lies before the thumb. */
+function slide(input, min, max, value) {
+  input.min = min;
+  input.max = max;
+  input.value = value;
+  input.style.setProperty('--at', `${max > min ? ((value - min) / (max - min)) * 100 : 0}%`);
 }
 
 /** Only what changed is written: this runs several times a second. */

@@ -2,8 +2,9 @@
 // again, and, where its words wait for a moderator, let through or kept back.
 
 import { api, explain } from './api.js';
-import { confirmed } from './dialog.js';
-import { h } from './dom.js';
+import { openDialog } from './dialog.js';
+import { h, uuid } from './dom.js';
+import { faultLine, field, onSubmit } from './form.js';
 import { clock, points, t } from './i18n.js';
 import { toast } from './toast.js';
 
@@ -16,6 +17,8 @@ export function donationDesk(room) {
   const element = h('div', { class: 'panel-scroll', tabindex: 0 }, h('p', { class: 'donations-sum' }, h('span', null, t('donations.sum')), sum), list, note);
   const rows = new Map();
   const early = new Map();
+  /** What was given back of each. */
+  const back = new Map();
 
   function total(donated) {
     sum.textContent = points(donated);
@@ -66,22 +69,24 @@ export function donationDesk(room) {
     list.prepend(row);
     const waiting = held ? message || early.get(id) : null;
     if (waiting) waits(id, waiting);
-    if (donation.refunded) refunded(id, {});
+    if (donation.refunded) refunded(id, { amount: donation.refunded, left: amount - donation.refunded });
     while (list.childElementCount > SHOWN * 2) {
       rows.delete(list.lastChild.dataset.id);
       list.lastChild.remove();
     }
   }
 
-  function refunded(id, { left = 0, amount }) {
+  function refunded(id, { left, amount }) {
     const row = rows.get(id);
-    if (!row || row.classList.contains('refunded')) return;
+    if (!row) return;
+    back.set(id, (back.get(id) ?? 0) + amount);
+    row.querySelector('.refunded-part')?.remove();
     if (left) {
-      row.querySelector('.donation-head').append(h('span', { class: 'donation-note' }, t('donate.refunded_part', { amount: points(amount) })));
+      row.querySelector('.donation-head').append(h('span', { class: 'donation-note refunded-part' }, t('donate.refunded_part', { amount: points(back.get(id)) })));
       return;
     }
     row.classList.add('refunded');
-    row.querySelector('[data-do=refund]').replaceWith(h('span', { class: 'donation-note' }, t('donate.refunded')));
+    row.querySelector('[data-do=refund]')?.replaceWith(h('span', { class: 'donation-note' }, t('donate.refunded')));
   }
 
   /** Words that only moderators see, until one of them has decided. They come a moment before their donation. */
@@ -111,14 +116,26 @@ export function donationDesk(room) {
     }
   }
 
-  async function refund({ id, amount, from, anonymous }) {
-    if (!(await confirmed(t('donations.refund'), t('donations.refund_ask', { amount: points(amount), name: anonymous ? t('anonymous') : (from?.name ?? t('nobody')) }), t('donations.refund')))) return;
-    try {
-      await api.refund(id);
-      toast(t('donate.refunded'));
-    } catch (fault) {
-      toast(explain(fault), { kind: 'bad' });
-    }
+  /** All that is left of a donation, or a part of it: asked once. Each dialog is one attempt with one key. */
+  function refund({ id, amount, from, anonymous }) {
+    const left = amount - (back.get(id) ?? 0);
+    const key = uuid();
+    const input = h('input', { id: 'refund-amount', 'data-testid': 'refund-amount', type: 'number', inputmode: 'numeric', min: 1, max: left, step: 1, required: true, value: left });
+    const line = faultLine();
+    const form = h(
+      'form',
+      { class: 'stack' },
+      h('p', null, t('donations.refund_ask', { amount: points(left), name: anonymous ? t('anonymous') : (from?.name ?? t('nobody')) })),
+      field(t('donations.refund_amount'), input, t('donations.refund_hint', { amount: points(left) })),
+      line,
+      h('div', { class: 'actions' }, h('button', { type: 'button', class: 'button', onclick: () => dialog.close() }, t('cancel')), h('button', { class: 'button danger', 'data-testid': 'confirm' }, t('donations.refund'))),
+    );
+    const dialog = openDialog(t('donations.refund'), form);
+    onSubmit(form, line, async () => {
+      await api.refund(id, Number(input.value), key);
+      dialog.close();
+      toast(t('donate.refunded_part', { amount: points(Number(input.value)) }));
+    });
   }
 
   return { element, load, heard, total };

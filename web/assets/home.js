@@ -1,4 +1,5 @@
-// `/`: who is live. The list is read again every 15 seconds and while the page is looked at; the search filters it here.
+// `/`: who is live, the most watched first. The list is read again every 15 seconds while the page is looked at; the
+// search filters it here, and of hundreds only as many are drawn as one has scrolled to.
 
 import { api, explain } from './api.js';
 import { LiveCard, offlineLine } from './card.js';
@@ -7,13 +8,15 @@ import { showHeader } from './header.js';
 import { t } from './i18n.js';
 
 const REFRESH_MS = 15_000;
-const PAGE = 60;
+const PAGE = 200;
+// Read at once, at most; whoever is not among so many is found by name.
+const PAGES = 5;
+const DRAWN = 36;
 const OFFLINE = 24;
 
 const cards = new Map();
 let channels = [];
-let pages = 1;
-let more = false;
+let drawn = DRAWN;
 let query = new URLSearchParams(location.search).get('q') ?? '';
 let category = null;
 
@@ -33,6 +36,9 @@ document.querySelector('#main').replaceChildren(
   offline,
 );
 grid.append(...Array.from({ length: 6 }, () => h('div', { class: 'card skeleton', 'aria-hidden': 'true' }, h('div', { class: 'thumbnail' }))));
+
+// The button is there for those who do not scroll.
+new IntersectionObserver(([{ isIntersecting: reached }]) => reached && showMore(), { rootMargin: '600px' }).observe(moreButton);
 
 await refresh();
 showOffline();
@@ -54,27 +60,29 @@ async function refresh() {
   draw();
 }
 
-/** As many pages as were asked for. */
+/** All who are live, the most watched first. Whoever is on the page already keeps their place: nothing jumps away under a hand. */
 async function read() {
   const all = [];
   let before = null;
-  for (let page = 0; page < pages; page += 1) {
+  for (let page = 0; page < PAGES; page += 1) {
     const answer = await api.channels({ live: true, limit: PAGE, before });
     all.push(...answer.channels);
     before = answer.next;
     if (!before) break;
   }
-  more = before !== null;
-  return all;
+  const places = new Map(channels.map(({ room }, place) => [room, place]));
+  const place = ({ room }) => places.get(room) ?? places.size;
+  return all.sort((a, b) => place(a) - place(b) || b.viewers - a.viewers || a.room.localeCompare(b.room));
 }
 
 function showMore() {
-  pages += 1;
-  refresh();
+  drawn += DRAWN;
+  draw();
 }
 
 function search(text) {
   query = text;
+  drawn = DRAWN;
   history.replaceState(null, '', text ? `/?q=${encodeURIComponent(text)}` : '/');
   draw();
 }
@@ -88,7 +96,8 @@ function matches(channel) {
 
 function draw() {
   drawChips();
-  const shown = channels.filter(matches);
+  const found = channels.filter(matches);
+  const shown = found.slice(0, drawn);
   const elements = shown.map((channel) => {
     const card = cards.get(channel.room);
     if (card) card.update(channel);
@@ -97,10 +106,11 @@ function draw() {
   });
   const live = new Set(channels.map(({ room }) => room));
   for (const room of cards.keys()) if (!live.has(room)) cards.delete(room);
-  // Only when the order changed: replacing would take the focus from a card.
-  if (elements.length !== grid.children.length || elements.some((element, place) => grid.children[place] !== element)) grid.replaceChildren(...elements);
+  // What stands where it should is not touched: moving a card takes the focus from it.
+  elements.forEach((element, place) => grid.children[place] === element || grid.insertBefore(element, grid.children[place] ?? null));
+  while (grid.children.length > elements.length) grid.lastChild.remove();
   grid.dataset.count = Math.min(shown.length, 3);
-  moreButton.hidden = !more;
+  moreButton.hidden = shown.length === found.length;
   if (channels.length === 0) note.replaceChildren(empty());
   else if (shown.length === 0) note.replaceChildren(h('p', { class: 'nothing' }, t('home.no_match')));
   else note.replaceChildren();

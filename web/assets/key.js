@@ -5,6 +5,7 @@ import { confirmed } from './dialog.js';
 import { h, icon, iconButton, setIcon } from './dom.js';
 import { date, t } from './i18n.js';
 import { keyList } from './keylist.js';
+import { session } from './session.js';
 import { copy, toast } from './toast.js';
 
 /** The card, open until the first broadcast. A new key is in this page's memory only, and gone when it is left. */
@@ -15,19 +16,25 @@ export async function keyCard(room) {
   let created = known?.created_at ?? null;
   let key = null;
   let live = false;
+  /** On air before. */
+  let been = past === null || past.streams.length > 0;
 
   const body = h('div', { class: 'steps' });
   const summary = h('summary', null, h('h2', null, t('key.title')));
   const element = h('details', { class: 'surface key-card' }, summary, body);
-  element.open = prefix === null || past?.streams.length === 0;
+  element.open = prefix === null || !been;
   draw();
 
   function draw() {
-    body.replaceChildren(
-      step(1, t('key.step_key'), prefix === null && key === null, keyFields()),
-      step(2, t('key.step_obs'), false, instructions()),
-      step(3, t(live ? 'key.step_live' : 'key.step_start'), false, h('p', { class: 'waiting' }, live ? icon('check') : h('span', { class: 'spinner', 'aria-hidden': 'true' }), t(live ? 'key.is_live' : 'key.waiting'))),
-    );
+    const has = prefix !== null || key !== null;
+    const steps = [
+      ['account', true, h('p', { class: 'hint' }, t('key.account_is', { name: session.account.name }))],
+      ['key', has, keyFields()],
+      ['obs', has && (been || live), instructions()],
+      [live ? 'live' : 'start', live, h('p', { class: 'waiting' }, live ? icon('check') : h('span', { class: 'spinner', 'aria-hidden': 'true' }), t(live ? 'key.is_live' : 'key.waiting'))],
+    ];
+    const next = steps.findIndex(([, done]) => !done);
+    body.replaceChildren(...steps.map(([name, done, content], place) => step(place + 1, t(`key.step_${name}`), done ? 'done' : place === next ? 'current' : 'ahead', content)));
   }
 
   function keyFields() {
@@ -109,6 +116,7 @@ export async function keyCard(room) {
     live(now) {
       if (now === live) return;
       live = now;
+      been ||= live;
       draw();
       // On air the picture matters more than how to get there.
       if (live) element.open = false;
@@ -116,8 +124,10 @@ export async function keyCard(room) {
   };
 }
 
-function step(place, title, current, content) {
-  return h('section', { class: 'step', 'data-current': current || null }, h('span', { class: 'step-place', 'aria-hidden': 'true' }, place), h('div', { class: 'step-body' }, h('h3', null, title), content));
+/** `state` is done, current or ahead. */
+function step(place, title, state, content) {
+  const mark = h('span', { class: 'step-place' }, state === 'done' ? [icon('check'), h('span', { class: 'offscreen' }, t('key.done'))] : place);
+  return h('section', { class: 'step', 'data-testid': 'step', 'data-state': state }, mark, h('div', { class: 'step-body' }, h('h3', null, title), content));
 }
 
 function line(label, input, ...buttons) {

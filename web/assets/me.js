@@ -22,6 +22,7 @@ async function show() {
   const places = h('ul', { class: 'sessions' });
   main.replaceChildren(
     h('h1', null, t('me.title')),
+    h('section', { class: 'surface', 'aria-labelledby': 'name-title' }, h('h2', { id: 'name-title' }, t('me.display_name')), nameForm()),
     h('section', { class: 'surface', 'aria-labelledby': 'places-title' }, h('h2', { id: 'places-title' }, t('me.sessions')), places),
     h('section', { class: 'surface', 'aria-labelledby': 'password-title' }, h('h2', { id: 'password-title' }, t('me.password')), passwordForm(draw)),
     h('section', { class: 'surface', 'aria-labelledby': 'erase-title' }, h('h2', { id: 'erase-title' }, t('me.erase')), eraseForm()),
@@ -53,6 +54,21 @@ function client(agent) {
   const browser = [['Edg/', 'Edge'], ['OPR/', 'Opera'], ['Firefox/', 'Firefox'], ['Chrome/', 'Chrome'], ['Safari/', 'Safari']].find(([mark]) => agent?.includes(mark));
   const system = ['Android', 'iPhone', 'iPad', 'Windows', 'Mac OS', 'Linux'].find((name) => agent?.includes(name));
   return [browser?.[1], system].filter(Boolean).join(', ') || agent || t('me.unknown');
+}
+
+function nameForm() {
+  const name = h('input', { id: 'display-name', maxlength: 24, dir: 'auto', autocomplete: 'nickname', spellcheck: 'false' });
+  const line = faultLine();
+  const form = h('form', { class: 'stack' }, field(t('me.display_name'), name, t('me.display_name_hint', { name: session.account.name })), line, h('div', { class: 'actions' }, h('button', { class: 'button primary', id: 'display-name-submit' }, t('save'))));
+  api.names([session.account.id]).then(
+    ({ names }) => (name.value = names[session.account.id] ?? ''),
+    () => null,
+  );
+  onSubmit(form, line, async () => {
+    name.value = (await api.chooseName(name.value)).display_name;
+    toast(t('saved'));
+  });
+  return form;
 }
 
 function passwordForm(changed) {

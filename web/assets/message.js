@@ -3,7 +3,7 @@
 import { hue } from './avatar.js';
 import { h, icon, iconButton } from './dom.js';
 import { clock, knows, points, t } from './i18n.js';
-import { linkify } from './linkify.js';
+import { markMentions, speech } from './speech.js';
 import { tool } from './tools.js';
 
 const BADGES = ['streamer', 'moderator', 'operator'];
@@ -25,15 +25,26 @@ export function messageRow({ id, at, from, text, removed }, state) {
   if (id && from) row.dataset.author = from.id;
   if (removed) strike(row);
   else if (state === 'held') row.append(h('span', { class: 'held' }, t('mod.held'), h('span', { class: 'for-moderators' }, tool('approve'), tool('deny'))));
-  else if (state === 'sent') row.append(iconButton('gear', t('mod.menu'), { class: 'row-menu for-moderators', 'data-do': 'menu', 'data-testid': 'mod-menu', 'aria-expanded': 'false' }));
+  else if (state === 'sent') row.append(actions());
+  markMentions(row);
   return row;
+}
+
+/** Shown at the pointer. Answering needs no place in the order of tabs: by keyboard one writes `@`. */
+function actions() {
+  return h(
+    'span',
+    { class: 'row-actions' },
+    iconButton('reply', t('chat.answer'), { class: 'row-action', 'data-do': 'answer', tabindex: -1 }),
+    iconButton('gear', t('mod.menu'), { class: 'row-action for-moderators', 'data-do': 'menu', 'data-testid': 'mod-menu', 'aria-expanded': 'false' }),
+  );
 }
 
 /** Takes a message's words away where it is shown. */
 export function strike(row) {
   row.classList.add('removed');
   row.querySelector('.text').replaceChildren(t('chat.removed'));
-  for (const extra of row.querySelectorAll('.held, .row-menu, .row-tools')) extra.remove();
+  for (const extra of row.querySelectorAll('.held, .row-actions, .row-tools')) extra.remove();
 }
 
 /** Says on a donation's card that it was given back, or a part of it. */
@@ -79,5 +90,5 @@ function author(from) {
 
 // Isolated, so that right-to-left marks in a text can turn nothing around but itself.
 function body(text, name) {
-  return h('bdi', { class: name, dir: 'auto' }, linkify(text));
+  return h('bdi', { class: name, dir: 'auto' }, speech(text));
 }

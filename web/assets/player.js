@@ -26,10 +26,10 @@ export class Player {
   #place = -1;
   #idle;
 
-  /** `theatre` runs when the viewer toggles theatre mode; without it there is no such button. */
-  constructor({ theatre = null } = {}) {
+  /** `theatre` runs when the viewer toggles theatre mode, `chat` when they ask for where one writes. */
+  constructor({ theatre = null, chat = null } = {}) {
     this.#idle = h('div', { class: 'player-idle' });
-    this.controls = new Controls(this.video, this.#source, theatre);
+    this.controls = new Controls(this.video, this.#source, { theatre, chat });
     this.element = h('div', { class: 'player' }, this.video, this.#idle, this.#state, this.controls.element);
     this.controls.own(this.element);
     for (const type of ['playing', 'timeupdate']) this.video.addEventListener(type, () => this.#flows());

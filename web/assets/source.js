@@ -1,6 +1,8 @@
 // Brings a playlist into the <video>: hls.js where there are media source extensions, else the browser's own player.
 // It does not know whether the broadcast is live; it tries until it is told to unload.
 
+import { local } from './storage.js';
+
 const RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 10_000;
 const RETRY = { maxNumRetry: 120, retryDelayMs: RETRY_MS, maxRetryDelayMs: RETRY_MS };
@@ -16,9 +18,12 @@ export class Source {
   #timer = 0;
   #mended = 0;
   #library = null;
+  #recorded;
 
-  constructor(video) {
+  /** `recorded`: of what is over, from its beginning. */
+  constructor(video, { recorded = false } = {}) {
     this.#video = video;
+    this.#recorded = recorded;
     video.addEventListener('error', () => this.#url && !this.#hls && this.#again());
     video.addEventListener('timeupdate', () => (this.#attempts = 0));
   }
@@ -66,11 +71,37 @@ export class Source {
     return this.#hls?.targetLatency ?? 6;
   }
 
-  /** Seconds since what is shown reached the server, by this machine's clock; null while unknown. */
-  get latency() {
+  /** When what is shown reached the server, in milliseconds since 1970; null while unknown. */
+  get date() {
     const start = this.#video.getStartDate?.().getTime();
-    const shown = this.#hls ? this.#hls.playingDate?.getTime() : start + this.#video.currentTime * 1000;
-    return shown ? (Date.now() - shown) / 1000 : null;
+    return (this.#hls ? this.#hls.playingDate?.getTime() : start + this.#video.currentTime * 1000) || null;
+  }
+
+  /** Seconds since then, by this machine's clock. */
+  get latency() {
+    return this.date && (Date.now() - this.date) / 1000;
+  }
+
+  /** The pictures that one may choose from, best first; a browser's own player chooses by itself. */
+  get levels() {
+    const levels = (this.#hls?.levels ?? []).map(({ height, bitrate }, level) => ({ level, height, bitrate }));
+    return levels.sort((a, b) => b.bitrate - a.bitrate);
+  }
+
+  /** Which of them; -1 for whichever the line can carry. */
+  get level() {
+    return this.#hls && !this.#hls.autoLevelEnabled ? this.#hls.loadLevel : -1;
+  }
+
+  set level(level) {
+    if (!this.#hls) return;
+    this.#hls.nextLevel = level;
+    local.set('quality', this.#hls.levels[level]?.height ?? null);
+  }
+
+  /** The height of the picture that is shown. */
+  get height() {
+    return this.#hls?.levels[this.#hls.currentLevel]?.height ?? null;
   }
 
   toEdge() {
@@ -91,6 +122,10 @@ export class Source {
       maxLiveSyncPlaybackRate: 1.04,
     });
     this.#hls = hls;
+    hls.on(Hls.Events.MANIFEST_PARSED, (_, { levels }) => {
+      const wished = levels.findIndex(({ height }) => height === local.get('quality'));
+      if (levels.length > 1 && wished >= 0) hls.loadLevel = wished;
+    });
     hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {
       if (!fatal || this.#hls !== hls) return;
       // A decoder can be restarted in place once; a second fault so soon needs a new player.
@@ -101,7 +136,7 @@ export class Source {
     });
     hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => {
       // A playlist that has ended before anything of it was played is that of the broadcast before.
-      if (!details.live && this.#video.currentTime === 0 && this.#hls === hls) this.#again();
+      if (!details.live && !this.#recorded && this.#video.currentTime === 0 && this.#hls === hls) this.#again();
     });
     hls.loadSource(this.#url);
     hls.attachMedia(this.#video);

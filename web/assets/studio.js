@@ -9,18 +9,19 @@ import { h, icon } from './dom.js';
 import { faultLine, field, onSubmit } from './form.js';
 import { givingDesk } from './giving.js';
 import { showHeader } from './header.js';
-import { clock, compact, date, duration, number, points, t } from './i18n.js';
+import { clock, compact, duration, number, t } from './i18n.js';
 import { healthCard } from './health.js';
 import { keyCard } from './key.js';
 import { moderationDesk } from './moderation.js';
+import { pastDesk } from './past.js';
 import { Player } from './player.js';
+import { queueDesk } from './queue.js';
 import { rulesForm } from './rules.js';
 import { session } from './session.js';
 import { tabs } from './tabs.js';
 import { copy, toast } from './toast.js';
 
 const POLL_MS = 15_000;
-const STREAMS = 10;
 const TILES_MS = 1_500;
 
 const main = document.querySelector('#main');
@@ -69,7 +70,12 @@ function desk(room, first) {
   const viewers = h('strong', { 'data-testid': 'viewers' }, number(channel.viewers));
   const address = new URL(`/${encodeURIComponent(room)}`, location.href).href;
   const tiles = h('div', { class: 'tiles' });
-  const streams = h('section', { class: 'surface', 'aria-labelledby': 'past-title' });
+  const past = pastDesk(room);
+  const waiting = h('span', { class: 'badge', 'data-testid': 'queue-count', hidden: true });
+  const queue = queueDesk(room, (count) => {
+    waiting.hidden = count === 0;
+    waiting.textContent = number(count);
+  });
   const connection = h('div', null);
   const chat = new Chat(room, heard);
   chat.moderates = true;
@@ -89,12 +95,31 @@ function desk(room, first) {
         h('button', { type: 'button', class: 'button', onclick: () => copy(address, t('watch.shared')) }, icon('link'), t('watch.share')),
         h('a', { class: 'button', href: address }, t('studio.view')),
       ),
-      h('div', { class: 'studio-main' }, connection, h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element), health.element, tiles, infoForm(), giving.element, rulesForm(room), moderation.element, streams),
+      h(
+        'div',
+        { class: 'studio-main' },
+        connection,
+        h('section', { class: 'surface preview', 'aria-label': t('studio.preview') }, player.element),
+        health.element,
+        tiles,
+        h(
+          'div',
+          { class: 'desks' },
+          tabs(t('studio.desks'), [
+            { id: 'info', label: t('studio.info'), content: infoForm() },
+            { id: 'giving', label: t('giving.title'), content: giving.element },
+            { id: 'rules', label: t('rules.title'), content: rulesForm(room) },
+            { id: 'moderation', label: t('moderation.title'), content: moderation.element },
+            { id: 'past', label: t('studio.past'), content: past.element },
+          ]),
+        ),
+      ),
       h(
         'aside',
         { class: 'panel surface', 'aria-label': t('watch.panel') },
         tabs(t('watch.panel'), [
           { id: 'chat', label: t('chat.title'), content: chat.element },
+          { id: 'queue', label: [t('queue.title'), ' ', waiting], content: queue.element },
           { id: 'donations', label: t('donations.title'), content: donations.element, shown: donations.load },
         ]),
       ),
@@ -107,7 +132,6 @@ function desk(room, first) {
   });
   draw();
   drawTiles();
-  drawStreams();
   setInterval(drawUptime, 1000);
   setInterval(reread, POLL_MS);
 
@@ -116,6 +140,7 @@ function desk(room, first) {
     if (count) viewers.textContent = number(count.count);
     donations.heard(events);
     moderation.heard(events);
+    queue.heard(events);
     giving.heard(events);
     // The read model follows the events closely; one reading a while is enough however many come.
     if (events.some(({ type }) => type.startsWith('donation.'))) counting ||= setTimeout(drawTiles, TILES_MS);
@@ -123,7 +148,7 @@ function desk(room, first) {
     if (next === channel) return;
     channel = next;
     draw();
-    setTimeout(drawStreams, 1500);
+    setTimeout(past.draw, 1500);
   }
 
   async function reread() {
@@ -160,25 +185,10 @@ function desk(room, first) {
       tile('messages', compact(stats.messages)),
       tile('chatters', compact(stats.chatters)),
       tile('donations', compact(stats.donations)),
-      tile('donated', points(stats.donated)),
+      tile('donated', compact(stats.donated)),
       tile('streams', compact(stats.streams)),
     );
     donations.total(stats.donated);
-  }
-
-  async function drawStreams(page = null, rows = []) {
-    const answer = await api.streams(room, { limit: STREAMS, before: page }).catch(() => null);
-    if (!answer) return;
-    const all = [...rows, ...answer.streams];
-    const row = ({ title, started_at: started, ended_at: ended, duration_ms: ms }) =>
-      h('tr', null, h('td', { dir: 'auto' }, title || '–'), h('td', null, date(started)), h('td', null, ended ? duration(ms ?? new Date(ended) - new Date(started)) : t('live')));
-    streams.replaceChildren(
-      h('h2', { id: 'past-title' }, t('studio.past')),
-      all.length === 0
-        ? h('p', { class: 'nothing' }, t('studio.past_empty'))
-        : h('div', { class: 'table' }, h('table', null, h('thead', null, h('tr', null, ['title_of', 'started', 'length'].map((name) => h('th', { scope: 'col' }, t(`studio.${name}`))))), h('tbody', null, all.map(row)))),
-      answer.next ? h('button', { type: 'button', class: 'button', onclick: () => drawStreams(answer.next, all) }, t('more')) : '',
-    );
   }
 
   function infoForm() {

@@ -1,5 +1,6 @@
-// The chat's scrolling list. Rows are made at most once a frame and only so many are kept, so that a torrent of messages
-// costs what the screen can show. While one has scrolled up nothing moves: rows wait, and a pill counts them.
+// The chat's scrolling list. Rows are made a few times a second and only so many are kept, so that a torrent of messages
+// costs what an eye can follow. While one has scrolled up nothing moves: rows wait, and a pill counts them. Where one
+// left off, be it by scrolling up or by looking at another tab, a line marks what is new.
 
 import { h, icon } from './dom.js';
 import { t } from './i18n.js';
@@ -7,6 +8,8 @@ import { markRefunded, rowOf, showWords, strike } from './message.js';
 
 const CAP = 400;
 const NEAR_PX = 48;
+// The next rows wait so long for more of them: laying out the list costs the same for one row as for twenty.
+const PACE_MS = 120;
 const ANNOUNCE_MS = 4_000;
 
 export class Timeline {
@@ -15,10 +18,14 @@ export class Timeline {
   outbox = h('div', { class: 'rows' });
   #scroller;
   #pill;
+  #line = h('div', { class: 'new-line', 'data-testid': 'new-line' }, h('span', null, t('chat.new')));
+  /** The first event that came while nobody looked. */
+  #newest = null;
   #empty = h('p', { class: 'nothing chat-empty' }, t('chat.empty'));
   #announcer = h('div', { class: 'offscreen', 'aria-live': 'polite' });
   #queue = [];
   #frame = 0;
+  #drawnAt = 0;
   #following = true;
   #top = 0;
   #unread = 0;
@@ -31,6 +38,7 @@ export class Timeline {
     this.#pill = h('button', { type: 'button', class: 'pill', hidden: true, 'data-testid': 'unread', onclick: () => this.follow() });
     this.element = h('div', { class: 'timeline' }, this.#scroller, this.#empty, this.#pill, this.#announcer);
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    document.addEventListener('visibilitychange', () => document.hidden && this.#leave());
     new ResizeObserver(() => this.#following && this.#toBottom()).observe(this.#scroller);
   }
 
@@ -46,8 +54,15 @@ export class Timeline {
       this.#unheard = [];
       this.#announcer.textContent = '';
     }
-    if (!this.#following && (event.type === 'chat.message' || event.type === 'donation.accepted')) this.#unread += 1;
-    this.#frame ||= requestAnimationFrame(() => this.#flush());
+    const said = event.type === 'chat.message' || event.type === 'donation.accepted';
+    if (!this.#following && said) this.#unread += 1;
+    if (said && !row && (document.hidden || !this.#following)) this.#newest ??= event;
+    this.#draw();
+  }
+
+  /** From here on whatever comes is new. */
+  #leave() {
+    this.#newest = null;
   }
 
   /** Puts an own message at the foot. */
@@ -66,11 +81,20 @@ export class Timeline {
   /** Back to the newest. */
   follow() {
     this.#following = true;
-    this.#frame ||= requestAnimationFrame(() => this.#flush());
+    this.#draw();
+  }
+
+  /** At once while it is calm. */
+  #draw() {
+    if (this.#frame) return;
+    const wait = this.#drawnAt + PACE_MS - performance.now();
+    const frame = () => (this.#frame = requestAnimationFrame(() => this.#flush()));
+    this.#frame = wait > 0 ? setTimeout(frame, wait) : frame();
   }
 
   #flush() {
     this.#frame = 0;
+    this.#drawnAt = performance.now();
     if (!this.#following) {
       this.#showPill();
       return;
@@ -85,6 +109,7 @@ export class Timeline {
       this.#amend(event, fragment);
       const made = row ?? rowOf(event);
       if (!made) continue;
+      if (event === this.#newest) fragment.append(this.#line);
       fragment.append(made);
       this.#hear(event);
     }
@@ -97,7 +122,10 @@ export class Timeline {
 
   /** Drops the oldest `count` of those that wait; an own row among them leaves the foot as well. */
   #skip(count) {
-    for (const { row } of this.#queue.splice(0, count)) row?.remove();
+    const skipped = this.#queue.splice(0, count);
+    for (const { row } of skipped) row?.remove();
+    // All that is left is new then.
+    if (skipped.some(({ event }) => event === this.#newest)) this.#newest = this.#queue.find(({ event }) => event.type === 'chat.message')?.event ?? null;
   }
 
   /** Events that change an earlier row, be it on the page or on its way there in `fragment`. */
@@ -130,7 +158,11 @@ export class Timeline {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     const near = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     if (near && !this.#following) this.follow();
-    else if (!near && scrollTop < this.#top - 2) this.#following = false;
+    else if (!near && scrollTop < this.#top - 2 && this.#following) {
+      this.#following = false;
+      this.#leave();
+      this.#showPill();
+    }
     this.#top = scrollTop;
   }
 

@@ -3,7 +3,7 @@
 import { api, explain } from './api.js';
 import { h, iconButton } from './dom.js';
 import { t } from './i18n.js';
-import { linkify } from './linkify.js';
+import { speech } from './speech.js';
 import { toast } from './toast.js';
 
 const TIMEOUT_S = 600;
@@ -12,7 +12,7 @@ const TIMEOUT_S = 600;
 export function onTools(room, event) {
   const button = event.target.closest('[data-do]');
   const row = button?.closest('.message');
-  if (!row) return;
+  if (!row || button.dataset.do === 'answer') return;
   const { id, author } = row.dataset;
   const work = {
     menu: () => toggle(row, button),
@@ -78,7 +78,7 @@ export class Pin {
     if (!pin) return;
     const unpin = () => api.unpin(this.#room).catch((fault) => toast(explain(fault), { kind: 'bad' }));
     this.element.replaceChildren(
-      h('span', { class: 'pinned-text' }, h('strong', null, t('mod.pinned')), ' ', h('bdi', { class: 'author' }, pin.author?.name ?? t('nobody')), ' ', h('bdi', { dir: 'auto' }, linkify(pin.text))),
+      h('span', { class: 'pinned-text' }, h('strong', null, t('mod.pinned')), ' ', h('bdi', { class: 'author' }, pin.author?.name ?? t('nobody')), ' ', h('bdi', { dir: 'auto' }, speech(pin.text))),
       iconButton('close', t('mod.unpin'), { class: 'icon-button for-moderators', onclick: unpin }),
     );
   }

@@ -14,9 +14,10 @@ import { duration, number, t } from './i18n.js';
 import { linkify } from './linkify.js';
 import { Player } from './player.js';
 import { rankList } from './rank.js';
+import { recordingList } from './recordings.js';
 import { session } from './session.js';
-import { local, word } from './storage.js';
 import { tabs } from './tabs.js';
+import { toggleTheatre } from './theatre.js';
 import { copy, toast } from './toast.js';
 
 const POLL_MS = 60_000;
@@ -29,8 +30,10 @@ const main = document.querySelector('#main');
 let channel = null;
 let chat = null;
 let asking = 0;
+let wasLive = null;
 
-const player = new Player({ theatre: toggleTheatre });
+const past = recordingList(room);
+const player = new Player({ theatre: toggleTheatre, chat: () => chat?.focus() });
 const viewers = h('span', { 'data-testid': 'viewers' }, '0');
 const uptime = h('span', { class: 'uptime' });
 const title = h('h1', { class: 'watch-title', dir: 'auto' });
@@ -40,7 +43,6 @@ const actions = h('div', { class: 'watch-actions' });
 const about = h('div', { class: 'panel-scroll about', tabindex: 0 });
 
 showHeader();
-document.documentElement.dataset.theatre = word('theatre') === '1' ? 'on' : 'off';
 
 try {
   channel = await api.channel(room);
@@ -69,7 +71,7 @@ function show() {
     h('div', { class: 'watch-lines' }, title, h('p', { class: 'watch-meta' }, h('span', { class: 'meta', title: t('viewers') }, icon('eye'), viewers), uptime, category)),
     actions,
   );
-  main.replaceChildren(h('div', { class: 'stage' }, player.element, info, goal.element), panel);
+  main.replaceChildren(h('div', { class: 'stage' }, player.element, info, goal.element, past.element), panel);
   draw();
   setInterval(drawUptime, 1000);
   ask();
@@ -118,6 +120,10 @@ function tellPlayer() {
   const { live, interrupted, hls } = channel;
   player.tell({ live, interrupted, hls: hls ?? `/hls/${room}/index.m3u8` });
   if (!live) player.idle(idle());
+  if (live === wasLive) return;
+  wasLive = live;
+  if (live) past.element.hidden = true;
+  else past.load();
 }
 
 /** What stands in the place of the picture while there is no broadcast. */
@@ -172,12 +178,6 @@ async function follow() {
     set(!following, -step);
     toast(explain(fault), { kind: 'bad' });
   }
-}
-
-function toggleTheatre() {
-  const on = document.documentElement.dataset.theatre !== 'on';
-  document.documentElement.dataset.theatre = on ? 'on' : 'off';
-  local.set('theatre', on ? '1' : null);
 }
 
 function showFault(fault) {

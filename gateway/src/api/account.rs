@@ -14,9 +14,9 @@ use lemonair_schemas::{AccountId, Actor, EventId, RoomId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Body;
-use crate::door::Peer;
 use crate::error::Problem;
 use crate::password::Passwords;
+use crate::places::Peer;
 use crate::token::{ACCESS, Audience, Claims, REFRESH};
 use crate::{App, Denied};
 
@@ -91,7 +91,7 @@ type Answer = Result<(StatusCode, CookieJar, Json<Session>), Problem>;
 
 pub(crate) async fn sign_up(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     jar: CookieJar,
     headers: HeaderMap,
     Body(SignUp {
@@ -121,7 +121,7 @@ pub(crate) async fn sign_up(
             "this is not an e-mail address",
         ));
     }
-    app.limits.login(address.ip())?;
+    app.limits.login(peer.address)?;
     let account = AccountId::new();
     let register = Register {
         id: EventId::new(),
@@ -145,12 +145,12 @@ pub(crate) async fn sign_up(
 
 pub(crate) async fn log_in(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     jar: CookieJar,
     headers: HeaderMap,
     Body(LogIn { name, password }): Body<LogIn>,
 ) -> Answer {
-    app.limits.login(address.ip())?;
+    app.limits.login(peer.address)?;
     let account = accounts::by_name(&app.pool, &name).await?;
     let stored = account
         .as_ref()

@@ -1,37 +1,24 @@
-//! For operators: how the read models are, their rebuilds, dead letters.
+//! For operators: how everything is, and what was done to it by whom.
+
+pub(super) mod accounts;
+pub(super) mod letters;
+pub(super) mod rebuilds;
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use lemonair_projections::dead_letters::{self, DeadLetter, Filter, LetterId};
-use lemonair_projections::{projection, rebuild};
-use lemonair_schemas::Timestamp;
-use serde::Deserialize;
+use axum::extract::State;
+use lemonair_consumers::cluster::{self, Cluster};
+use lemonair_projections::{accounts as log, processes};
+use lemonair_schemas::account::OperatorActed;
+use lemonair_schemas::{EventId, Timestamp};
 use serde_json::{Value, json};
 
+use super::history::{Paging, page};
+use super::me::write;
 use super::{Params, User};
 use crate::App;
 use crate::error::Problem;
-
-#[derive(Deserialize)]
-pub(super) struct Which {
-    projection: Option<String>,
-    topic: Option<String>,
-    room: Option<String>,
-    cause: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    state: Option<String>,
-    limit: Option<u32>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Retry {
-    #[serde(default)]
-    dry_run: bool,
-}
 
 pub(super) async fn status(
     State(app): State<Arc<App>>,
@@ -40,127 +27,57 @@ pub(super) async fn status(
     user.must_operate()?;
     let now = Timestamp::now();
     let models = lemonair_projections::status(&app.pool, &app.kafka, now).await?;
-    Ok(Json(json!({ "at": now, "read_models": models })))
+    let processes = processes::processes(&app.pool, now).await?;
+    Ok(Json(
+        json!({ "at": now, "read_models": models, "processes": processes }),
+    ))
 }
 
-/// Holds a rebuild that runs anywhere, or lets it go on.
-pub(super) async fn hold(
+pub(super) async fn cluster(
     State(app): State<Arc<App>>,
     user: User,
-    Path((name, what)): Path<(String, String)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Json<Cluster>, Problem> {
     user.must_operate()?;
-    let paused = match what.as_str() {
-        "pause" => true,
-        "continue" => false,
-        _ => return Err(Problem::not_found("a rebuild is held by pause or continue")),
+    let described = cluster::describe(&app.kafka).await;
+    Ok(Json(
+        described.map_err(|error| Problem::unavailable(&error))?,
+    ))
+}
+
+pub(super) async fn schemas(
+    State(app): State<Arc<App>>,
+    user: User,
+) -> Result<Json<Value>, Problem> {
+    user.must_operate()?;
+    let subjects = app.codec.subjects().await;
+    let subjects = subjects.map_err(|error| Problem::unavailable(&error))?;
+    Ok(Json(json!({ "subjects": subjects })))
+}
+
+pub(super) async fn audit(
+    State(app): State<Arc<App>>,
+    user: User,
+    Params(paging): Params<Paging>,
+) -> Result<Json<Value>, Problem> {
+    user.must_operate()?;
+    let found = log::log(&app.pool, &paging.slice()?).await?;
+    Ok(page("audit", &found.items, found.older, found.newer))
+}
+
+/// Puts down who did what to which.
+async fn note(
+    app: &App,
+    user: &User,
+    action: &str,
+    target: impl Into<String>,
+) -> Result<(), Problem> {
+    let acted = OperatorActed {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        account: user.0.sub,
+        actor: Some(user.actor(None)),
+        action: action.to_owned(),
+        target: target.into(),
     };
-    let missing = |error: lemonair_projections::Error| Problem::not_found(error.to_string());
-    let projection = projection::named(&name).map_err(missing)?;
-    match rebuild::pause(&app.pool, projection, paused).await {
-        Err(error @ lemonair_projections::Error::NotRebuilding(_)) => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "not_rebuilding",
-            error.to_string(),
-        )),
-        result => Ok(result.map(|()| StatusCode::NO_CONTENT)?),
-    }
-}
-
-pub(super) async fn list(
-    State(app): State<Arc<App>>,
-    user: User,
-    Params(which): Params<Which>,
-) -> Result<Json<Value>, Problem> {
-    user.must_operate()?;
-    let letters = dead_letters::list(&app.pool, &which.filter()?).await?;
-    Ok(Json(json!({ "dead_letters": letters })))
-}
-
-/// With what the record says, where that can be read.
-pub(super) async fn show(
-    State(app): State<Arc<App>>,
-    user: User,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    user.must_operate()?;
-    let letter = find(&app, &id).await?;
-    let event = letter.decode(&app.codec).await.ok();
-    let mut shown = json!(letter);
-    shown["event"] = json!(event.map(|event| event.json()));
-    shown["actions"] = json!(dead_letters::actions(&app.pool, letter.id).await?);
-    Ok(Json(shown))
-}
-
-pub(super) async fn retry(
-    State(app): State<Arc<App>>,
-    user: User,
-    Path(id): Path<String>,
-    Params(how): Params<Retry>,
-) -> Result<Json<Value>, Problem> {
-    user.must_operate()?;
-    let letter = find(&app, &id).await?;
-    let only = Filter::only(letter.id);
-    let (codec, who) = (&app.codec, &user.0.name);
-    let tried = dead_letters::retry(&app.pool, codec, &only, who, how.dry_run).await?;
-    let tried = tried.first().ok_or_else(not_open)?;
-    Ok(Json(json!(tried)))
-}
-
-pub(super) async fn drop(
-    State(app): State<Arc<App>>,
-    user: User,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
-    user.must_operate()?;
-    let letter = find(&app, &id).await?;
-    let only = Filter::only(letter.id);
-    let dropped = dead_letters::drop(&app.pool, &only, &user.0.name).await?;
-    if dropped.is_empty() {
-        return Err(not_open());
-    }
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn find(app: &App, id: &str) -> Result<DeadLetter, Problem> {
-    let missing = || Problem::not_found(format!("there is no dead letter {id:?}"));
-    let id: LetterId = id.parse().map_err(|_| missing())?;
-    let found = dead_letters::find(&app.pool, id).await?;
-    found.ok_or_else(missing)
-}
-
-fn not_open() -> Problem {
-    let detail = "it was applied or dropped before";
-    Problem::new(StatusCode::CONFLICT, "not_open", detail)
-}
-
-impl Which {
-    fn filter(self) -> Result<Filter, Problem> {
-        fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
-            text: Option<String>,
-        ) -> Result<Option<T>, Problem> {
-            let parsed = text.map(|text| text.parse()).transpose();
-            parsed.map_err(|error: T::Err| Problem::bad_request("bad_query", error.to_string()))
-        }
-        let projection = self.projection.as_deref().map(projection::named);
-        let projection = projection
-            .transpose()
-            .map_err(|error| Problem::bad_request("bad_query", error.to_string()))?;
-        let limit = self.limit.unwrap_or(100);
-        if !(1..=1000).contains(&limit) {
-            let detail = "limit is a number from 1 to 1000";
-            return Err(Problem::bad_request("bad_limit", detail));
-        }
-        Ok(Filter {
-            ids: Vec::new(),
-            projection: projection.map(lemonair_projections::Projection::name),
-            topic: parse(self.topic)?,
-            key: self.room,
-            cause: self.cause,
-            since: parse::<Timestamp>(self.since)?,
-            until: parse::<Timestamp>(self.until)?,
-            state: parse(self.state)?.unwrap_or_default(),
-            limit,
-        })
-    }
+    write(app, [acted.into()]).await
 }

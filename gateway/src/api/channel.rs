@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use lemonair_projections::accounts;
 use lemonair_projections::broadcasts::{self, Broadcast};
 use lemonair_projections::channels::{self, Channel};
 use lemonair_schemas::channel::ChannelUpdated;
-use lemonair_schemas::{EventId, RoomId, Timestamp};
+use lemonair_schemas::{AccountId, EventId, RoomId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,7 +27,11 @@ const DESCRIPTION: usize = 2000;
 #[derive(Serialize)]
 pub(crate) struct Shown {
     room: RoomId,
+    #[serde(skip)]
+    owner: AccountId,
     name: String,
+    /// What its owner is called beside that.
+    display_name: Option<String>,
     title: String,
     category: String,
     description: String,
@@ -75,9 +80,14 @@ pub(crate) async fn list(
         .items
         .iter()
         .filter(|listed| live != Some(false) || listed.live.is_none());
-    let shown: Vec<Shown> = shown
+    let mut shown: Vec<Shown> = shown
         .map(|listed| Shown::new(&app, listed.channel.clone(), listed.live.as_ref(), None))
         .collect();
+    let owners: Vec<AccountId> = listed.items.iter().map(|one| one.channel.owner).collect();
+    let names = accounts::display_names(&app.pool, &owners).await?;
+    for shown in &mut shown {
+        shown.call(&names);
+    }
     Ok(page("channels", &shown, listed.older, listed.newer))
 }
 
@@ -96,7 +106,10 @@ pub(crate) async fn show(
         }),
         None => None,
     };
-    Ok(Json(Shown::new(&app, channel, live.as_ref(), you)))
+    let names = accounts::display_names(&app.pool, &[channel.owner]).await?;
+    let mut shown = Shown::new(&app, channel, live.as_ref(), you);
+    shown.call(&names);
+    Ok(Json(shown))
 }
 
 pub(crate) async fn update(
@@ -149,7 +162,9 @@ impl Shown {
     fn new(app: &App, channel: Channel, live: Option<&Broadcast>, you: Option<You>) -> Shown {
         let room = channel.room;
         Shown {
+            owner: channel.owner,
             name: channel.name,
+            display_name: None,
             title: channel.title,
             category: channel.category,
             description: channel.description,
@@ -164,5 +179,11 @@ impl Shown {
             you,
             room,
         }
+    }
+
+    /// By the owner's display name, if it is among these.
+    fn call(&mut self, names: &[(AccountId, String)]) {
+        let own = names.iter().find(|(account, _)| *account == self.owner);
+        self.display_name = own.map(|(_, name)| name.clone());
     }
 }

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use futures::future::try_join_all;
+use lemonair_projections::broadcasts::Broadcast;
 use lemonair_projections::messages::Message;
+use lemonair_projections::stats::{Span, Totals};
 use lemonair_projections::{Cursor, Slice, broadcasts, messages as chat, stats as figures};
+use lemonair_schemas::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,6 +17,9 @@ use super::channel::find;
 use super::{InRoom, Params};
 use crate::App;
 use crate::error::Problem;
+
+/// Broadcasts that are counted up at once.
+const AT_ONCE: usize = 4;
 
 /// Which page is wanted: `before` goes to older items, `after` to newer ones.
 #[derive(Deserialize)]
@@ -91,22 +98,63 @@ pub(crate) async fn streams(
     Params(paging): Params<Paging>,
 ) -> Result<Json<Value>, Problem> {
     let found = broadcasts::page(&app.pool, &room, &paging.slice()?).await?;
+    let now = Timestamp::now();
+    let mut totals = Vec::with_capacity(found.items.len());
+    for some in found.items.chunks(AT_ONCE) {
+        let asked = some
+            .iter()
+            .map(|broadcast| figures::totals(&app.pool, &room, span(broadcast, now)));
+        totals.extend(try_join_all(asked).await?);
+    }
     let shown: Vec<Value> = found
         .items
-        .into_iter()
-        .map(|stream| {
-            let ended = stream.ended_at;
-            json!({
-                "id": stream.id,
-                "title": stream.title,
-                "started_at": stream.started_at,
-                "ended_at": ended,
-                "duration_ms": ended.map(|ended| ended.since(stream.started_at).as_millis() as u64),
-                "reason": stream.reason,
-            })
-        })
+        .iter()
+        .zip(totals)
+        .map(|(broadcast, totals)| outlined(broadcast, totals))
         .collect();
     Ok(page("streams", &shown, found.older, found.newer))
+}
+
+/// How a broadcast went: what is to be drawn over its time.
+pub(crate) async fn course(
+    State(app): State<Arc<App>>,
+    InRoom(room): InRoom,
+    Path((_, stream)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let missing = || Problem::not_found(format!("there is no broadcast {stream:?} in {room}"));
+    let id: EventId = stream.parse().map_err(|_| missing())?;
+    let found = broadcasts::by_id(&app.pool, id).await?;
+    let broadcast = found
+        .filter(|found| found.room == room)
+        .ok_or_else(missing)?;
+    let span = span(&broadcast, Timestamp::now());
+    let course = figures::course(&app.pool, &room, span).await?;
+    let totals = figures::totals(&app.pool, &room, span).await?;
+    let mut shown = outlined(&broadcast, totals);
+    shown["step_seconds"] = json!(course.step_seconds);
+    shown["points"] = json!(course.points);
+    Ok(Json(shown))
+}
+
+/// Up to now while it is on air.
+fn span(broadcast: &Broadcast, now: Timestamp) -> Span {
+    Span {
+        from: broadcast.started_at,
+        to: broadcast.ended_at.unwrap_or(now),
+    }
+}
+
+fn outlined(broadcast: &Broadcast, totals: Totals) -> Value {
+    let (started, ended) = (broadcast.started_at, broadcast.ended_at);
+    json!({
+        "id": broadcast.id,
+        "title": broadcast.title,
+        "started_at": started,
+        "ended_at": ended,
+        "duration_ms": ended.map(|ended| ended.since(started).as_millis() as u64),
+        "reason": broadcast.reason,
+        "totals": totals,
+    })
 }
 
 pub(crate) async fn stats(

@@ -7,17 +7,22 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use axum_extra::extract::CookieJar;
 use lemonair_projections::accounts;
-use lemonair_schemas::account::{PasswordChanged, SessionClosed};
+use lemonair_schemas::account::{DisplayNameChosen, PasswordChanged, SessionClosed};
 use lemonair_schemas::erasure::AccountErased;
-use lemonair_schemas::{Event, EventId, RoomId, SessionId, Timestamp};
+use lemonair_schemas::{AccountId, Event, EventId, RoomId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::account::cookie;
-use super::{Body, User};
+use super::{Body, Params, User};
 use crate::App;
-use crate::door::Peer;
+use crate::display_name;
 use crate::error::Problem;
 use crate::password::Passwords;
+use crate::places::Peer;
+
+/// Accounts of one question after their display names.
+const MOST_NAMES: usize = 100;
 
 #[derive(Serialize)]
 pub(crate) struct Sessions {
@@ -36,6 +41,17 @@ struct Open {
 pub(crate) struct Change {
     old: String,
     new: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Choice {
+    display_name: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Whose {
+    /// Comma-separated.
+    ids: String,
 }
 
 #[derive(Deserialize)]
@@ -70,14 +86,58 @@ pub(crate) async fn end_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Another display name, or none. Names stay as they are, and are shown with it.
+pub(crate) async fn choose_name(
+    State(app): State<Arc<App>>,
+    user: User,
+    Body(Choice { display_name }): Body<Choice>,
+) -> Result<Json<Value>, Problem> {
+    let display_name = display_name::fit(&display_name)
+        .map_err(|unfit| Problem::unprocessable("bad_display_name", unfit.to_string()))?;
+    let as_name: String = display_name.split_whitespace().collect();
+    let other = accounts::by_name(&app.pool, &as_name).await?;
+    if other.is_some_and(|other| other.id != user.0.sub) {
+        let detail = "this is another account's name; choose another";
+        return Err(Problem::new(StatusCode::CONFLICT, "name_taken", detail));
+    }
+    let chosen = DisplayNameChosen {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        account: user.0.sub,
+        actor: Some(user.actor(None)),
+        display_name: display_name.clone(),
+    };
+    write(&app, [chosen.into()]).await?;
+    Ok(Json(json!({ "display_name": display_name })))
+}
+
+/// What accounts are called beside their names, for whoever shows those.
+pub(crate) async fn names(
+    State(app): State<Arc<App>>,
+    Params(Whose { ids }): Params<Whose>,
+) -> Result<Json<Value>, Problem> {
+    let ids: Result<Vec<AccountId>, _> = ids.split(',').map(str::parse).collect();
+    let ids = ids.map_err(|_| Problem::bad_request("bad_query", "ids are accounts' ids"))?;
+    if ids.len() > MOST_NAMES {
+        let detail = format!("at most {MOST_NAMES} ids");
+        return Err(Problem::bad_request("bad_query", detail));
+    }
+    let names = accounts::display_names(&app.pool, &ids).await?;
+    let names: Map<String, Value> = names
+        .into_iter()
+        .map(|(account, name)| (account.to_string(), name.into()))
+        .collect();
+    Ok(Json(json!({ "names": names })))
+}
+
 /// Whoever knew the old password is logged out, everywhere but here.
 pub(crate) async fn change_password(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     user: User,
     Body(Change { old, new }): Body<Change>,
 ) -> Result<StatusCode, Problem> {
-    app.limits.login(address.ip())?;
+    app.limits.login(peer.address)?;
     prove(&app, &user, old).await?;
     Passwords::check_strength(&new)
         .map_err(|error| Problem::unprocessable("weak_password", error.to_string()))?;
@@ -99,12 +159,12 @@ pub(crate) async fn change_password(
 /// Erases the account: the name and every word of it, everywhere, for ever.
 pub(crate) async fn erase(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     jar: CookieJar,
     user: User,
     Body(Farewell { password }): Body<Farewell>,
 ) -> Result<(StatusCode, CookieJar), Problem> {
-    app.limits.login(address.ip())?;
+    app.limits.login(peer.address)?;
     prove(&app, &user, password).await?;
     let room: RoomId = user
         .0
@@ -143,7 +203,10 @@ fn closed(user: &User, session: SessionId) -> SessionClosed {
 }
 
 /// Appends in order, and waits until it can be read.
-async fn write(app: &App, events: impl IntoIterator<Item = Event>) -> Result<(), Problem> {
+pub(super) async fn write(
+    app: &App,
+    events: impl IntoIterator<Item = Event>,
+) -> Result<(), Problem> {
     let mut positions = Vec::new();
     for event in events {
         positions.push(app.log.append(event).await?);

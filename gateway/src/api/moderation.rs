@@ -125,13 +125,9 @@ pub(crate) async fn ban(
     let (moderator, target) = restrain(&app, &room, &user, &account).await?;
     let Why { reason } = optional(&body)?;
     let reason = checked(reason)?;
-    if stands(&app, &room, Kind::Banned, &target).await? {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    room_for_more(&app, &room, Kind::Banned).await?;
     let banned = fact!(MemberBanned in room by moderator.actor;
         account: target.id, name: target.name, reason: reason);
-    record(&app, banned).await
+    change(&app, &room, Kind::Banned, target.id, true, banned).await
 }
 
 pub(crate) async fn unban(
@@ -142,12 +138,9 @@ pub(crate) async fn unban(
 ) -> Result<StatusCode, Problem> {
     let moderator = user.must_moderate(&app, &room).await?;
     let target = target(&app, &account).await?;
-    if !stands(&app, &room, Kind::Banned, &target).await? {
-        return Ok(StatusCode::NO_CONTENT);
-    }
     let unbanned = fact!(MemberUnbanned in room by moderator.actor;
         account: target.id, name: target.name);
-    record(&app, unbanned).await
+    change(&app, &room, Kind::Banned, target.id, false, unbanned).await
 }
 
 pub(crate) async fn bans(
@@ -247,20 +240,16 @@ pub(crate) async fn add_moderator(
             "the streamer and operators moderate anyway",
         ));
     }
-    if stands(&app, &room, Kind::Banned, &target).await? {
+    if stands(&app, &room, Kind::Banned, target.id).await? {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "banned",
             "the account is banned from this room; take that back first",
         ));
     }
-    if stands(&app, &room, Kind::Moderator, &target).await? {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    room_for_more(&app, &room, Kind::Moderator).await?;
     let added = fact!(ModeratorAdded in room by moderator.actor;
         account: target.id, name: target.name);
-    record(&app, added).await
+    change(&app, &room, Kind::Moderator, target.id, true, added).await
 }
 
 pub(crate) async fn remove_moderator(
@@ -272,12 +261,9 @@ pub(crate) async fn remove_moderator(
     user.must_run(&room)?;
     let moderator = user.must_moderate(&app, &room).await?;
     let target = target(&app, &account).await?;
-    if !stands(&app, &room, Kind::Moderator, &target).await? {
-        return Ok(StatusCode::NO_CONTENT);
-    }
     let removed = fact!(ModeratorRemoved in room by moderator.actor;
         account: target.id, name: target.name);
-    record(&app, removed).await
+    change(&app, &room, Kind::Moderator, target.id, false, removed).await
 }
 
 pub(crate) async fn moderators(
@@ -291,6 +277,24 @@ pub(crate) async fn moderators(
 }
 
 // === What all of them need ===
+
+/// Makes somebody banned or a moderator, or no longer so, by an event; where it is so already, by none.
+async fn change(
+    app: &App,
+    room: &RoomId,
+    kind: Kind,
+    account: AccountId,
+    wanted: bool,
+    event: Event,
+) -> Result<StatusCode, Problem> {
+    if stands(app, room, kind, account).await? == wanted {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    if wanted {
+        room_for_more(app, room, kind).await?;
+    }
+    record(app, event).await
+}
 
 /// Appends what was done, and waits until it can be read.
 pub(super) async fn record(app: &App, event: Event) -> Result<StatusCode, Problem> {
@@ -327,8 +331,8 @@ async fn restrain(
     Ok((moderator, target))
 }
 
-async fn stands(app: &App, room: &RoomId, kind: Kind, target: &Account) -> Result<bool, Problem> {
-    let standing = moderation::standing(&app.pool, room, kind, target.id).await?;
+async fn stands(app: &App, room: &RoomId, kind: Kind, account: AccountId) -> Result<bool, Problem> {
+    let standing = moderation::standing(&app.pool, room, kind, account).await?;
     Ok(standing.is_some())
 }
 

@@ -1,16 +1,15 @@
 //! The hub's part in moderation: loading a room's state, and asking it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use lemonair_consumers::{Feed, watermarks};
+use lemonair_consumers::watermarks;
 use lemonair_projections::{messages, moderation as rows};
 use lemonair_schemas::{Event, EventId, Position, RoomId, Timestamp, Topic};
+use std::collections::HashMap;
 
 use super::{Entry, Error, Hub, READ_MODEL, lock};
 use crate::audience::Member;
+use crate::cursor::{Cursor, LANES};
 use crate::moderation::{Moderation, Rank, Refusal, Speaker, Verdict};
-use crate::room::{Sent, nonce};
+use crate::room::{Earlier, Sent, nonce};
 
 /// Messages that slow mode, the check for repeats and that for resends look back on when a room
 /// opens.
@@ -19,7 +18,17 @@ const LOOK_BACK: usize = 200;
 const RESENDS: i64 = 1000;
 
 /// A room's moderation as the read model knows it, and the newest messages, newest first.
-pub(super) type Loaded = (rows::Snapshot, Vec<messages::Message>);
+pub(super) type Stored = (rows::Snapshot, Vec<messages::Message>);
+
+/// A room's moderation as the topic has it.
+struct Loaded {
+    /// The first offset that is not in it.
+    next: i64,
+    moderation: Moderation,
+    sent: Vec<Sent>,
+    /// What was read on the way, from where on.
+    gap: Option<([i64; LANES], Vec<Earlier>)>,
+}
 
 /// A message that was let pass.
 #[derive(Debug, Clone, Copy)]
@@ -30,23 +39,32 @@ pub struct Admitted {
 }
 
 impl Hub {
-    /// Makes sure that the room knows what to enforce.
-    pub(super) async fn moderate(&self, id: &RoomId, entry: &Entry) -> Result<(), Error> {
+    /// Makes sure that the room knows what to enforce. If the topic must be read for that, the gap behind
+    /// `since` is read with it: a crowd that comes back to a fresh gateway costs one read.
+    pub(super) async fn moderate(
+        &self,
+        id: &RoomId,
+        entry: &Entry,
+        since: Option<&Cursor>,
+    ) -> Result<(), Error> {
         if lock(&entry.room).moderated.known().is_some() {
             return Ok(());
         }
         let _reading = entry.reading.lock().await;
         loop {
-            let from = {
+            let (begun, tail) = {
                 let mut room = lock(&entry.room);
                 let next = room.cursor().0[0].next;
-                room.moderated.begin(next)
+                (room.moderated.begin(next), room.from())
             };
-            let Some(from) = from else { return Ok(()) };
-            let (next, moderation, sent) = self.load(id, from).await?;
+            let Some(to) = begun else { return Ok(()) };
+            let loaded = self.load(id, to, since, tail).await?;
             let mut room = lock(&entry.room);
-            room.recall(sent);
-            if room.moderated.finish(from, next, moderation) {
+            room.recall(loaded.sent);
+            if let Some((start, earlier)) = loaded.gap {
+                room.prepend_if(tail, start, earlier);
+            }
+            if room.moderated.finish(to, loaded.next, loaded.moderation) {
                 return Ok(());
             }
         }
@@ -54,7 +72,13 @@ impl Hub {
 
     /// The room's moderation up to `to` at least, and what was sent lately: from the read models, and
     /// from the topic what those do not have yet.
-    async fn load(&self, id: &RoomId, to: i64) -> Result<(i64, Moderation, Vec<Sent>), Error> {
+    async fn load(
+        &self,
+        id: &RoomId,
+        to: i64,
+        since: Option<&Cursor>,
+        tail: [i64; LANES],
+    ) -> Result<Loaded, Error> {
         let partition = self.partition(id);
         let at = |offset| Position {
             topic: Topic::Chat,
@@ -69,12 +93,17 @@ impl Hub {
         let read = |rooms| self.read_moderation(rooms);
         let (snapshot, recent) = self.moderations.ask(id, read).await?;
         let next = snapshot.next;
-        let mut moderation = Moderation::restore(snapshot);
-        let mut sent = Vec::new();
+        let mut loaded = Loaded {
+            next: next.max(to),
+            moderation: Moderation::restore(snapshot),
+            sent: Vec::new(),
+            gap: None,
+        };
         for message in recent.into_iter().rev() {
             if let Some(author) = message.author {
+                let moderation = &mut loaded.moderation;
                 moderation.note(message.id, author.id, &message.text, message.sent_at);
-                sent.extend(message.nonce.map(|nonce| Sent {
+                loaded.sent.extend(message.nonce.map(|nonce| Sent {
                     nonce: (author.id, nonce),
                     message: message.id,
                     at: message.position.offset,
@@ -86,7 +115,33 @@ impl Hub {
             false => next.min(to - RESENDS),
         };
         if from >= to {
-            return Ok((next, moderation, sent));
+            return Ok(loaded);
+        }
+        let mut see = |offset: i64, event: &Event| {
+            loaded.sent.extend(nonce(event).map(|nonce| Sent {
+                nonce,
+                message: event.id(),
+                at: offset,
+            }));
+            if offset >= next {
+                loaded.moderation.apply(event);
+            }
+        };
+        // What is behind the tail's beginning would not be in the gap.
+        if let Some(since) = since
+            && tail[0] == to
+            && let Some((start, earlier)) = self.read_gap(id, since, Some(from), &tail).await?
+        {
+            for Earlier {
+                position, event, ..
+            } in &earlier
+            {
+                if position.topic == Topic::Chat && position.offset >= from {
+                    see(position.offset, event);
+                }
+            }
+            loaded.gap = Some((start, earlier));
+            return Ok(loaded);
         }
         // Never fails: the semaphore is never closed.
         let _permit = self.catch_ups.acquire().await;
@@ -96,36 +151,18 @@ impl Hub {
             .find(|mark| mark.partition == partition)
             .map_or(0, |mark| mark.low);
         let start = [at(from.max(low))];
-        metrics::counter!("lemonair_topic_reads_total").increment(1);
-        let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &start)?;
-        loop {
-            let batch = feed.next(5000).await?;
-            for record in batch.records {
-                if let Ok(event) = record.content
-                    && record.position.offset < to
-                    && event.room().as_ref() == Some(id)
-                {
-                    let at = record.position.offset;
-                    sent.extend(nonce(&event).map(|nonce| Sent {
-                        nonce,
-                        message: event.id(),
-                        at,
-                    }));
-                    if at >= next {
-                        moderation.apply(&event);
-                    }
-                }
-            }
-            if batch.next.iter().all(|next| next.offset >= to) {
-                return Ok((next.max(to), moderation, sent));
-            }
-        }
+        self.read(id, &start, &[to, 0, 0], |_, position, event| {
+            see(position.offset, &event);
+            true
+        })
+        .await?;
+        Ok(loaded)
     }
 
     async fn read_moderation(
         &self,
         rooms: Vec<RoomId>,
-    ) -> lemonair_projections::Result<HashMap<RoomId, Loaded>> {
+    ) -> lemonair_projections::Result<HashMap<RoomId, Stored>> {
         let mut connection = self.pool.acquire().await?;
         let partition = |room: &RoomId| self.partition(room);
         let snapshots = rows::snapshots(&mut connection, &rooms, partition).await?;

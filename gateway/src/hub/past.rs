@@ -28,12 +28,14 @@ pub(super) struct Recent {
 }
 
 impl Hub {
-    /// Reads the topics from a cursor up to `to`: where that begins, and the room's events in it.
-    /// `None` if that history is gone, is another one, or is too long to send.
+    /// Reads the topics from a cursor up to `to`, and of the chat what comes from `chat` on, should that
+    /// be earlier: where that begins, and the room's events in it. `None` if that history is gone, is
+    /// another one, or is too long to send.
     pub(super) async fn read_gap(
         &self,
         id: &RoomId,
         since: &Cursor,
+        chat: Option<i64>,
         to: &[i64; LANES],
     ) -> Result<Option<([i64; LANES], Vec<Earlier>)>, Error> {
         // Never fails: the semaphore is never closed.
@@ -42,6 +44,8 @@ impl Hub {
         let marks = watermarks(&self.kafka, &Topic::ROOM).await?;
         let mut from = *to;
         let mut starts = Vec::new();
+        // Events that were seen, and must stand where they stood.
+        let mut seen_before = 0;
         for (lane, topic) in Topic::ROOM.into_iter().enumerate() {
             let mark = marks
                 .iter()
@@ -49,7 +53,10 @@ impl Hub {
             let Some(mark) = mark else { return Ok(None) };
             let Place { next, mark: seen } = since.0[lane];
             // One earlier than needed, to see whether the event before is the one that was seen.
-            let start = if seen == 0 { next } else { next - 1 };
+            let mut start = if seen == 0 { next } else { next - 1 };
+            if let (Topic::Chat, Some(chat)) = (topic, chat) {
+                start = start.min(chat);
+            }
             if start >= to[lane] {
                 continue;
             }
@@ -57,6 +64,7 @@ impl Hub {
                 return Ok(None);
             }
             from[lane] = start;
+            seen_before += usize::from(seen != 0 && next <= to[lane]);
             starts.push(Position {
                 topic,
                 partition,
@@ -64,44 +72,59 @@ impl Hub {
             });
         }
         let mut found: Vec<Earlier> = Vec::new();
+        let mut latest = [Timestamp::default(); LANES];
+        let whole = self
+            .read(id, &starts, to, |at, position, event| {
+                let Some(lane) = lane(position.topic) else {
+                    return true;
+                };
+                let Place { next, mark: seen } = since.0[lane];
+                if position.offset + 1 == next && mark(event.id()) == seen {
+                    seen_before -= 1;
+                }
+                // Clocks of gateways differ a little; a topic's own order stands all the same.
+                latest[lane] = latest[lane].max(at);
+                found.push(Earlier {
+                    at: latest[lane],
+                    position,
+                    event,
+                });
+                found.len() <= LONGEST_GAP
+            })
+            .await?;
+        found.sort_by_key(|earlier| (earlier.at, earlier.position));
+        Ok((whole && seen_before == 0).then_some((from, found)))
+    }
+
+    /// Gives every event of the room from `starts` up to `to` to `take`, until that has had enough: then
+    /// it is `false`.
+    pub(super) async fn read(
+        &self,
+        id: &RoomId,
+        starts: &[Position],
+        to: &[i64; LANES],
+        mut take: impl FnMut(Timestamp, Position, Event) -> bool,
+    ) -> Result<bool, Error> {
         if starts.is_empty() {
-            return Ok(Some((from, found)));
+            return Ok(true);
         }
         metrics::counter!("lemonair_topic_reads_total").increment(1);
-        let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), &starts)?;
-        let mut latest = [Timestamp::default(); LANES];
+        let mut feed = Feed::<Event>::open(&self.kafka, Arc::clone(&self.codec), starts)?;
+        let beyond = |at: &Position| lane(at.topic).is_none_or(|lane| at.offset >= to[lane]);
         loop {
             let batch = feed.next(5000).await?;
             for record in batch.records {
-                let Some(lane) = lane(record.position.topic) else {
-                    continue;
-                };
                 let Ok(event) = record.content else { continue };
-                let Place { next, mark: seen } = since.0[lane];
-                if record.position.offset + 1 == next && seen != 0 && mark(event.id()) != seen {
-                    return Ok(None);
-                }
-                if record.position.offset < to[lane] && event.room().as_ref() == Some(id) {
-                    // Clocks of gateways differ a little; a topic's own order stands all the same.
-                    latest[lane] = latest[lane].max(record.at);
-                    found.push(Earlier {
-                        at: latest[lane],
-                        position: record.position,
-                        event,
-                    });
+                let of_room = event.room().as_ref() == Some(id);
+                if of_room && !beyond(&record.position) && !take(record.at, record.position, event)
+                {
+                    return Ok(false);
                 }
             }
-            if found.len() > LONGEST_GAP {
-                return Ok(None);
-            }
-            let done =
-                |next: &Position| lane(next.topic).is_none_or(|lane| next.offset >= to[lane]);
-            if batch.next.iter().all(done) {
-                break;
+            if batch.next.iter().all(beyond) {
+                return Ok(true);
             }
         }
-        found.sort_by_key(|earlier| (earlier.at, earlier.position));
-        Ok(Some((from, found)))
     }
 
     /// Recent events older than the tail: from the read models, and from the topics what those do
@@ -162,7 +185,7 @@ impl Hub {
             .iter()
             .zip(from)
             .any(|(place, from)| place.next < *from)
-            && let Some((_, missing)) = self.read_gap(id, &reach, from).await?
+            && let Some((_, missing)) = self.read_gap(id, &reach, None, from).await?
         {
             for earlier in missing {
                 let view = View::of(&earlier.event);

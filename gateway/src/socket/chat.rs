@@ -91,7 +91,7 @@ impl Connection {
             return;
         }
         if !unlimited
-            && let Err(Limited { retry_after }) = self.app.limits.chat(actor.id, self.address)
+            && let Err(Limited { retry_after }) = self.app.limits.chat(actor.id, self.peer)
         {
             return self.tell(
                 &id,

@@ -4,6 +4,7 @@ use lemonair_schemas::{Actor, RoomId, Timestamp};
 use serde_json::Value;
 
 use super::{Connection, Member};
+use crate::Denied;
 use crate::cursor::Cursor;
 use crate::frame::Tell;
 use crate::hub::{self, Joining};
@@ -67,7 +68,7 @@ impl Connection {
                 }
             }
             Some(token) => match self.app.claims(token).await {
-                Ok(claims) => Member {
+                Ok(claims) if self.log_in(&claims) => Member {
                     actor: Some((
                         actor(&claims, &room),
                         Rank::of(&claims.name, &claims.role, &room),
@@ -75,6 +76,10 @@ impl Connection {
                     overlay: false,
                     unlimited: claims.unlimited,
                 },
+                Ok(_) => {
+                    self.refuse(id, "unauthorized", &Denied::LoggedOut.to_string());
+                    return Err(Close::Token);
+                }
                 Err(error) if error.is_fault() => {
                     self.refuse(
                         id,
@@ -128,6 +133,21 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// The end of the log-in is the connection's end too, from here on; `false` if it has come already.
+    fn log_in(&mut self, claims: &Claims) -> bool {
+        let Some(session) = claims.sid else {
+            return true;
+        };
+        if self.logins.contains(&session) {
+            return true;
+        }
+        let open = self.app.connections.log_in(self.number, session);
+        if open {
+            self.logins.push(session);
+        }
+        open
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use lemonair_projections::rebuild::{
-    Difference, Options, Phase, Progress, Report, pause, rebuild, rebuild_room, rollback,
+    Difference, Options, Phase, Progress, Report, note, pause, rebuild, rebuild_room, rollback,
 };
 use lemonair_projections::{ALL, Projection, Projector, projection};
 use lemonair_schemas::{RoomId, Timestamp};
@@ -92,6 +92,7 @@ impl Rebuild {
             };
             bar.clear();
             let report = report?;
+            note(&projector.pool, &report).await?;
             different += print(&report);
         }
         if self.verify_only && different > 0 {

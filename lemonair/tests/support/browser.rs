@@ -2,7 +2,10 @@
 
 use std::process::Stdio;
 
+use base64::Engine;
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -14,6 +17,30 @@ pub(crate) struct Browser {
     _driver: Child,
     _profile: Profile,
 }
+
+/// What ChromeDriver takes beyond WebDriver.
+#[derive(Debug)]
+struct Beyond {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Beyond {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!(
+            "session/{}/{}",
+            session.unwrap_or_default(),
+            self.path
+        ))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.body.to_string()))
+    }
+}
+
+/// Why a URL is none, as `fantoccini` wants it told.
+type ParseError = <Url as std::str::FromStr>::Err;
 
 struct Profile(std::path::PathBuf);
 
@@ -71,6 +98,11 @@ impl Browser {
         }
     }
 
+    /// As wide as a phone, held upright.
+    pub(crate) async fn open_phone() -> Browser {
+        Browser::open(390, 844).await
+    }
+
     pub(crate) async fn goto(&self, url: &str) {
         self.page.goto(url).await.expect("open the page");
     }
@@ -121,6 +153,86 @@ impl Browser {
             (self.page.execute(script, Vec::new()).await.ok()? == true).then_some(())
         })
         .await;
+    }
+
+    /// A command of Chromium's own protocol.
+    pub(crate) async fn command(&self, name: &str, parameters: Value) -> Value {
+        let body = json!({ "cmd": name, "params": parameters });
+        let path = "goog/cdp/execute";
+        let answer = self.page.issue_cmd(Beyond { path, body }).await;
+        answer.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A screen of this size; a narrow one is a phone's.
+    pub(crate) async fn screen(&self, (width, height): (u32, u32)) {
+        let phone = width < 600;
+        let metrics = json!({
+            "width": width, "height": height, "mobile": phone,
+            "deviceScaleFactor": if phone { 2 } else { 1 },
+        });
+        self.command("Emulation.setDeviceMetricsOverride", metrics)
+            .await;
+        let touch = json!({ "enabled": phone, "maxTouchPoints": 5 });
+        self.command("Emulation.setTouchEmulationEnabled", touch)
+            .await;
+    }
+
+    pub(crate) async fn dark(&self, yes: bool) {
+        let scheme = if yes { "dark" } else { "light" };
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
+        let media = json!({ "features": features });
+        self.command("Emulation.setEmulatedMedia", media).await;
+    }
+
+    /// What is on the screen, as WebP.
+    pub(crate) async fn picture(&self) -> Vec<u8> {
+        let format = json!({ "format": "webp", "quality": 82 });
+        let shot = self.command("Page.captureScreenshot", format).await;
+        let encoded = shot["data"].as_str().expect("a picture");
+        let engine = base64::engine::general_purpose::STANDARD;
+        engine.decode(encoded).expect("base64")
+    }
+
+    /// Errors on the console since this was asked last, breaches of the content policy among them.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let body = json!({ "type": "browser" });
+        let path = "se/log";
+        let log = self.page.issue_cmd(Beyond { path, body }).await;
+        let log = log.expect("the console");
+        let lines = log.as_array().expect("a list").iter();
+        lines
+            .filter(|line| line["level"] == "SEVERE")
+            .map(|line| line["message"].to_string())
+            .collect()
+    }
+
+    /// What axe finds to be a serious or critical hindrance.
+    pub(crate) async fn hindrances(&self) -> Vec<String> {
+        const RUN: &str = "const done = arguments[arguments.length - 1]; \
+            axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => done(violations \
+              .filter(({ impact }) => impact === 'serious' || impact === 'critical') \
+              .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html.slice(0, 160)} (${any[0]?.message})`).join(' | ')}`)));";
+        let axe = concat!(env!("CARGO_MANIFEST_DIR"), "/../.lemonair/axe/axe.min.js");
+        let axe =
+            std::fs::read_to_string(axe).expect("axe: `stack/stack install --tests` brings it");
+        self.page.execute(&axe, Vec::new()).await.expect("load axe");
+        let found = self.page.execute_async(RUN, Vec::new()).await;
+        let found = found.expect("axe runs");
+        let found = found.as_array().expect("a list").iter();
+        found
+            .map(|line| line.as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    pub(crate) async fn sign_in(&self, name: &str) {
+        self.click("[data-testid=login-open]").await;
+        self.fill("#login-name", name).await;
+        self.fill("#login-password", "correct horse battery").await;
+        self.click("#login-submit").await;
+        self.see("[data-testid=balance]").await;
     }
 
     pub(crate) async fn close(self) {

@@ -10,6 +10,7 @@
 pub(crate) mod browser;
 pub(crate) mod evening;
 pub(crate) mod history;
+pub(crate) mod person;
 pub(crate) mod raw;
 pub(crate) mod reader;
 pub(crate) mod stack;
@@ -258,14 +259,16 @@ impl Lemonair {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// `STOP`, and it lies there as if the network had gone; `CONT`, and it goes on.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().await;
+        assert!(sent.expect("send a signal").success(), "SIG{name}");
+    }
+
     /// Asks the process to end; returns its exit code.
     pub(crate) async fn stop(mut self) -> Option<i32> {
-        let id = self.child.id().expect("it runs").to_string();
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .await
-            .expect("send SIGTERM");
+        self.signal("TERM").await;
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         ended
             .expect("it stops within its deadline")
@@ -306,9 +309,14 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn start(rtmp: &str, key: &str) -> Publisher {
+        Publisher::showing("testsrc2=size=640x360:rate=25", rtmp, key)
+    }
+
+    /// Another picture, as ffmpeg's filters make it.
+    pub(crate) fn showing(picture: &str, rtmp: &str, key: &str) -> Publisher {
         let child = Command::new("ffmpeg")
             .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-re"])
-            .args(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"])
+            .args(["-f", "lavfi", "-i", picture])
             .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"])
             .args([
                 "-c:v",

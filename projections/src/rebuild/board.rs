@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lemonair_schemas::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlPool, Row};
 use tokio::time::Instant;
@@ -24,6 +25,10 @@ pub struct Rebuild {
     pub rate: f64,
     pub started_at: Timestamp,
     pub updated_at: Timestamp,
+    /// What came of it.
+    pub report: Option<Value>,
+    /// Why nothing did.
+    pub fault: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,7 +54,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub async fn rebuilds(pool: &MySqlPool) -> Result<Vec<Rebuild>> {
     let rows = sqlx::query(
         "SELECT projection, paused, phase, done, total, rate, started_at, updated_at, \
-         IS_FREE_LOCK(CONCAT(LEFT(SHA1(DATABASE()), 16), '.rebuild.', projection)) AS unheld \
+         report, fault, IS_FREE_LOCK(CONCAT(LEFT(SHA1(DATABASE()), 16), '.rebuild.', projection)) AS unheld \
          FROM rebuilds ORDER BY projection",
     )
     .fetch_all(pool)
@@ -76,6 +81,7 @@ fn read(projection: &dyn Projection, row: &MySqlRow) -> sqlx::Result<Rebuild> {
     } else {
         State::Running
     };
+    let report: Option<String> = row.try_get("report")?;
     Ok(Rebuild {
         projection: projection.name(),
         state,
@@ -85,6 +91,8 @@ fn read(projection: &dyn Projection, row: &MySqlRow) -> sqlx::Result<Rebuild> {
         rate: row.try_get("rate")?,
         started_at: row::time(row, "started_at")?,
         updated_at: row::time(row, "updated_at")?,
+        report: report.and_then(|report| serde_json::from_str(&report).ok()),
+        fault: row.try_get("fault")?,
     })
 }
 
@@ -116,7 +124,8 @@ impl Board {
             "INSERT INTO rebuilds (projection, paused, phase, done, total, rate, started_at, updated_at) \
              VALUES (?, FALSE, ?, 0, 0, 0, ?, ?) ON DUPLICATE KEY UPDATE paused = FALSE, \
              phase = VALUES(phase), done = 0, total = 0, rate = 0, \
-             started_at = VALUES(started_at), updated_at = VALUES(updated_at)",
+             started_at = VALUES(started_at), updated_at = VALUES(updated_at), \
+             report = NULL, fault = NULL",
         )
         .bind(projection.name())
         .bind(Phase::Filling.name())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lemonair_consumers::kafka::reachable;
 use lemonair_consumers::{Consumed, Feed};
 use lemonair_schemas::{Event, Position, RoomId, Timestamp, Topic};
 use sqlx::{Connection, MySqlConnection};
@@ -126,7 +127,8 @@ impl<'a> Filling<'a> {
     /// far beyond that it pays to leave them out.
     async fn fill_from(&mut self, from: &[Position], ends: &Ends) -> Result<()> {
         let Projector { kafka, codec, .. } = self.projector;
-        let mut feed: Feed<Event> = Feed::open(kafka, Arc::clone(codec), from)?;
+        let from = reachable(kafka, from.to_vec()).await?;
+        let mut feed: Feed<Event> = Feed::open(kafka, Arc::clone(codec), &from)?;
         let mut moved = Instant::now();
         let mut wasted = 0;
         let mut batch = feed.next(BATCH).await?;
@@ -229,7 +231,7 @@ impl<'a> Filling<'a> {
     }
 
     /// Where the live model is, in every partition.
-    pub(super) async fn live_positions(&self, live: &mut MySqlConnection) -> Result<Ends> {
+    pub(super) async fn live_positions(&mut self, live: &mut MySqlConnection) -> Result<Ends> {
         let found = checkpoint::read(live, self.projection).await?;
         let positions = found.iter().map(|found| {
             let position = found.position;

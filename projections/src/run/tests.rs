@@ -225,6 +225,7 @@ async fn every_read_model_keeps_up_past_poison() {
     // Each read model keeps its own, whichever comes first.
     found.sort_unstable();
     let expected = [
+        ("chatters", poison.offset),
         ("messages", poison.offset),
         ("moderation", poison.offset),
         ("wallets", ledger.unwrap().offset),

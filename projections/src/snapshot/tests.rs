@@ -1,8 +1,9 @@
 use std::path::Path;
 
 use lemonair_consumers::watermarks;
-use lemonair_schemas::EventId;
 use lemonair_schemas::erasure::{AccountErased, room_hash};
+use lemonair_schemas::presence::{RoomViewers, ViewersCounted};
+use lemonair_schemas::{EventId, GatewayId};
 use lemonair_testkit::{fresh_codec, within};
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -18,6 +19,7 @@ use crate::rebuild::tests::{dump, history, rebuild_one};
 use crate::rebuild::{Options, rebuild_room};
 use crate::run::tests::{Stage, numbered, numbers};
 use crate::scratch::{Folder, actor, at, room};
+use crate::viewers::Viewers;
 use crate::wallets::Wallets;
 
 pub(crate) async fn take_one(
@@ -40,8 +42,8 @@ pub(crate) async fn take_one(
 async fn take_all(stage: &Stage, folder: &Path) {
     for projection in projection::ALL {
         match take_one(stage, projection, folder, at(100)).await {
-            // Nothing was broadcast.
-            Err(Error::NothingToTake("broadcasts")) => {}
+            // Nothing was broadcast, and nobody watched.
+            Err(Error::NothingToTake("broadcasts" | "viewers")) => {}
             taken => _ = taken.unwrap(),
         }
     }
@@ -89,7 +91,7 @@ async fn what_was_trimmed_comes_back_from_snapshots_row_for_row() {
     // Beside the live service, and equal to it.
     for projection in projection::ALL {
         let report = rebuild_one(&stage, projection, with(&folder.path)).await;
-        if projection.name() == "broadcasts" {
+        if matches!(projection.name(), "broadcasts" | "viewers") {
             continue;
         }
         let report = report.unwrap();
@@ -113,6 +115,39 @@ async fn what_was_trimmed_comes_back_from_snapshots_row_for_row() {
     stage
         .reach(&stage.append(numbered("peach", 0..5)).await)
         .await;
+    running.stop().await;
+}
+
+/// Their topic is kept for a while only: that is no fault, and a rebuild takes what is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn viewers_are_rebuilt_from_what_their_topic_still_has() {
+    let stage = Stage::set().await;
+    let counted = |viewers: i64| ViewersCounted {
+        id: EventId::new(),
+        at: at(viewers * 60),
+        gateway: GatewayId::new(),
+        actor: None,
+        anew: true,
+        rooms: vec![RoomViewers {
+            room: room("mint"),
+            viewers,
+        }],
+    };
+    stage.append([counted(1).into()]).await;
+    trim(&stage, &[Topic::Presence]).await;
+    let left = stage.append([counted(2).into(), counted(3).into()]).await;
+    // One that begins now finds its beginning gone.
+    let running = stage.run();
+    stage.reach(&left).await;
+    let report = rebuild_one(&stage, &Viewers, Options::default()).await;
+    let report = report.unwrap();
+    assert_eq!(report.comparison.unwrap().differences, []);
+    assert!(report.swapped);
+    let rows: Vec<i64> = sqlx::query_scalar("SELECT viewers FROM viewers ORDER BY minute")
+        .fetch_all(&stage.db.pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, [2, 3]);
     running.stop().await;
 }
 

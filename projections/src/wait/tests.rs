@@ -1,6 +1,7 @@
 use lemonair_testkit::within;
 
 use super::*;
+use crate::chatters::Chatters;
 use crate::checkpoint::claim;
 use crate::commit::Batch;
 use crate::messages::Messages;
@@ -48,7 +49,9 @@ async fn who_waits_is_told_when_the_record_is_behind_the_checkpoint() {
     assert!(reached.into_iter().all(|reached| reached));
     assert!(checkpoints.waiters.lock().is_empty());
     assert!(!checkpoints.wait_all(&[at(299), at(0)], soon).await);
-    advance_one(&db, &Moderation, 300).await;
+    for projection in [&Moderation as &dyn Projection, &Chatters] {
+        advance_one(&db, projection, 300).await;
+    }
     assert!(checkpoints.wait_all(&[at(299), at(0)], LONG).await);
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lemonair_schemas::account::{
-    AccountRegistered, PasswordChanged, RoleGranted, SessionClosed, SessionOpened,
+    AccountRegistered, DisplayNameChosen, OperatorActed, PasswordChanged, RoleGranted,
+    SessionClosed, SessionOpened,
 };
 use lemonair_schemas::channel::{
     ChannelFollowed, ChannelOpened, ChannelUnfollowed, ChannelUpdated, OverlayKeyRotated,
@@ -359,8 +360,10 @@ samples! { seed:
         password_hash: seed.option(seed.secret.clone()),
         email: seed.option(seed.secret.clone()),
     }
+    account DisplayNameChosen { display_name: seed.text(0) }
     account PasswordChanged { password_hash: seed.secret.clone() }
     account RoleGranted { role: seed.text(2) }
+    account OperatorActed { action: seed.text(2), target: seed.account().to_string() }
     account SessionOpened {
         session: seed.session(),
         expires: seed.at(),

@@ -1,0 +1,455 @@
+//! What viewers do on their pages, in a real Chromium: watching, and talking.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::browser::Browser;
+use support::viewer::Viewer;
+use support::{Api, Deployment, Lemonair, Publisher};
+
+const DESKTOP: (u32, u32) = (1280, 800);
+const PHONE: (u32, u32) = (390, 844);
+
+async fn streamer(up: &Lemonair) -> (Api, String) {
+    let streamer = Api::sign_up(&up.http, "Mint").await;
+    let key = streamer
+        .post("/api/channels/mint/stream-key", json!({}))
+        .await;
+    let key = key["key"].as_str().expect("a key").to_owned();
+    (streamer, key)
+}
+
+async fn open(up: &Lemonair, screen: (u32, u32), path: &str) -> Browser {
+    let browser = Browser::open(screen.0, screen.1).await;
+    browser.screen(screen).await;
+    browser.goto(&format!("{}{path}", up.http)).await;
+    browser
+}
+
+/// Waits until the picture moves on from where it is.
+async fn plays(browser: &Browser) {
+    browser
+        .js("window.place = document.querySelector('video#player')?.currentTime ?? 0;")
+        .await;
+    browser
+        .until(
+            "the picture moves",
+            "const v = document.querySelector('video#player'); \
+             return !!v && v.currentTime > window.place + 0.5 && v.readyState > 2;",
+        )
+        .await;
+}
+
+async fn press(browser: &Browser, keys: &str) {
+    browser.js("document.activeElement?.blur();").await;
+    let page = browser.see("body").await;
+    page.send_keys(keys).await.expect("press");
+}
+
+async fn say(browser: &Browser, text: &str) {
+    browser.fill("[data-testid=chat-input]", text).await;
+    browser.click("[data-testid=chat-send]").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interruption_is_told_in_words_and_ends_without_a_reload() {
+    let deployment = Deployment::new("interrupt").with("LEMONAIR_GRACE", "30");
+    let up = deployment.start("up").await;
+    let (_, key) = streamer(&up).await;
+    let browser = open(&up, PHONE, "/mint").await;
+    browser
+        .until(
+            "the page says that nobody is on air",
+            "return document.querySelector('.player')?.dataset.state === 'offline';",
+        )
+        .await;
+    browser.js("window.same = true;").await;
+
+    // It begins by itself.
+    let publisher = Publisher::start(&up.rtmp, &key);
+    plays(&browser).await;
+    publisher.drop_line().await;
+    browser
+        .see("[data-testid=player-state][data-state=interrupted]")
+        .await;
+    let told = browser.text("[data-testid=player-state]").await;
+    assert_eq!(told, "The streamer’s line dropped. Back soon.");
+
+    let publisher = Publisher::start(&up.rtmp, &key);
+    browser
+        .until(
+            "the broadcast goes on",
+            "return document.querySelector('[data-testid=player-state]').dataset.state === 'live';",
+        )
+        .await;
+    plays(&browser).await;
+    publisher.stop().await;
+    browser
+        .see("[data-testid=player-state][data-state=ended]")
+        .await;
+    assert_eq!(browser.js("return window.same;").await, true, "a reload");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_player_is_driven_by_keys() {
+    let deployment = Deployment::new("keys");
+    let up = deployment.start("up").await;
+    let (_, key) = streamer(&up).await;
+    let _publisher = Publisher::start(&up.rtmp, &key);
+    let browser = open(&up, DESKTOP, "/mint").await;
+    plays(&browser).await;
+
+    // Without sound at first, which the page says; the viewer's choice outlives a reload.
+    browser.see("[data-testid=unmute]").await;
+    press(&browser, "m").await;
+    for _ in 0..4 {
+        press(&browser, "\u{e015}").await;
+    }
+    let volume = "const { muted, volume } = document.querySelector('video#player'); return muted ? 0 : Math.round(volume * 100);";
+    assert_eq!(browser.js(volume).await, 80);
+    browser.goto(&format!("{}/mint", up.http)).await;
+    plays(&browser).await;
+    assert_eq!(browser.js(volume).await, 80);
+
+    press(&browser, "?").await;
+    browser.see("[data-testid=keys]").await;
+    press(&browser, "k").await;
+    let paused = "return document.querySelector('video#player').paused;";
+    assert_eq!(browser.js(paused).await, false, "a dialog has the keys");
+    let dialog = browser.see("dialog").await;
+    dialog.send_keys("\u{e00c}").await.expect("press Escape");
+
+    press(&browser, "t").await;
+    let theatre = "return document.documentElement.dataset.theatre;";
+    assert_eq!(browser.js(theatre).await, "on");
+    press(&browser, "t").await;
+    assert_eq!(browser.js(theatre).await, "off");
+
+    // Back into what was, and to the edge again.
+    press(&browser, "k").await;
+    assert_eq!(browser.js(paused).await, true);
+    assert_eq!(browser.text("[data-testid=live-edge]").await, "Go to live");
+    browser.click("[data-testid=live-edge]").await;
+    browser
+        .until(
+            "there is enough to go back into",
+            "return !document.querySelector('[data-testid=seek]').hidden;",
+        )
+        .await;
+    let behind = "const v = document.querySelector('video#player'); \
+                  return v.seekable.end(v.seekable.length - 1) - v.currentTime;";
+    let seconds = async || browser.js(behind).await.as_f64().expect("a number");
+    for _ in 0..3 {
+        press(&browser, "\u{e012}").await;
+    }
+    assert!(seconds().await > 12.0, "{}", seconds().await);
+    plays(&browser).await;
+    press(&browser, "0").await;
+    assert!(seconds().await < 8.0, "{}", seconds().await);
+    plays(&browser).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_talk_to_each_other() {
+    let deployment = Deployment::new("talk").with("LEMONAIR_CHAT_PER_SECOND", "1000");
+    let up = deployment.start("up").await;
+    let (mint, _) = streamer(&up).await;
+    let lime = Api::sign_up(&up.http, "Lime").await;
+    Api::sign_up(&up.http, "Yuzu").await;
+    let mut talker = Viewer::join(&up.ws(), "mint", lime.token.as_deref(), None).await;
+    let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    talker.chat("mint", "who is there? :lemon:").await;
+    let browser = open(&up, DESKTOP, "/mint").await;
+    browser.sign_in("Yuzu").await;
+    browser.see(".message .emote").await;
+
+    // A name is completed, and whoever is meant is shown so.
+    browser.fill("[data-testid=chat-input]", "me, @li").await;
+    browser.see("#completer [role=option]").await;
+    let input = browser.see("[data-testid=chat-input]").await;
+    input.send_keys("\u{e007}").await.expect("press Enter");
+    input.send_keys(":lo").await.expect("type");
+    input
+        .send_keys("\u{e007}\u{e007}")
+        .await
+        .expect("press Enter twice");
+    let said = talker
+        .until("the answer", |event| event["from"]["name"] == "Yuzu")
+        .await;
+    assert_eq!(said["text"], "me, @Lime :love:");
+    talker.chat("mint", "hello @yuzu").await;
+    browser.see(".message.for-me .mention.mine").await;
+    browser
+        .js("document.querySelector('.message.for-me [data-do=answer]').click();")
+        .await;
+    let value = "return document.querySelector('[data-testid=chat-input]').value;";
+    assert_eq!(browser.js(value).await, "@Lime ");
+
+    // Whoever reads what was is not moved; what is new is counted, and marked.
+    for n in 0..60 {
+        let mut lines = format!("line {n}");
+        lines.push_str(&" and so on".repeat(n % 7));
+        host.chat("mint", &lines).await;
+    }
+    browser
+        .until(
+            "they are there",
+            "return [...document.querySelectorAll('.message')].some(row => row.textContent.includes('line 59'));",
+        )
+        .await;
+    browser
+        .js("document.querySelector('.scroller').scrollTop = 200;")
+        .await;
+    browser.see("[data-testid=unread]").await;
+    for n in 0..7 {
+        host.chat("mint", &format!("news {n}")).await;
+    }
+    browser
+        .until(
+            "seven are counted",
+            "return document.querySelector('[data-testid=unread]').textContent.startsWith('7 new');",
+        )
+        .await;
+    assert_eq!(
+        browser
+            .js("return document.querySelector('.scroller').scrollTop;")
+            .await,
+        200
+    );
+    browser.click("[data-testid=unread]").await;
+    browser
+        .until(
+            "the line stands before what is new",
+            "return document.querySelector('[data-testid=new-line]')?.nextElementSibling.textContent.includes('news 0');",
+        )
+        .await;
+
+    // The rules are told before somebody runs into them, and count down.
+    let slow = Some(json!({ "slow_mode_ms": 30_000 }));
+    let path = "/api/channels/mint/chat-settings";
+    let (status, answer) = mint.send("PATCH", path, slow, &[]).await;
+    assert_eq!(status, 200, "{answer}");
+    browser
+        .until(
+            "slow mode is told",
+            "return document.querySelector('.composer-note').textContent.includes('Slow mode');",
+        )
+        .await;
+    say(&browser, "one").await;
+    browser
+        .until(
+            "it counts down",
+            "const note = document.querySelector('.composer-note').textContent; \
+             return note.startsWith('You may write again in') && document.querySelector('[data-testid=chat-send]').disabled;",
+        )
+        .await;
+    browser.close().await;
+}
+
+/// An address that stays the same over restarts.
+fn address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chat_loses_and_repeats_nothing_when_its_line_does() {
+    let deployment = Deployment::new("line").with("LEMONAIR_HTTP", &address());
+    let mut up = deployment.start("up").await;
+    let (mint, _) = streamer(&up).await;
+    Api::sign_up(&up.http, "Yuzu").await;
+    let browser = open(&up, PHONE, "/mint").await;
+    browser.sign_in("Yuzu").await;
+    let shows = async |wanted: &[&str]| {
+        let list = json!(wanted).to_string();
+        let script = format!(
+            "return JSON.stringify([...document.querySelectorAll('[data-testid=message] .text')].map(text => text.textContent)) === JSON.stringify({list});"
+        );
+        browser.until(&format!("the chat is {list}"), &script).await;
+    };
+    let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    host.chat("mint", "before").await;
+    shows(&["before"]).await;
+
+    // The server dies. What is written meanwhile waits, and the page says why.
+    up.kill().await;
+    browser.see(".chat-banner").await;
+    say(&browser, "into the dark").await;
+    browser
+        .see("[data-testid=message][data-state=pending]")
+        .await;
+    let up = deployment.start("up").await;
+    let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    host.until("it is sent by itself", |event| {
+        event["text"] == "into the dark"
+    })
+    .await;
+    host.chat("mint", "after").await;
+    shows(&["before", "into the dark", "after"]).await;
+
+    // A reload goes on where the page was.
+    browser.goto("about:blank").await;
+    host.chat("mint", "meanwhile").await;
+    browser.goto(&format!("{}/mint", up.http)).await;
+    shows(&["before", "into the dark", "after", "meanwhile"]).await;
+
+    // The line is there and carries nothing, as after a tunnel or a night's sleep.
+    up.signal("STOP").await;
+    browser
+        .js("document.dispatchEvent(new Event('visibilitychange'));")
+        .await;
+    say(&browser, "from the tunnel").await;
+    browser.see(".chat-banner").await;
+    up.signal("CONT").await;
+    host.until("it comes through", |event| {
+        event["text"] == "from the tunnel"
+    })
+    .await;
+    host.chat("mint", "outside").await;
+    shows(&[
+        "before",
+        "into the dark",
+        "after",
+        "meanwhile",
+        "from the tunnel",
+        "outside",
+    ])
+    .await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_shows_the_picture_above_the_chat() {
+    let deployment = Deployment::new("phone");
+    let up = deployment.start("up").await;
+    streamer(&up).await;
+    Api::sign_up(&up.http, "Yuzu").await;
+    let browser = open(&up, PHONE, "/mint").await;
+    browser.sign_in("Yuzu").await;
+    let layout = "const box = (css) => document.querySelector(css).getBoundingClientRect(); \
+        const picture = box('.player'); const chat = box('.chat'); const input = box('[data-testid=chat-input]'); \
+        return picture.width === innerWidth && picture.bottom <= chat.top && chat.height > 150 \
+          && input.bottom <= innerHeight && document.documentElement.scrollWidth === innerWidth;";
+    assert_eq!(browser.js(layout).await, true, "upright");
+    browser.screen((844, 390)).await;
+    let beside = "const box = (css) => document.querySelector(css).getBoundingClientRect(); \
+        return box('.player').right <= box('.panel').left + 1 && box('[data-testid=chat-input]').bottom <= innerHeight;";
+    browser
+        .until("on its side they stand side by side", beside)
+        .await;
+    browser.close().await;
+}
+
+/// Accounts that speak at once.
+const SPEAKERS: usize = 4;
+
+/// Says so many numbered messages, so many a second.
+async fn torrent(up: &Lemonair, from: usize, count: usize, per_second: u64) {
+    let speakers = (0..SPEAKERS).map(async |speaker| {
+        let name = format!("torrent{speaker}");
+        let mut api = Api::new(&up.http);
+        let body = json!({ "name": name, "password": "correct horse battery" });
+        let (status, session) = match from {
+            0 => api.send("POST", "/api/accounts", Some(body), &[]).await,
+            _ => api.send("POST", "/api/sessions", Some(body), &[]).await,
+        };
+        assert!(status == 201 || status == 200, "{session}");
+        let token = session["tokens"]["access_token"].as_str().expect("a token");
+        api.token = Some(token.to_owned());
+        let mut line = Viewer::join(&up.ws(), "mint", api.token.as_deref(), None).await;
+        let pace = Duration::from_micros(1_000_000 * SPEAKERS as u64 / per_second);
+        let mut ticks = tokio::time::interval(pace);
+        for n in (from..from + count).skip(speaker).step_by(SPEAKERS) {
+            ticks.tick().await;
+            let text =
+                format!("message {n} :lemon: @yuzu https://example.org/{n} and some more words");
+            let ack = line.chat("mint", &text).await;
+            assert_eq!(ack["type"], "ack", "{ack}");
+        }
+    });
+    futures::future::join_all(speakers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_of_messages_costs_what_the_screen_can_show() {
+    const PER_SECOND: u64 = 200;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long to look, for a person who looks at the figures"
+    )]
+    let seconds =
+        std::env::var("LEMONAIR_TORRENT_SECONDS").map_or(8, |text| text.parse().expect("a number"));
+    let count = usize::try_from(PER_SECOND * seconds).expect("a count");
+    let deployment = Deployment::new("torrent")
+        .with("LEMONAIR_CHAT_PER_SECOND", "1000")
+        .with("LEMONAIR_CHAT_BURST", "1000");
+    let up = deployment.start("up").await;
+    streamer(&up).await;
+    let browser = open(&up, DESKTOP, "/mint").await;
+    browser.see(".scroller").await;
+    browser
+        .js("window.long = []; new PerformanceObserver(list => window.long.push(...list.getEntries().map(e => e.duration))) \
+             .observe({ type: 'longtask' }); window.most = 0; \
+             setInterval(() => { window.most = Math.max(window.most, document.querySelectorAll('*').length); }, 100);")
+        .await;
+    let heap = async || -> Value {
+        browser
+            .command("HeapProfiler.collectGarbage", json!({}))
+            .await;
+        browser.command("Performance.enable", json!({})).await;
+        let metrics = browser.command("Performance.getMetrics", json!({})).await;
+        let metrics = metrics["metrics"].as_array().expect("a list").clone();
+        let used = metrics
+            .into_iter()
+            .find(|metric| metric["name"] == "JSHeapUsedSize");
+        json!(used.expect("the heap")["value"].as_f64().expect("bytes") / 1_048_576.0)
+    };
+    let before = heap().await;
+    torrent(&up, 0, count, PER_SECOND).await;
+    let arrived = format!(
+        "return [...document.querySelectorAll('.message .text')].some(text => text.textContent.startsWith('message {} '));",
+        count - 1
+    );
+    browser.until("the last one is there", &arrived).await;
+    let long = browser
+        .js("return { count: window.long.length, sum: Math.round(window.long.reduce((a, b) => a + b, 0)), longest: Math.round(Math.max(0, ...window.long)), most: window.most };")
+        .await;
+    eprintln!(
+        "{count} messages, {PER_SECOND}/s: long tasks and most elements {long}; heap {before:.1} MiB before, {:.1} after",
+        heap().await
+    );
+    assert!(long["most"].as_u64().expect("a count") < 12_000, "{long}");
+    // The newest stand there: of each speaker the last ones, none missing and none twice.
+    let shown = browser
+        .js("return [...document.querySelectorAll('.message .text')].map(text => Number(text.textContent.split(' ')[1]));")
+        .await;
+    let shown: Vec<usize> = serde_json::from_value(shown).expect("numbers");
+    assert!((300..=400).contains(&shown.len()), "{}", shown.len());
+    for speaker in 0..SPEAKERS {
+        let of_one: Vec<usize> = shown
+            .iter()
+            .copied()
+            .filter(|n| n % SPEAKERS == speaker)
+            .collect();
+        let last: Vec<usize> = (0..count).filter(|n| n % SPEAKERS == speaker).collect();
+        assert!(last.ends_with(&of_one), "speaker {speaker}: {of_one:?}");
+    }
+
+    // Whoever has scrolled up is told of each.
+    browser
+        .js("document.querySelector('.scroller').scrollTop = 100;")
+        .await;
+    browser.see("[data-testid=unread]").await;
+    torrent(&up, count, 600, PER_SECOND).await;
+    browser
+        .until(
+            "all are counted",
+            "return document.querySelector('[data-testid=unread]').textContent.replace(/[^0-9]/g, '') === '600';",
+        )
+        .await;
+    browser.close().await;
+}

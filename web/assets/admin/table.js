@@ -1,0 +1,38 @@
+// What the operator's tables share.
+
+import { explain } from '../api.js';
+import { h } from '../dom.js';
+import { knows, t } from '../i18n.js';
+import { toast } from '../toast.js';
+
+const COUNTS = new Set(['lag', 'age', 'rate', 'letters', 'tries', 'records', 'offsets', 'version', 'id']);
+
+/** Columns by the names of their words. */
+export function table(columns, rows) {
+  const head = columns.map((name) => h('th', { scope: 'col', class: COUNTS.has(name) && 'count' }, knows(`admin.col_${name}`) ? t(`admin.col_${name}`) : ''));
+  return h('div', { class: 'wide-table', tabindex: 0 }, h('table', null, h('thead', null, h('tr', null, head)), h('tbody', null, rows)));
+}
+
+/** Puts a fresh table in place of the last one, unless somebody is about to press something in it that would go. */
+export function redraw(place, ...content) {
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+  const scrolled = place.querySelector('.wide-table')?.scrollLeft ?? 0;
+  place.replaceChildren(...content);
+  if (scrolled) place.querySelector('.wide-table').scrollLeft = scrolled;
+  if (focused) place.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+}
+
+/** Does what an operator pressed, and says what is wrong if it fails. */
+export async function act(work, said) {
+  try {
+    await work();
+    if (said) toast(said);
+  } catch (problem) {
+    toast(explain(problem), { kind: 'bad' });
+  }
+}
+
+/** A button that keeps the focus when its table is drawn anew. */
+export function button(focus, label, onclick, props = {}) {
+  return h('button', { type: 'button', class: 'button', 'data-focus': focus, onclick, ...props }, label);
+}
