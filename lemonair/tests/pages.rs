@@ -247,10 +247,6 @@ async fn look(browser: &Browser, name: &str, found: &mut Vec<String>) {
     browser.screen(DESKTOP).await;
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "`make screenshots` says where they go"
-)]
 fn screenshots() -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("LEMONAIR_SCREENSHOTS")?);
     std::fs::create_dir_all(&folder).expect("make the folder");

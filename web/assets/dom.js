@@ -15,13 +15,13 @@ export function h(tag, props, ...children) {
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An icon of a sprite; the text beside it, or the button's label, says what it means. */
-export function icon(name, sprite = 'icons') {
+/** An icon of the sprite; the text beside it, or the button's label, says what it means. */
+export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('class', 'icon');
   svg.setAttribute('aria-hidden', 'true');
   const use = document.createElementNS(SVG, 'use');
-  use.setAttribute('href', `/assets/${sprite}.svg#${name}`);
+  use.setAttribute('href', `/assets/icons.svg#${name}`);
   svg.append(use);
   return svg;
 }

@@ -1,7 +1,7 @@
 // One event of a room as one row of the chat. Events that have no row (viewer counts, settings) answer null.
 
 import { hue } from './avatar.js';
-import { h, icon, iconButton } from './dom.js';
+import { h, icon } from './dom.js';
 import { clock, knows, points, t } from './i18n.js';
 import { markMentions, speech } from './speech.js';
 import { tool } from './tools.js';
@@ -30,13 +30,17 @@ export function messageRow({ id, at, from, text, removed }, state) {
   return row;
 }
 
-/** Shown at the pointer. Answering needs no place in the order of tabs: by keyboard one writes `@`. */
+/**
+ * Shown at the pointer. Answering needs no place in the order of tabs: by keyboard one writes `@`. Letters rather than
+ * icons, since every row has them.
+ */
 function actions() {
+  const action = (sign, label, props) => h('button', { type: 'button', 'aria-label': label, title: label, ...props }, sign);
   return h(
     'span',
     { class: 'row-actions' },
-    iconButton('reply', t('chat.answer'), { class: 'row-action', 'data-do': 'answer', tabindex: -1 }),
-    iconButton('gear', t('mod.menu'), { class: 'row-action for-moderators', 'data-do': 'menu', 'data-testid': 'mod-menu', 'aria-expanded': 'false' }),
+    action('↩\ufe0e', t('chat.answer'), { class: 'row-action', 'data-do': 'answer', tabindex: -1 }),
+    action('⋯', t('mod.menu'), { class: 'row-action for-moderators', 'data-do': 'menu', 'data-testid': 'mod-menu', 'aria-expanded': 'false' }),
   );
 }
 
