@@ -10,6 +10,8 @@
 
 mod playlist;
 
+pub use playlist::master;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -90,6 +92,24 @@ struct Segment {
 pub struct Playlist {
     pub text: Bytes,
     pub etag: String,
+}
+
+/// A media playlist as the master playlist tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    stream: EventId,
+    init: u64,
+    bandwidth: u64,
+    codecs: String,
+    size: Option<(u16, u16)>,
+}
+
+/// How far a media playlist has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    stream: EventId,
+    segment: u64,
+    part: usize,
 }
 
 /// A file that never changes.
@@ -237,10 +257,26 @@ impl Window {
         }
     }
 
-    /// The only place to play from, told with its codecs: `None` until the first segment is there.
-    pub fn master(&self) -> Option<Playlist> {
+    /// What the master playlist tells of this one: `None` until the first segment is there.
+    pub fn variant(&self) -> Option<Variant> {
         let init = self.inits.back()?;
-        (!self.is_empty()).then(|| self.write_master(init))
+        (!self.is_empty()).then(|| Variant {
+            stream: self.stream,
+            init: init.number,
+            bandwidth: self.bandwidth.max(1),
+            codecs: init.codecs.clone(),
+            size: init.size,
+        })
+    }
+
+    /// For the playlists of the same broadcast's other renditions.
+    pub fn report(&self) -> Option<Report> {
+        let newest = self.open.as_ref().or_else(|| self.segments.back())?;
+        (!self.ended).then(|| Report {
+            stream: self.stream,
+            segment: newest.number,
+            part: newest.parts.len().saturating_sub(1),
+        })
     }
 
     /// What is to be had, without the old part of it if that is known. `None` until the first

@@ -14,10 +14,10 @@
 //! | `places`, `tries`, `allowance` | how many may knock, guess, and how much they may send |
 //! | [`flv`], [`codec`], `clock` | tags, headers and timestamps into access units |
 //! | [`packager`], `muxer`, [`fmp4`] | access units into fragments and segments |
-//! | [`hls`], `feed`, `http` | the window, its sharing, its serving |
+//! | [`hls`], `rendition`, `feed`, `http` | the window, its sharing, all of a broadcast's, their serving |
 //! | [`health`] | how a publisher does |
 //! | `thumbnail` | one current picture a broadcast |
-//! | [`broadcast`], `room`, `publisher` | started, interrupted, resumed, ended |
+//! | [`broadcast`], `room`, `rooms`, `publisher` | started, interrupted, resumed, ended |
 
 // What knows neither sockets nor time can be used, measured and fuzzed from outside.
 pub mod broadcast;
@@ -38,7 +38,9 @@ mod identity;
 mod muxer;
 mod places;
 mod publisher;
+mod rendition;
 mod room;
+mod rooms;
 mod server;
 mod thumbnail;
 mod tls;
@@ -65,7 +67,7 @@ pub use thumbnail::Settings as ThumbnailSettings;
 pub use tls::Certificate;
 
 use places::Places;
-use room::Rooms;
+use rooms::Rooms;
 use server::Server;
 use tries::Tries;
 

@@ -8,9 +8,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{find, not_found};
+use super::answer::not_found;
+use super::find;
 use crate::health::{Audio, Health, Video};
-use crate::room::Rooms;
+use crate::rooms::Rooms;
 
 pub(super) async fn health(State(rooms): State<Arc<Rooms>>, Path(room): Path<String>) -> Response {
     let Some(health) = find(&rooms, &room).and_then(|feed| feed.health()) else {
