@@ -12,6 +12,7 @@ mod me;
 mod moderation;
 mod overlay;
 mod payment;
+pub(crate) mod recording;
 mod review;
 mod statement;
 mod stream_key;
@@ -111,6 +112,12 @@ pub(crate) fn router() -> Router<Arc<App>> {
             put(moderation::add_moderator).delete(moderation::remove_moderator),
         )
         .route("/api/channels/{room}/streams", get(history::streams))
+        .route("/api/channels/{room}/recordings", get(recording::list))
+        .route(
+            "/api/recordings/{stream}",
+            get(recording::show).delete(recording::delete),
+        )
+        .route("/api/recordings/{stream}/events", get(recording::events))
         .route("/api/channels/{room}/stats", get(history::stats))
         .route(
             "/api/channels/{room}/donations",

@@ -25,6 +25,8 @@ pub(crate) struct Feed {
     thumbnail: Mutex<Option<Thumbnail>>,
     /// How the publisher does, while there is one.
     health: Mutex<Option<Health>>,
+    /// Why its recording cannot be written at the moment.
+    recording_fault: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,7 @@ impl Feed {
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),
             health: Mutex::new(None),
+            recording_fault: Mutex::new(None),
         }
     }
 
@@ -147,6 +150,24 @@ impl Feed {
 
     pub(crate) fn set_health(&self, health: Option<Health>) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    pub(crate) fn recording_fault(&self) -> Option<String> {
+        self.recording_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether there is one now where there was none, or none where there was one.
+    pub(crate) fn set_recording_fault(&self, fault: Option<String>) -> bool {
+        let mut known = self
+            .recording_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_new = known.is_some() != fault.is_some();
+        *known = fault;
+        is_new
     }
 
     pub(crate) fn thumbnail(&self) -> Option<Thumbnail> {

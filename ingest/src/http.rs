@@ -1,4 +1,4 @@
-//! Playlists, segments and thumbnails over HTTP, all from memory.
+//! Playlists, segments and thumbnails over HTTP: from memory, and what is older from the recording.
 //!
 //! A cache may keep a segment for ever, since its name never means anything else; a playlist for one
 //! second; and an absence not at all. Who asks for a playlist or a part that is about to come waits
@@ -7,6 +7,7 @@
 
 mod answer;
 mod health;
+mod recordings;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -27,11 +28,13 @@ use crate::rooms::Rooms;
 const ID: usize = uuid::fmt::Hyphenated::LENGTH;
 
 pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
+    let recordings = rooms.config.recordings.clone().map(recordings::router);
     Router::new()
         .route("/hls/{room}/{file}", get(hls))
         .route("/thumbnails/{file}", get(thumbnail))
         .route("/health/{room}", get(health::health))
         .with_state(rooms)
+        .merge(recordings.unwrap_or_default())
 }
 
 async fn hls(
@@ -67,8 +70,26 @@ async fn hls(
     });
     match file.await {
         Some(Ok(file)) => part(&headers, &format!("\"{name}\""), &file),
-        Some(Err(_)) => not_found(),
+        Some(Err(_)) => earlier(&rooms, &feed, &rendition, &name, &headers).await,
         None => late(),
+    }
+}
+
+/// A segment that has left memory for the recording.
+async fn earlier(
+    rooms: &Rooms,
+    feed: &Feed,
+    rendition: &Rendition,
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let kept = rendition.window().in_recording(name);
+    match (kept, &rooms.config.recordings) {
+        (Some(kept), Some(recordings)) => {
+            let etag = format!("\"{name}\"");
+            recordings::segment(recordings, feed.stream, &kept.to_string(), &etag, headers).await
+        }
+        _ => not_found(),
     }
 }
 

@@ -76,6 +76,11 @@ impl Rendition {
         timeout(patience, answer).await.ok().flatten()
     }
 
+    /// Changes whenever the window does.
+    pub(crate) fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
+    }
+
     pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
         // A panic elsewhere leaves a window that is whole: nothing in it is left half-done.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
 use crate::publisher::Publisher;
+use crate::recording::{Journal, Keeper, Recorder};
 use crate::room::Room;
 use crate::thumbnail::Thumbnailer;
 use crate::{Backstage, Config, OpenBroadcast, Permit, Refused, Revoked};
@@ -178,6 +179,29 @@ impl Rooms {
             self.abandon.cancel();
             self.tasks.wait().await;
         }
+    }
+
+    /// Records a broadcast from its beginning here to its end, if there is a place for it.
+    pub(crate) fn record(&self, feed: &Arc<Feed>) {
+        let Some(recordings) = self.config.recordings.clone() else {
+            return;
+        };
+        let journal = Journal::new(self.config.journals());
+        let recorder = Recorder::new(recordings, Arc::clone(feed), journal);
+        self.tasks.spawn(recorder.run(self.abandon.clone()));
+    }
+
+    /// Who looks after the recordings, if there are any.
+    pub(crate) fn keeper(&self) -> Option<Keeper> {
+        let config = &self.config;
+        Some(Keeper {
+            recordings: config.recordings.clone()?,
+            backstage: Arc::clone(&self.backstage),
+            ingest: self.ingest.clone(),
+            retention: config.retention.clone(),
+            journals: config.journals(),
+            interval: config.keep_every,
+        })
     }
 
     fn doors(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Knock>>> {

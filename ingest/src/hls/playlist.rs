@@ -119,7 +119,7 @@ impl Window {
                 self.discontinuity_sequence
             );
         }
-        if self.listed().all(Segment::is_independent) {
+        if self.listed().all(|segment| segment.independent) {
             text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         }
         if skipped > 0 {

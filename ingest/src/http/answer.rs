@@ -11,6 +11,7 @@ use crate::hls::File;
 pub(super) const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 pub(super) const FOR_EVER: &str = "public, max-age=31536000, immutable";
 pub(super) const ONE_SECOND: &str = "public, max-age=1, must-revalidate";
+pub(super) const A_MINUTE: &str = "public, max-age=60";
 pub(super) const A_WHILE: &str = "public, max-age=10";
 
 pub(super) fn whole(

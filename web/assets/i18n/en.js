@@ -369,6 +369,7 @@ export default {
   'health.warn_no_sound': 'There is no sound. Add an audio source.',
   'health.warn_no_picture': 'There is no picture. Add a video source.',
   'health.warn_jumps': 'Timestamps jumped {value} times, so the picture stutters. Restart the program.',
+  'health.warn_recording': 'The recording cannot be written; the broadcast goes on without it. Is the disk full?',
   'key.title': 'Go live',
   'key.step_key': 'Your stream key',
   'key.step_obs': 'Set up your program',
