@@ -94,7 +94,8 @@ async fn a_broadcast_is_kept_from_its_first_to_its_last_picture() {
     let whole = whole.text().await.expect("a text");
     assert!(whole.contains("#EXT-X-PLAYLIST-TYPE:VOD\n"), "{whole}");
     assert!(whole.ends_with("#EXT-X-ENDLIST\n"), "{whole}");
-    assert_eq!(whole.matches("#EXT-X-PROGRAM-DATE-TIME").count(), 1);
+    assert_eq!(whole.matches("#EXT-X-MAP").count(), 1, "{whole}");
+    assert!(whole.contains("#EXT-X-PROGRAM-DATE-TIME"), "{whole}");
     crate::check_media_at(&stage.recording(), "h264,320,180\naac", 5.9..6.2).await;
     assert!((5900..6200).contains(&duration.as_millis()), "{duration:?}");
     let told = stage.topic.recordings.lock().expect("no panic").clone();
@@ -179,7 +180,11 @@ async fn a_line_that_drops_is_a_discontinuity_of_the_recording() {
     let text = text(&stage.recording()).await;
     assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
     assert_eq!(text.matches("#EXT-X-MAP").count(), 2, "{text}");
-    assert_eq!(text.matches("#EXT-X-PROGRAM-DATE-TIME").count(), 2);
+    // A busy machine may date it anew in between, too.
+    assert!(
+        text.matches("#EXT-X-PROGRAM-DATE-TIME").count() >= 2,
+        "{text}"
+    );
     assert!(duration > Duration::from_secs(4), "{duration:?}");
     for (n, size) in ["320,180", "640,360"].into_iter().enumerate() {
         let stretch = crate::stage::stretches_of(&stage.recording())
