@@ -121,9 +121,11 @@ pub(crate) async fn events(
         .await
         .map_err(fault)?;
     let mut views = Vec::new();
+    let mut is_over = false;
     let read = async {
         while views.len() < limit {
             let Some(record) = replay.next().await? else {
+                is_over = true;
                 break;
             };
             if let Ok(event) = record.content {
@@ -155,7 +157,7 @@ pub(crate) async fn events(
         })
         .filter_map(|view| serde_json::from_str(&view.open).ok())
         .collect();
-    let next = (!rest.is_empty()).then(|| cursor(since, &ends, &rest));
+    let next = (!is_over && !rest.is_empty()).then(|| cursor(since, &ends, &rest));
     Ok(Json(json!({ "events": events, "next": next })))
 }
 
