@@ -12,6 +12,7 @@ mod me;
 mod moderation;
 mod overlay;
 mod payment;
+pub(crate) mod recording;
 mod review;
 mod statement;
 mod stream_key;
@@ -117,6 +118,12 @@ pub(crate) fn router() -> Router<Arc<App>> {
             "/api/channels/{room}/streams/{stream}/course",
             get(history::course),
         )
+        .route("/api/channels/{room}/recordings", get(recording::list))
+        .route(
+            "/api/recordings/{stream}",
+            get(recording::show).delete(recording::delete),
+        )
+        .route("/api/recordings/{stream}/events", get(recording::events))
         .route("/api/channels/{room}/stats", get(history::stats))
         .route(
             "/api/channels/{room}/donations",

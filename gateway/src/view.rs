@@ -65,8 +65,11 @@ impl View {
             Event::DonationMessageApproved(_) | Event::DonationMessageDenied(_) => {
                 (json(event, &["from", "donor"]), String::new())
             }
-            // What an overlay has shown, it knows.
-            Event::AlertShown(_) => (String::new(), String::new()),
+            // What an overlay has shown, it knows; what is kept of a broadcast is for who was not there.
+            Event::AlertShown(_)
+            | Event::RecordingBegun(_)
+            | Event::RecordingKept(_)
+            | Event::RecordingDeleted(_) => (String::new(), String::new()),
             Event::OverlayCued(_) => (String::new(), json(event, &["from"])),
             // What is blocked is nothing to read out to everybody.
             Event::ChatSettingsChanged(_) => (json(event, &["blocked_words"]), String::new()),

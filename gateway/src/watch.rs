@@ -13,13 +13,14 @@ use lemonair_schemas::RoomId;
 use tower::ServiceExt;
 
 use crate::App;
-use crate::api::{InRoom, User};
+use crate::api::{InRoom, User, recording};
 use crate::error::Problem;
 
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/hls/{room}/{file}", get(picture))
         .route("/thumbnails/{file}", get(thumbnail))
+        .route("/recordings/{stream}/{file}", get(recording))
         .route("/api/channels/{room}/health", get(health))
 }
 
@@ -56,52 +57,71 @@ async fn health(
     Ok(serve(&app, room.as_str(), request).await)
 }
 
+/// What is kept of a broadcast, unless nobody shall see it any more.
+async fn recording(
+    State(app): State<Arc<App>>,
+    Path((stream, _)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let broadcast = recording::find(&app, &stream).await?;
+    let (path, headers) = asked(&request);
+    if let Some(response) = here(&app, request).await {
+        return Ok(response);
+    }
+    let nothing = || Problem::not_found("there is nothing of this recording");
+    pass_on(&app, &broadcast.origin, &path, &headers, nothing).await
+}
+
 async fn serve(app: &App, room: &str, request: Request) -> Response {
     let Ok(room) = room.parse::<RoomId>() else {
         return Problem::not_found("there is no such channel").into_response();
     };
-    let path = request
-        .uri()
-        .path_and_query()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let headers = request.headers().clone();
-    if let Some(here) = app.picture.clone() {
-        // Without what our own router found out about the path: the other one does so again.
-        let (parts, body) = request.into_parts();
-        let mut request = Request::new(body);
-        *request.method_mut() = parts.method;
-        *request.uri_mut() = parts.uri;
-        *request.headers_mut() = parts.headers;
-        let response = here.oneshot(request).await.into_response();
-        if response.status() != StatusCode::NOT_FOUND {
-            return response;
-        }
+    let (path, headers) = asked(&request);
+    if let Some(response) = here(app, request).await {
+        return response;
     }
-    match fetch(app, &room, &path, &headers).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    }
+    let fetched = async {
+        let off_air = || Problem::not_found(format!("{room} is not on air"));
+        let live = broadcasts::live(&app.pool, &room)
+            .await?
+            .ok_or_else(off_air)?;
+        pass_on(app, &live.origin, &path, &headers, off_air).await
+    };
+    fetched.await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Passes on what the broadcast's ingest answers, without holding it in memory.
-async fn fetch(
+fn asked(request: &Request) -> (String, HeaderMap) {
+    let path = request.uri().path_and_query().map(ToString::to_string);
+    (path.unwrap_or_default(), request.headers().clone())
+}
+
+/// What is served in this process.
+async fn here(app: &App, request: Request) -> Option<Response> {
+    let here = app.picture.clone()?;
+    // Without what our own router found out about the path: the other one does so again.
+    let (parts, body) = request.into_parts();
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = parts.uri;
+    *request.headers_mut() = parts.headers;
+    let response = here.oneshot(request).await.into_response();
+    (response.status() != StatusCode::NOT_FOUND).then_some(response)
+}
+
+/// Passes on what an ingest elsewhere answers, without holding it in memory.
+async fn pass_on(
     app: &App,
-    room: &RoomId,
+    origin: &str,
     path: &str,
     headers: &HeaderMap,
+    nothing: impl FnOnce() -> Problem,
 ) -> Result<Response, Problem> {
-    let off_air = || Problem::not_found(format!("{room} is not on air"));
-    let live = broadcasts::live(&app.pool, room)
-        .await?
-        .ok_or_else(off_air)?;
+    let origin = origin.trim_end_matches('/');
     // Our own ingest has already said that it has nothing.
-    if live.origin.trim_end_matches('/') == app.config.public_url.trim_end_matches('/') {
-        return Err(off_air());
+    if origin == app.config.public_url.trim_end_matches('/') {
+        return Err(nothing());
     }
-    let mut ask = app
-        .http
-        .get(format!("{}{path}", live.origin.trim_end_matches('/')));
+    let mut ask = app.http.get(format!("{origin}{path}"));
     for name in [header::RANGE, header::IF_NONE_MATCH, header::IF_RANGE] {
         if let Some(value) = headers.get(&name) {
             ask = ask.header(name, value);

@@ -1,33 +1,32 @@
 //! What viewers of one broadcast can get, shared between its publisher and HTTP.
 
-use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lemonair_schemas::{EventId, Timestamp};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::health::Health;
-use crate::hls::{Settings, Superseded, Window};
+use crate::hls::{self, Playlist, Report, Settings, Superseded};
 use crate::packager::{Piece, Still};
+use crate::rendition::Rendition;
 
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) stream: EventId,
-    /// In the names of all its files. Not the broadcast's id: after a crash a broadcast goes on with
-    /// another feed, and its names must be others.
-    pub(crate) id: EventId,
-    /// Held for moments only: to add a piece, or to take out shared bytes.
-    window: Mutex<Window>,
-    /// Wakes those who wait for what comes next.
-    progress: watch::Sender<()>,
+    /// The publisher's own picture.
+    pub(crate) source: Arc<Rendition>,
+    /// What is made of it, the best first.
+    ladder: RwLock<Vec<Arc<Rendition>>>,
+    settings: Settings,
     /// The newest key frame.
     pub(crate) still: watch::Sender<Option<Still>>,
     thumbnail: Mutex<Option<Thumbnail>>,
     /// How the publisher does, while there is one.
     health: Mutex<Option<Health>>,
+    /// Why its recording cannot be written at the moment.
+    recording_fault: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,18 +41,19 @@ pub(crate) struct Thumbnail {
 
 impl Feed {
     pub(crate) fn new(stream: EventId, settings: Settings) -> Feed {
-        let id = EventId::new();
         Feed {
             stream,
-            id,
-            window: Mutex::new(Window::new(id, settings)),
-            progress: watch::Sender::new(()),
+            source: Arc::new(Rendition::new(settings.clone())),
+            ladder: RwLock::default(),
+            settings,
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),
             health: Mutex::new(None),
+            recording_fault: Mutex::new(None),
         }
     }
 
+    /// Takes in what the publisher's packager made.
     pub(crate) fn push(
         &self,
         publisher: u64,
@@ -67,8 +67,7 @@ impl Feed {
             Piece::Still(still) => Some(still.clone()),
             _ => None,
         });
-        self.window().push(publisher, pieces, now)?;
-        self.progress.send_replace(());
+        self.source.push(publisher, pieces, now)?;
         if still.is_some() {
             self.still.send_replace(still);
         }
@@ -77,37 +76,69 @@ impl Feed {
 
     /// A publisher begins; where on the line its first frame goes.
     pub(crate) fn begin(&self, publisher: u64) -> Duration {
-        let start = self.window().begin(publisher);
-        self.progress.send_replace(());
-        start
+        self.source.begin(publisher)
     }
 
     pub(crate) fn end(&self) {
-        self.window().end();
-        self.progress.send_replace(());
+        for rendition in self.renditions() {
+            rendition.end();
+        }
     }
 
-    /// Looks at the window each time that it changes, until there is an answer. `None`: not in time.
-    pub(crate) async fn wait<T>(
-        &self,
-        mut look: impl FnMut(&mut Window) -> ControlFlow<T>,
-    ) -> Option<T> {
-        let mut progress = self.progress.subscribe();
-        let patience = self.window().patience();
-        let answer = async {
-            loop {
-                if let ControlFlow::Break(answer) = look(&mut self.window()) {
-                    return Some(answer);
-                }
-                progress.changed().await.ok()?;
-            }
-        };
-        timeout(patience, answer).await.ok().flatten()
+    /// One more picture of the broadcast, below those that are there. Whoever makes it begins it,
+    /// and pushes what a packager of its own cut; it is listed from its first segment on, and has a
+    /// media playlist of its own.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a ladder"))]
+    pub(crate) fn add_rendition(&self) -> Arc<Rendition> {
+        let rendition = Arc::new(Rendition::new(self.settings.clone()));
+        self.ladder
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&rendition));
+        rendition
     }
 
-    pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
-        // A panic elsewhere leaves a window that is whole: nothing in it is left half-done.
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes one out again, whose maker has given up.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a ladder"))]
+    pub(crate) fn remove_rendition(&self, id: EventId) {
+        self.ladder
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|rendition| rendition.id != id);
+    }
+
+    /// All pictures of the broadcast, the publisher's own first.
+    pub(crate) fn renditions(&self) -> Vec<Arc<Rendition>> {
+        let ladder = self.ladder.read().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.source)
+            .chain(&*ladder)
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn rendition(&self, id: &str) -> Option<Arc<Rendition>> {
+        self.renditions()
+            .into_iter()
+            .find(|rendition| rendition.id.to_string() == id)
+    }
+
+    /// The places to play from, told with their codecs: `None` until the first segment is there.
+    pub(crate) fn master(&self) -> Option<Playlist> {
+        let variants: Vec<hls::Variant> = self
+            .renditions()
+            .iter()
+            .filter_map(|rendition| rendition.window().variant())
+            .collect();
+        hls::master(&variants)
+    }
+
+    /// How far the other pictures of the broadcast have got, for who changes over to one of them.
+    pub(crate) fn reports(&self, of: &Rendition) -> Vec<Report> {
+        self.renditions()
+            .iter()
+            .filter(|other| other.id != of.id)
+            .filter_map(|other| other.window().report())
+            .collect()
     }
 
     pub(crate) fn health(&self) -> Option<Health> {
@@ -119,6 +150,24 @@ impl Feed {
 
     pub(crate) fn set_health(&self, health: Option<Health>) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    pub(crate) fn recording_fault(&self) -> Option<String> {
+        self.recording_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether there is one now where there was none, or none where there was one.
+    pub(crate) fn set_recording_fault(&self, fault: Option<String>) -> bool {
+        let mut known = self
+            .recording_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_new = known.is_some() != fault.is_some();
+        *known = fault;
+        is_new
     }
 
     pub(crate) fn thumbnail(&self) -> Option<Thumbnail> {
@@ -133,5 +182,60 @@ impl Feed {
             .thumbnail
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(thumbnail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packager::Fragment;
+
+    fn segment(kilobytes: usize) -> Vec<Piece> {
+        let part = Fragment {
+            bytes: vec![7; kilobytes * 1000].into(),
+            duration: Duration::from_secs(2),
+            independent: true,
+        };
+        let init = Piece::Init {
+            bytes: Bytes::from_static(b"init"),
+            codecs: "avc1.64001f".to_owned(),
+            size: None,
+        };
+        vec![init, Piece::Fragment(part), Piece::SegmentEnd]
+    }
+
+    #[test]
+    fn renditions_are_listed_from_their_first_segment_on_and_tell_of_each_other() {
+        let feed = Feed::new(EventId::new(), crate::Config::default().hls);
+        let small = feed.add_rendition();
+        assert_eq!(feed.master(), None);
+        feed.begin(1);
+        small.begin(1);
+        feed.push(1, segment(200), Timestamp(0)).unwrap();
+        let text = |playlist: Playlist| String::from_utf8(playlist.text.to_vec()).unwrap();
+        let alone = feed.master().unwrap();
+        assert_eq!(text(alone.clone()).matches(".m3u8").count(), 1);
+        assert_eq!(feed.reports(&feed.source), []);
+        small.push(1, segment(100), Timestamp(0)).unwrap();
+        let both = feed.master().unwrap();
+        assert_ne!(alone.etag, both.etag);
+        let names = [&feed.source, &small].map(|one| format!("\n{}.m3u8\n", one.id));
+        let both = text(both);
+        let places = names.each_ref().map(|name| both.find(name).unwrap());
+        assert!(places.is_sorted(), "{both}");
+
+        let playlist = feed.source.window().playlist(false).unwrap();
+        let told = playlist.clone().with(&feed.reports(&feed.source));
+        assert_ne!(playlist.etag, told.etag);
+        let line = format!(
+            "#EXT-X-RENDITION-REPORT:URI=\"{}.m3u8\",LAST-MSN=0,LAST-PART=0\n",
+            small.id
+        );
+        assert!(text(told).ends_with(&line));
+
+        assert!(feed.rendition(&small.id.to_string()).is_some());
+        feed.remove_rendition(small.id);
+        assert!(feed.rendition(&small.id.to_string()).is_none());
+        assert_eq!(text(feed.master().unwrap()), text(alone));
     }
 }

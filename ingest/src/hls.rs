@@ -3,12 +3,16 @@
 //! Names are never used twice, and what a name stands for never changes. Only playlists do. A part is
 //! a fragment that can be had before its segment is whole; the same bytes then make up the segment.
 //!
-//! Bounds: the playlist reaches back [`Settings::window`]; what leaves it stays for
-//! [`Settings::kept`] for players that are late. When all together pass [`Settings::bytes`], the
-//! oldest go first, listed or not, down to the newest. The segment being made is bounded by
+//! Bounds: the playlist reaches back [`Settings::window`], or [`Settings::dvr`] where a recording has
+//! the older part; what leaves it stays for [`Settings::kept`] for players that are late. What is
+//! older than window and kept together is let go of here. Where it is recorded it is listed all the
+//! same; where it is not, the playlist begins behind it. When all together pass [`Settings::bytes`],
+//! the oldest go first, listed or not, down to the newest. The segment being made is bounded by
 //! [`crate::packager::Cut::largest`].
 
 mod playlist;
+
+pub use playlist::master;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,11 +21,14 @@ use bytes::Bytes;
 use lemonair_schemas::{EventId, Timestamp};
 
 use crate::packager::{Fragment, Piece};
+use crate::recording::Name;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How far the playlist reaches back.
+    /// How far the playlist reaches back, from memory.
     pub window: Duration,
+    /// The same, as far as there is a recording.
+    pub dvr: Duration,
     /// How long segments that have left it can still be had.
     pub kept: Duration,
     /// Of all segments of a broadcast.
@@ -45,6 +52,9 @@ pub struct Window {
     next_segment: u64,
     /// How many at the front are no longer listed.
     unlisted: usize,
+    /// How many at the front only the recording has.
+    elsewhere: usize,
+    /// Of the others.
     bytes: usize,
     /// The segment being made, if it has a part.
     open: Option<Segment>,
@@ -77,7 +87,10 @@ struct Init {
 struct Segment {
     number: u64,
     init: u64,
+    /// None any more, if only the recording has it.
     parts: Vec<Fragment>,
+    independent: bool,
+    recorded: bool,
     len: usize,
     duration: Duration,
     date: Timestamp,
@@ -90,6 +103,32 @@ struct Segment {
 pub struct Playlist {
     pub text: Bytes,
     pub etag: String,
+}
+
+/// A media playlist as the master playlist tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    stream: EventId,
+    init: u64,
+    bandwidth: u64,
+    codecs: String,
+    size: Option<(u16, u16)>,
+}
+
+/// What a recording takes of a segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) name: Name,
+    pub(crate) init: Bytes,
+    pub(crate) parts: Vec<Fragment>,
+}
+
+/// How far a media playlist has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    stream: EventId,
+    segment: u64,
+    part: usize,
 }
 
 /// A file that never changes.
@@ -134,6 +173,7 @@ impl Window {
             segments: VecDeque::new(),
             next_segment: 0,
             unlisted: 0,
+            elsewhere: 0,
             bytes: 0,
             open: None,
             discontinuity: false,
@@ -237,10 +277,26 @@ impl Window {
         }
     }
 
-    /// The only place to play from, told with its codecs: `None` until the first segment is there.
-    pub fn master(&self) -> Option<Playlist> {
+    /// What the master playlist tells of this one: `None` until the first segment is there.
+    pub fn variant(&self) -> Option<Variant> {
         let init = self.inits.back()?;
-        (!self.is_empty()).then(|| self.write_master(init))
+        (!self.is_empty()).then(|| Variant {
+            stream: self.stream,
+            init: init.number,
+            bandwidth: self.bandwidth.max(1),
+            codecs: init.codecs.clone(),
+            size: init.size,
+        })
+    }
+
+    /// For the playlists of the same broadcast's other renditions.
+    pub fn report(&self) -> Option<Report> {
+        let newest = self.open.as_ref().or_else(|| self.segments.back())?;
+        (!self.ended).then(|| Report {
+            stream: self.stream,
+            segment: newest.number,
+            part: newest.parts.len().saturating_sub(1),
+        })
     }
 
     /// What is to be had, without the old part of it if that is known. `None` until the first
@@ -268,6 +324,56 @@ impl Window {
         self.find_file(name).unwrap_or(Err(Reach::Never))
     }
 
+    /// What a recording calls a segment that only it has, by the name that the playlist gave it.
+    pub(crate) fn in_recording(&self, name: &str) -> Option<Name> {
+        let number = name
+            .strip_prefix(&format!("{}-", self.stream))?
+            .strip_suffix(".m4s")?;
+        let segment = self.find(canonical(number)?)?;
+        segment.parts.is_empty().then(|| self.name(segment))
+    }
+
+    /// The first segment from this number on that is here, for a recording.
+    pub(crate) fn whole(&self, from: u64) -> Option<Kept> {
+        let mut here = self.segments.range(self.elsewhere..);
+        self.kept(here.find(|segment| segment.number >= from)?)
+    }
+
+    /// The segment that is being made, likewise.
+    pub(crate) fn open(&self) -> Option<Kept> {
+        self.kept(self.open.as_ref()?)
+    }
+
+    fn kept(&self, segment: &Segment) -> Option<Kept> {
+        let init = self.inits.iter().find(|init| init.number == segment.init)?;
+        Some(Kept {
+            name: self.name(segment),
+            init: init.bytes.clone(),
+            parts: segment.parts.clone(),
+        })
+    }
+
+    fn name(&self, segment: &Segment) -> Name {
+        Name {
+            session: self.stream,
+            number: segment.number,
+            begins: segment.date,
+            duration: segment.duration,
+            init: segment.init,
+        }
+    }
+
+    /// A recording has this segment.
+    pub(crate) fn mark_recorded(&mut self, number: u64) {
+        if let Some(first) = self.segments.front().map(|segment| segment.number)
+            && let Some(index) = number.checked_sub(first)
+            && let Ok(index) = usize::try_from(index)
+            && let Some(segment) = self.segments.get_mut(index)
+        {
+            segment.recorded = true;
+        }
+    }
+
     fn find_file(&self, name: &str) -> Option<Result<File, Reach>> {
         let mut id = uuid::Uuid::encode_buffer();
         let rest = name.strip_prefix(&*self.stream.0.as_hyphenated().encode_lower(&mut id))?;
@@ -275,7 +381,8 @@ impl Window {
         if let Some(number) = rest.strip_suffix(".m4s") {
             let Some((number, part)) = number.split_once('.') else {
                 let segment = self.find(canonical(number)?)?;
-                return Some(Ok(File::of(&segment.parts)));
+                let here = !segment.parts.is_empty();
+                return here.then(|| Ok(File::of(&segment.parts)));
             };
             let (number, part) = (canonical(number)?, usize::try_from(canonical(part)?).ok()?);
             return Some(self.part(number, part));
@@ -324,6 +431,8 @@ impl Window {
                 number: self.next_segment,
                 init,
                 parts: Vec::new(),
+                independent: part.independent,
+                recorded: false,
                 len: 0,
                 duration: Duration::ZERO,
                 date: date.unwrap_or(begun),
@@ -362,34 +471,71 @@ impl Window {
     }
 
     fn evict(&mut self) {
+        let Settings {
+            window,
+            dvr,
+            kept,
+            bytes,
+            ..
+        } = self.settings;
         let mut listed: Duration = self.listed().map(|segment| segment.duration).sum();
         while let Some(oldest) = self.segments.get(self.unlisted)
-            && listed - oldest.duration >= self.settings.window
+            && listed - oldest.duration >= window.max(dvr)
         {
             listed -= oldest.duration;
             self.discontinuity_sequence += u64::from(oldest.discontinuity);
             self.unlisted += 1;
         }
         let unlisted = self.segments.range(..self.unlisted);
-        let mut kept: Duration = unlisted.map(|segment| segment.duration).sum();
-        while kept > self.settings.kept
-            || (self.bytes > self.settings.bytes && self.segments.len() > 1)
+        let mut late: Duration = unlisted.map(|segment| segment.duration).sum();
+        while late > kept
+            && let Some(oldest) = self.segments.front()
         {
-            let Some(gone) = self.segments.pop_front() else {
+            late -= oldest.duration;
+            self.forget();
+        }
+        let here = self.segments.range(self.elsewhere..);
+        let mut here: Duration = here.map(|segment| segment.duration).sum();
+        loop {
+            let count = self.segments.len() - self.elsewhere;
+            let Some(oldest) = self.segments.get_mut(self.elsewhere) else {
                 break;
             };
-            self.bytes -= gone.len;
-            match self.unlisted.checked_sub(1) {
-                Some(unlisted) => {
-                    self.unlisted = unlisted;
-                    kept -= gone.duration;
+            let is_old = here - oldest.duration >= window + kept;
+            let is_much = self.bytes > bytes && count > 1;
+            if !is_old && !is_much {
+                break;
+            }
+            here -= oldest.duration;
+            if oldest.recorded {
+                oldest.parts = Vec::new();
+                self.bytes -= oldest.len;
+                self.elsewhere += 1;
+            } else {
+                // A playlist has no holes: it begins behind this one.
+                for _ in 0..=self.elsewhere {
+                    self.forget();
                 }
-                None => self.discontinuity_sequence += u64::from(gone.discontinuity),
             }
         }
         let oldest = self.segments.front().map_or(0, |segment| segment.init);
         while self.inits.front().is_some_and(|init| init.number < oldest) {
             self.inits.pop_front();
+        }
+    }
+
+    /// Lets go of the oldest.
+    fn forget(&mut self) {
+        let Some(gone) = self.segments.pop_front() else {
+            return;
+        };
+        match self.elsewhere.checked_sub(1) {
+            Some(elsewhere) => self.elsewhere = elsewhere,
+            None => self.bytes -= gone.len,
+        }
+        match self.unlisted.checked_sub(1) {
+            Some(unlisted) => self.unlisted = unlisted,
+            None => self.discontinuity_sequence += u64::from(gone.discontinuity),
         }
     }
 
@@ -401,10 +547,6 @@ impl Window {
 // === impl Segment ===
 
 impl Segment {
-    fn is_independent(&self) -> bool {
-        self.parts.first().is_some_and(|part| part.independent)
-    }
-
     fn bits_a_second(&self) -> u64 {
         let millis = self.duration.as_millis().max(1) as u64;
         self.len as u64 * 8 * 1000 / millis

@@ -1,39 +1,40 @@
-//! Playlists, segments and thumbnails over HTTP, all from memory.
+//! Playlists, segments and thumbnails over HTTP: from memory, and what is older from the recording.
 //!
 //! A cache may keep a segment for ever, since its name never means anything else; a playlist for one
 //! second; and an absence not at all. Who asks for a playlist or a part that is about to come waits
 //! for it here. That answer tells of one moment and may be kept a little: a playlist's name has the
 //! broadcast's id in it.
 
+mod answer;
 mod health;
+mod recordings;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::get;
-use bytes::Bytes;
-use futures::stream;
 
+use self::answer::{A_WHILE, ONE_SECOND, PLAYLIST, late, not_found, part, problem, whole};
 use crate::feed::{Feed, Thumbnail};
-use crate::hls::{File, Playlist, Reach, Window};
-use crate::room::Rooms;
+use crate::hls::{Playlist, Reach, Window};
+use crate::rendition::Rendition;
+use crate::rooms::Rooms;
 
-const PLAYLIST: &str = "application/vnd.apple.mpegurl";
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
-const ONE_SECOND: &str = "public, max-age=1, must-revalidate";
-const A_WHILE: &str = "public, max-age=10";
+/// Characters of a rendition's id.
+const ID: usize = uuid::fmt::Hyphenated::LENGTH;
 
 pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
+    let recordings = rooms.config.recordings.clone().map(recordings::router);
     Router::new()
         .route("/hls/{room}/{file}", get(hls))
         .route("/thumbnails/{file}", get(thumbnail))
         .route("/health/{room}", get(health::health))
         .with_state(rooms)
+        .merge(recordings.unwrap_or_default())
 }
 
 async fn hls(
@@ -46,28 +47,49 @@ async fn hls(
         return not_found();
     };
     if name == "index.m3u8" {
-        let made = feed
-            .wait(|window| there(window, |window| window.master()))
-            .await;
-        return playlist(&headers, ONE_SECOND, made.flatten());
+        let there = feed.source.wait(|window| there(window, |_| ()));
+        let master = there.await.and_then(|()| feed.master());
+        return playlist(&headers, ONE_SECOND, master);
     }
-    if let Some(id) = name.strip_suffix(".m3u8") {
-        if id != feed.id.to_string() {
-            return not_found();
-        }
+    // Each file's name begins with its rendition's.
+    let Some((rendition, rest)) = name
+        .split_at_checked(ID)
+        .and_then(|(id, rest)| Some((feed.rendition(id)?, rest)))
+    else {
+        return not_found();
+    };
+    if rest == ".m3u8" {
         return match Directives::parse(query.as_deref().unwrap_or_default()) {
-            Ok(directives) => media_playlist(&feed, directives, &headers).await,
+            Ok(directives) => media_playlist(&feed, &rendition, directives, &headers).await,
             Err(fault) => problem(StatusCode::BAD_REQUEST, fault),
         };
     }
-    let file = feed.wait(|window| match window.file(&name) {
+    let file = rendition.wait(|window| match window.file(&name) {
         Err(Reach::Soon) => ControlFlow::Continue(()),
         other => ControlFlow::Break(other),
     });
     match file.await {
         Some(Ok(file)) => part(&headers, &format!("\"{name}\""), &file),
-        Some(Err(_)) => not_found(),
+        Some(Err(_)) => earlier(&rooms, &feed, &rendition, &name, &headers).await,
         None => late(),
+    }
+}
+
+/// A segment that has left memory for the recording.
+async fn earlier(
+    rooms: &Rooms,
+    feed: &Feed,
+    rendition: &Rendition,
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let kept = rendition.window().in_recording(name);
+    match (kept, &rooms.config.recordings) {
+        (Some(kept), Some(recordings)) => {
+            let etag = format!("\"{name}\"");
+            recordings::segment(recordings, feed.stream, &kept.to_string(), &etag, headers).await
+        }
+        _ => not_found(),
     }
 }
 
@@ -104,13 +126,18 @@ impl Directives {
     }
 }
 
-async fn media_playlist(feed: &Feed, directives: Directives, headers: &HeaderMap) -> Response {
+async fn media_playlist(
+    feed: &Feed,
+    rendition: &Rendition,
+    directives: Directives,
+    headers: &HeaderMap,
+) -> Response {
     let Directives {
         segment,
         part,
         skip,
     } = directives;
-    let made = feed.wait(
+    let made = rendition.wait(
         |window| match segment.map(|segment| window.reach(segment, part)) {
             Some(Reach::Absurd) => ControlFlow::Break(Err(())),
             Some(Reach::Soon) => ControlFlow::Continue(()),
@@ -123,7 +150,10 @@ async fn media_playlist(feed: &Feed, directives: Directives, headers: &HeaderMap
         ONE_SECOND
     };
     match made.await {
-        Some(Ok(made)) => playlist(headers, cache, made),
+        Some(Ok(made)) => {
+            let made = made.map(|made| made.with(&feed.reports(rendition)));
+            playlist(headers, cache, made)
+        }
         Some(Err(())) => problem(
             StatusCode::BAD_REQUEST,
             "_HLS_msn or _HLS_part is too far ahead",
@@ -133,10 +163,7 @@ async fn media_playlist(feed: &Feed, directives: Directives, headers: &HeaderMap
 }
 
 /// What the window can give, if it is there or will never be.
-fn there(
-    window: &mut Window,
-    give: impl FnOnce(&mut Window) -> Option<Playlist>,
-) -> ControlFlow<Option<Playlist>> {
+fn there<T>(window: &mut Window, give: impl FnOnce(&mut Window) -> T) -> ControlFlow<T> {
     if window.is_empty() && !window.has_ended() {
         ControlFlow::Continue(())
     } else {
@@ -172,235 +199,4 @@ async fn thumbnail(
 
 fn find(rooms: &Rooms, room: &str) -> Option<Arc<Feed>> {
     rooms.feed(&room.parse().ok()?)
-}
-
-fn whole(
-    request: &HeaderMap,
-    kind: &'static str,
-    cache: &'static str,
-    etag: &str,
-    body: Bytes,
-) -> Response {
-    let (status, body) = if known(request, etag) {
-        (StatusCode::NOT_MODIFIED, Bytes::new())
-    } else {
-        (StatusCode::OK, body)
-    };
-    respond(status, kind, cache, etag, body.into())
-}
-
-/// A segment, or the range of it that was asked for.
-fn part(request: &HeaderMap, etag: &str, file: &File) -> Response {
-    let kind = "video/mp4";
-    if known(request, etag) {
-        return respond(
-            StatusCode::NOT_MODIFIED,
-            kind,
-            FOR_EVER,
-            etag,
-            Body::empty(),
-        );
-    }
-    let range = request
-        .get(header::RANGE)
-        .and_then(|range| range.to_str().ok());
-    let condition = request.get(header::IF_RANGE);
-    let range =
-        range.filter(|_| condition.is_none_or(|condition| condition.as_bytes() == etag.as_bytes()));
-    let (status, from, to) = match range.map(|range| byte_range(range, file.len)) {
-        Some(Range::Bytes { from, to }) => (StatusCode::PARTIAL_CONTENT, from, to),
-        Some(Range::Unsatisfiable) => {
-            let mut response = problem(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "the range is outside of the file",
-            );
-            insert(
-                &mut response,
-                header::CONTENT_RANGE,
-                &format!("bytes */{}", file.len),
-            );
-            return response;
-        }
-        Some(Range::Whole) | None => (StatusCode::OK, 0, file.len),
-    };
-    let mut response = respond(status, kind, FOR_EVER, etag, cut(file, from, to));
-    insert(
-        &mut response,
-        header::CONTENT_LENGTH,
-        &(to - from).to_string(),
-    );
-    insert(&mut response, header::ACCEPT_RANGES, "bytes");
-    if status == StatusCode::PARTIAL_CONTENT {
-        insert(
-            &mut response,
-            header::CONTENT_RANGE,
-            &format!("bytes {from}-{}/{}", to - 1, file.len),
-        );
-    }
-    response
-}
-
-/// The bytes from `from` up to `to`, shared with all other viewers.
-fn cut(file: &File, from: usize, to: usize) -> Body {
-    let mut at = 0;
-    let mut parts = Vec::with_capacity(file.parts.len());
-    for part in file.parts.iter() {
-        let (start, end) = (
-            from.saturating_sub(at).min(part.len()),
-            to.saturating_sub(at).min(part.len()),
-        );
-        if start < end {
-            parts.push(Ok::<_, std::convert::Infallible>(part.slice(start..end)));
-        }
-        at += part.len();
-    }
-    Body::from_stream(stream::iter(parts))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Range {
-    /// Several ranges, other units, nonsense: answered in full, as the standard allows.
-    Whole,
-    Bytes {
-        from: usize,
-        to: usize,
-    },
-    Unsatisfiable,
-}
-
-fn byte_range(range: &str, len: usize) -> Range {
-    let Some((first, last)) = range
-        .strip_prefix("bytes=")
-        .and_then(|range| range.trim().split_once('-'))
-    else {
-        return Range::Whole;
-    };
-    let (from, to) = match (first.parse::<usize>(), last.parse::<usize>()) {
-        (Ok(from), Ok(last)) if from <= last => (from, last.saturating_add(1)),
-        (Ok(from), Err(_)) if last.is_empty() => (from, len),
-        (Err(_), Ok(suffix)) if first.is_empty() => (len - suffix.min(len), len),
-        _ => return Range::Whole,
-    };
-    if from < to.min(len) {
-        Range::Bytes {
-            from,
-            to: to.min(len),
-        }
-    } else {
-        Range::Unsatisfiable
-    }
-}
-
-fn known(request: &HeaderMap, etag: &str) -> bool {
-    let Some(tags) = request
-        .get(header::IF_NONE_MATCH)
-        .and_then(|tags| tags.to_str().ok())
-    else {
-        return false;
-    };
-    tags.split(',')
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
-}
-
-fn respond(
-    status: StatusCode,
-    kind: &'static str,
-    cache: &'static str,
-    etag: &str,
-    body: Body,
-) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CACHE_CONTROL, cache),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "Content-Length, Content-Range, ETag",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    let mut response = (status, headers, body).into_response();
-    insert(&mut response, header::ETAG, etag);
-    response
-}
-
-/// What was waited for did not come; it still may.
-fn late() -> Response {
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "nothing new came in time; ask again",
-    )
-}
-
-fn not_found() -> Response {
-    problem(StatusCode::NOT_FOUND, "there is nothing here now")
-}
-
-/// Problem details (RFC 9457). Never cached: what is missing may come at any moment.
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#,
-        status.as_u16()
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "application/problem+json"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    ];
-    (status, headers, body).into_response()
-}
-
-fn insert(response: &mut Response, name: HeaderName, value: &str) {
-    // Our own words, and names that were found in the window: always valid.
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges() {
-        let bytes = |from, to| Range::Bytes { from, to };
-        for (range, expected) in [
-            ("bytes=0-0", bytes(0, 1)),
-            ("bytes=2-", bytes(2, 10)),
-            ("bytes=2-100", bytes(2, 10)),
-            ("bytes=-3", bytes(7, 10)),
-            ("bytes=-100", bytes(0, 10)),
-            ("bytes=10-", Range::Unsatisfiable),
-            ("bytes=-0", Range::Unsatisfiable),
-            ("bytes=5-2", Range::Whole),
-            ("bytes=0-1,3-4", Range::Whole),
-            ("bytes=0-18446744073709551615", bytes(0, 10)),
-            ("lines=1-2", Range::Whole),
-            ("bytes=a-b", Range::Whole),
-        ] {
-            assert_eq!(byte_range(range, 10), expected, "{range}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_range_over_several_parts() {
-        let parts = ["abc", "def", "ghi"].map(|part| Bytes::from_static(part.as_bytes()));
-        let file = File {
-            parts: parts.into(),
-            len: 9,
-        };
-        for (from, to, expected) in [
-            (0, 9, "abcdefghi"),
-            (2, 7, "cdefg"),
-            (3, 6, "def"),
-            (8, 9, "i"),
-        ] {
-            let body = axum::body::to_bytes(cut(&file, from, to), 100)
-                .await
-                .unwrap();
-            assert_eq!(body, expected);
-        }
-    }
 }

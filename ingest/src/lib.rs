@@ -14,10 +14,11 @@
 //! | `places`, `tries`, `allowance` | how many may knock, guess, and how much they may send |
 //! | [`flv`], [`codec`], `clock` | tags, headers and timestamps into access units |
 //! | [`packager`], `muxer`, [`fmp4`] | access units into fragments and segments |
-//! | [`hls`], `feed`, `http` | the window, its sharing, its serving |
+//! | [`hls`], `rendition`, `feed`, `http` | the window, its sharing, all of a broadcast's, their serving |
 //! | [`health`] | how a publisher does |
 //! | `thumbnail` | one current picture a broadcast |
-//! | [`broadcast`], `room`, `publisher` | started, interrupted, resumed, ended |
+//! | `recording` | broadcasts kept, and how long |
+//! | [`broadcast`], `room`, `rooms`, `publisher` | started, interrupted, resumed, ended |
 
 // What knows neither sockets nor time can be used, measured and fuzzed from outside.
 pub mod broadcast;
@@ -38,7 +39,10 @@ mod identity;
 mod muxer;
 mod places;
 mod publisher;
+mod recording;
+mod rendition;
 mod room;
+mod rooms;
 mod server;
 mod thumbnail;
 mod tls;
@@ -53,7 +57,7 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
-use lemonair_schemas::{EventId, RoomId};
+use lemonair_schemas::{EventId, RoomId, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -61,11 +65,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use broadcast::{Reason, What};
+pub use recording::{Recordings, Retention};
 pub use thumbnail::Settings as ThumbnailSettings;
 pub use tls::Certificate;
 
 use places::Places;
-use room::Rooms;
+use rooms::Rooms;
 use server::Server;
 use tries::Tries;
 
@@ -112,8 +117,14 @@ pub struct Config {
     pub failed_tries: u32,
     /// Segments of 2 s, cut at 10 s or 16 MiB if there is no key frame, in fragments of 1/3 s.
     pub cut: packager::Cut,
-    /// 30 s listed, 10 s more kept, 64 MiB in all.
+    /// 30 s listed, 10 s more kept, 64 MiB in all; 2 h listed where there is a recording.
     pub hls: hls::Settings,
+    /// Where broadcasts are recorded. Nowhere.
+    pub recordings: Option<Recordings>,
+    /// For ever, however many.
+    pub retention: Retention,
+    /// How often what is kept is looked after, if there is no news. 30 s.
+    pub keep_every: Duration,
     /// Every 10 s, 640 pixels wide, by `ffmpeg`, 2 at once, 5 s each.
     pub thumbnails: ThumbnailSettings,
 }
@@ -144,6 +155,21 @@ pub trait Backstage: fmt::Debug + Send + Sync + 'static {
         &'a self,
         ingest: &'a str,
     ) -> BoxFuture<'a, Result<Vec<OpenBroadcast>, BackstageError>>;
+
+    /// What is known of these broadcasts and their recordings, as of everything told so far. Those
+    /// that are not known yet are left out.
+    fn recorded<'a>(
+        &'a self,
+        streams: &'a [EventId],
+    ) -> BoxFuture<'a, Result<Vec<Recorded>, BackstageError>>;
+
+    /// Returns when the topic holds the news, and when it is known.
+    fn tell_recording<'a>(
+        &'a self,
+        room: &'a RoomId,
+        stream: EventId,
+        news: RecordingNews,
+    ) -> BoxFuture<'a, Result<(), BackstageError>>;
 }
 
 pub type BackstageError = anyhow::Error;
@@ -179,6 +205,37 @@ pub struct Lifecycle {
 pub struct OpenBroadcast {
     pub room: RoomId,
     pub stream: EventId,
+}
+
+/// A broadcast, as far as its recording is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub room: RoomId,
+    pub stream: EventId,
+    /// Which ingest carried it last.
+    pub ingest: String,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// It was told that there is a recording.
+    pub begun: bool,
+    /// How much it is; `None` until it was told that it is whole.
+    pub bytes: Option<u64>,
+    /// Nobody shall have it any more.
+    pub deleted: bool,
+}
+
+/// Something happened to a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingNews {
+    Begun,
+    Whole {
+        begins: Timestamp,
+        /// Of what is kept; what is missing is not counted.
+        duration: Duration,
+        bytes: u64,
+    },
+    /// It is too old, or there are too many.
+    Expired,
 }
 
 /// Why a publisher is not let in, in words for the streamer.
@@ -251,11 +308,18 @@ impl Default for Config {
             },
             hls: hls::Settings {
                 window: Duration::from_secs(30),
+                dvr: Duration::from_secs(2 * 3600),
                 kept: Duration::from_secs(10),
                 bytes: 64 << 20,
                 target,
                 part,
             },
+            recordings: None,
+            retention: Retention {
+                age: None,
+                bytes: None,
+            },
+            keep_every: Duration::from_secs(30),
             thumbnails: ThumbnailSettings {
                 ffmpeg: "ffmpeg".into(),
                 interval: Duration::from_secs(10),
@@ -269,8 +333,11 @@ impl Default for Config {
 
 impl Config {
     /// Fails if the data folder or the certificate cannot be used.
-    pub fn build(self, backstage: Arc<dyn Backstage>) -> io::Result<Ingest> {
+    pub fn build(mut self, backstage: Arc<dyn Backstage>) -> io::Result<Ingest> {
         let ingest = identity::load(&self.data)?;
+        if self.recordings.is_none() {
+            self.hls.dvr = Duration::ZERO;
+        }
         let certificate = self.certificate.as_ref();
         let tls = certificate.map(Certificate::acceptor).transpose()?;
         let rooms = Arc::new(Rooms::new(self.clone(), ingest, Arc::clone(&backstage)));
@@ -286,6 +353,11 @@ impl Config {
             tls,
         })
     }
+
+    /// Where ends of recordings stand that are not in them yet.
+    fn journals(&self) -> PathBuf {
+        self.data.join("journals")
+    }
 }
 
 // === impl Ingest ===
@@ -294,6 +366,10 @@ impl Ingest {
     /// Takes up what an earlier run left open, then takes publishers until `shutdown`, and ends all
     /// broadcasts before it returns.
     pub async fn run(&self, doors: Doors, shutdown: CancellationToken) {
+        let keeper = self.server.rooms.keeper();
+        if let Some(keeper) = &keeper {
+            keeper.recover().await;
+        }
         let recovered = tokio::select! {
             () = self.server.rooms.recover() => true,
             () = shutdown.cancelled() => false,
@@ -302,6 +378,9 @@ impl Ingest {
             return;
         }
         let connections = TaskTracker::new();
+        if let Some(keeper) = keeper {
+            connections.spawn(keeper.run(shutdown.clone()));
+        }
         let serve = |listener, tls| {
             let server = Arc::clone(&self.server);
             server.run(listener, tls, shutdown.clone(), &connections)
@@ -322,8 +401,9 @@ impl Ingest {
         self.server.rooms.revoke(room, revoked).await;
     }
 
-    /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}`, `/thumbnails/{room}.jpg`, and
-    /// `/health/{room}`, which is not for everybody.
+    /// `GET /hls/{room}/index.m3u8`, `/hls/{room}/{file}`, `/thumbnails/{room}.jpg`,
+    /// `/recordings/{stream}/index.m3u8` and what it names, and `/health/{room}`, which is not for
+    /// everybody.
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.server.rooms))
     }

@@ -1,10 +1,10 @@
 //! One task a room: asks [`Broadcast`] what each arrival, departure and pause means, and tells the
 //! topic, in order, until it is acknowledged.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lemonair_schemas::{EventId, RoomId};
@@ -12,54 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::broadcast::{Broadcast, Effect, Farewell, PublisherId, What};
 use crate::feed::Feed;
 use crate::publisher::Publisher;
-use crate::thumbnail::Thumbnailer;
-use crate::{Backstage, Config, Lifecycle, OpenBroadcast, Permit, Refused, Revoked};
-
-/// All rooms that have, or just had, a broadcast here.
-#[derive(Debug)]
-pub(crate) struct Rooms {
-    config: Config,
-    /// Which ingest this is, over restarts.
-    ingest: String,
-    backstage: Arc<dyn Backstage>,
-    thumbnailer: Arc<Thumbnailer>,
-    doors: Mutex<HashMap<RoomId, mpsc::Sender<Knock>>>,
-    feeds: RwLock<HashMap<RoomId, Arc<Feed>>>,
-    tasks: TaskTracker,
-    /// End all broadcasts, then the tasks.
-    closing: CancellationToken,
-    /// End the tasks, whatever is left to tell.
-    abandon: CancellationToken,
-}
-
-/// What comes to the door of a room.
-#[derive(Debug)]
-enum Knock {
-    Arrival(Arrival),
-    Revoked(Revoked),
-}
-
-/// A publisher.
-#[derive(Debug)]
-struct Arrival {
-    key: EventId,
-    answer: oneshot::Sender<Publisher>,
-}
-
-/// More publishers than this at one door at once are turned away.
-const QUEUE: usize = 16;
-/// While so many events wait for the topic, no publisher is let in.
-const MAX_OUTBOX: usize = 64;
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(5);
+use crate::rooms::{Arrival, FIRST_RETRY, Knock, LAST_RETRY, Rooms};
+use crate::{Backstage, Lifecycle, Revoked};
 
 /// A room's task.
-struct Room {
+pub(crate) struct Room {
     rooms: Arc<Rooms>,
     id: RoomId,
     broadcast: Broadcast,
@@ -89,124 +50,13 @@ type Hold = Pin<Box<dyn Future<Output = (EventId, Result<bool, crate::BackstageE
 
 /// So many times within a lease it is said that the broadcast goes on.
 const HOLDS: u32 = 4;
-
-// === impl Rooms ===
-
-impl Rooms {
-    pub(crate) fn new(config: Config, ingest: String, backstage: Arc<dyn Backstage>) -> Rooms {
-        Rooms {
-            thumbnailer: Arc::new(Thumbnailer::new(config.thumbnails.clone())),
-            config,
-            ingest,
-            backstage,
-            doors: Mutex::default(),
-            feeds: RwLock::default(),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            abandon: CancellationToken::new(),
-        }
-    }
-
-    /// Puts a publisher on air.
-    pub(crate) async fn publish(self: &Arc<Rooms>, permit: Permit) -> Result<Publisher, Refused> {
-        let Permit { room, key } = permit;
-        let (answer, publisher) = oneshot::channel();
-        {
-            let mut doors = self.doors();
-            if self.closing.is_cancelled() {
-                return Err(Refused::ShuttingDown);
-            }
-            let arrival = Knock::Arrival(Arrival { key, answer });
-            match doors.get(&room) {
-                Some(door) if !door.is_closed() => {
-                    door.try_send(arrival).map_err(|_| Refused::Busy)?;
-                }
-                _ => {
-                    let (door, arrivals) = mpsc::channel(QUEUE);
-                    door.try_send(arrival).map_err(|_| Refused::Busy)?;
-                    doors.insert(room.clone(), door);
-                    let task = Room::new(Arc::clone(self), room).run(arrivals);
-                    self.tasks.spawn(task);
-                }
-            }
-        }
-        // The room drops the answer when it cannot let anyone in.
-        publisher.await.map_err(|_| Refused::Busy)
-    }
-
-    /// Waits for a place in the room's queue: this must not be lost.
-    pub(crate) async fn revoke(&self, room: &RoomId, revoked: Revoked) {
-        let door = self.doors().get(room).cloned();
-        if let Some(door) = door {
-            // A room that is gone has no broadcast.
-            let _ = door.send(Knock::Revoked(revoked)).await;
-        }
-    }
-
-    pub(crate) fn feed(&self, room: &RoomId) -> Option<Arc<Feed>> {
-        self.feeds
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(room)
-            .cloned()
-    }
-
-    /// Takes up broadcasts that an earlier run of this ingest left open, before new ones begin: their
-    /// publishers have the grace time to come back.
-    pub(crate) async fn recover(self: &Arc<Rooms>) {
-        let mut pause = FIRST_RETRY;
-        let open = loop {
-            match self.backstage.left_open(&self.ingest).await {
-                Ok(open) => break open,
-                Err(error) => {
-                    tracing::warn!("failed to look for broadcasts left open: {error:#}");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LAST_RETRY);
-                }
-            }
-        };
-        let mut doors = self.doors();
-        for OpenBroadcast { room, stream } in open {
-            tracing::info!(%room, %stream, "broadcast was left open, waiting for its publisher");
-            let (door, knocks) = mpsc::channel(QUEUE);
-            doors.insert(room.clone(), door);
-            let mut room = Room::new(Arc::clone(self), room);
-            room.broadcast.take_up(stream, Instant::now());
-            room.tell(stream, What::Interrupted);
-            self.tasks.spawn(room.run(knocks));
-        }
-    }
-
-    /// Ends all broadcasts; after `deadline` gives up on telling so.
-    pub(crate) async fn close(&self, deadline: Duration) {
-        {
-            // Under the lock, so that no room opens after it.
-            let _doors = self.doors();
-            self.closing.cancel();
-        }
-        self.tasks.close();
-        if tokio::time::timeout(deadline, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                rooms = self.tasks.len(),
-                "broadcasts could not be ended in time, the next start will"
-            );
-            self.abandon.cancel();
-            self.tasks.wait().await;
-        }
-    }
-
-    fn doors(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Knock>>> {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// While so many events wait for the topic, no publisher is let in.
+const MAX_OUTBOX: usize = 64;
 
 // === impl Room ===
 
 impl Room {
-    fn new(rooms: Arc<Rooms>, id: RoomId) -> Room {
+    pub(crate) fn new(rooms: Arc<Rooms>, id: RoomId) -> Room {
         let broadcast = Broadcast::new(rooms.config.grace, rooms.config.longest);
         Room {
             rooms,
@@ -222,7 +72,15 @@ impl Room {
         }
     }
 
-    async fn run(mut self, mut arrivals: mpsc::Receiver<Knock>) {
+    /// One whose broadcast an earlier run left open: its publisher may come back.
+    pub(crate) fn left_open(rooms: Arc<Rooms>, id: RoomId, stream: EventId) -> Room {
+        let mut room = Room::new(rooms, id);
+        room.broadcast.take_up(stream, Instant::now());
+        room.tell(stream, What::Interrupted);
+        room
+    }
+
+    pub(crate) async fn run(mut self, mut arrivals: mpsc::Receiver<Knock>) {
         let closing = self.rooms.closing.clone();
         let abandon = self.rooms.abandon.clone();
         let mut append: Option<Append> = None;
@@ -248,7 +106,7 @@ impl Room {
                     self.rooms.config.linger
                 };
                 let leave_at = *leave_at.get_or_insert_with(|| Instant::now() + linger);
-                if leave_at <= Instant::now() && self.leave(&mut arrivals) {
+                if leave_at <= Instant::now() && self.rooms.shut(&self.id, &arrivals) {
                     return;
                 }
             } else {
@@ -407,7 +265,9 @@ impl Room {
         let feed = Arc::new(Feed::new(stream, self.rooms.config.hls.clone()));
         let follow = Arc::clone(&self.rooms.thumbnailer).follow(Arc::clone(&feed));
         self.thumbnails = Some(self.rooms.tasks.spawn(follow));
-        self.show(Some(feed));
+        self.rooms.record(&feed);
+        self.rooms.show(&self.id, Some(Arc::clone(&feed)));
+        self.feed = Some(feed);
         metrics::gauge!("lemonair_ingest_broadcasts").increment(1.0);
     }
 
@@ -421,33 +281,6 @@ impl Room {
             feed.end();
         }
         metrics::gauge!("lemonair_ingest_broadcasts").decrement(1.0);
-    }
-
-    fn show(&mut self, feed: Option<Arc<Feed>>) {
-        let mut feeds = self
-            .rooms
-            .feeds
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        match &feed {
-            Some(feed) => feeds.insert(self.id.clone(), Arc::clone(feed)),
-            None => feeds.remove(&self.id),
-        };
-        drop(feeds);
-        self.feed = feed;
-    }
-
-    /// Shuts the door, unless someone is at it.
-    fn leave(&mut self, arrivals: &mut mpsc::Receiver<Knock>) -> bool {
-        let rooms = Arc::clone(&self.rooms);
-        let mut doors = rooms.doors();
-        if !arrivals.is_empty() {
-            return false;
-        }
-        doors.remove(&self.id);
-        // Before the door's lock is let go, so that a new broadcast's feed is not removed.
-        self.show(None);
-        true
     }
 }
 

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::broadcast::{Farewell, Reason};
 use crate::places::{Full, Place, Places};
 use crate::publisher::{self, Publisher};
-use crate::room::Rooms;
+use crate::rooms::Rooms;
 use crate::rtmp::{self, Output, Session, StreamKey};
 use crate::tries::Tries;
 use crate::{Backstage, Config, Refused};

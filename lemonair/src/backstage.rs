@@ -8,10 +8,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_consumers::{Feed, Kafka, Watermark, watermarks};
 use lemonair_gateway::find_stream_key;
-use lemonair_ingest::{BackstageError, Ingest, Lifecycle, OpenBroadcast, Permit, Revoked, What};
-use lemonair_producers::Desk;
+use lemonair_ingest::{
+    BackstageError, Ingest, Lifecycle, OpenBroadcast, Permit, Recorded, RecordingNews, Revoked,
+    What,
+};
+use lemonair_producers::{Desk, Log};
 use lemonair_projections::{Checkpoints, broadcasts, channels};
 use lemonair_schemas::command::{Broadcast, Turn};
+use lemonair_schemas::stream::{RecordingBegun, RecordingDeleted, RecordingKept};
 use lemonair_schemas::{Codec, Event, EventId, Position, RoomId, Timestamp, Topic};
 use sqlx::MySqlPool;
 
@@ -22,7 +26,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Backstage {
     pub(crate) kafka: Kafka,
+    pub(crate) codec: Arc<Codec>,
     pub(crate) pool: MySqlPool,
+    pub(crate) log: Log,
     pub(crate) desk: Desk,
     pub(crate) lease: Duration,
     pub(crate) checkpoints: Checkpoints,
@@ -108,6 +114,90 @@ impl lemonair_ingest::Backstage for Backstage {
                     stream: open.id,
                 })
                 .collect())
+        }
+        .boxed()
+    }
+
+    fn recorded<'a>(
+        &'a self,
+        streams: &'a [EventId],
+    ) -> BoxFuture<'a, Result<Vec<Recorded>, BackstageError>> {
+        async move {
+            let known = broadcasts::among(&self.pool, streams).await?;
+            let recorded = known.into_iter().map(|broadcast| {
+                let recording = broadcast.recording;
+                Recorded {
+                    // Whoever is erased shall not be seen either.
+                    deleted: recording.is_some_and(|recording| recording.deleted_at.is_some())
+                        || self.codec.erased().owned(&broadcast.room),
+                    room: broadcast.room,
+                    stream: broadcast.id,
+                    ingest: broadcast.ingest,
+                    started_at: broadcast.started_at,
+                    ended_at: broadcast.ended_at,
+                    begun: recording.is_some(),
+                    bytes: recording
+                        .and_then(|recording| recording.whole)
+                        .map(|whole| whole.bytes.cast_unsigned()),
+                }
+            });
+            Ok(recorded.collect())
+        }
+        .boxed()
+    }
+
+    fn tell_recording<'a>(
+        &'a self,
+        room: &'a RoomId,
+        stream: EventId,
+        news: RecordingNews,
+    ) -> BoxFuture<'a, Result<(), BackstageError>> {
+        async move {
+            let (id, at, room, actor) = (EventId::new(), Timestamp::now(), room.clone(), None);
+            let event: Event = match news {
+                RecordingNews::Begun => RecordingBegun {
+                    id,
+                    at,
+                    room,
+                    actor,
+                    stream,
+                }
+                .into(),
+                RecordingNews::Whole {
+                    begins,
+                    duration,
+                    bytes,
+                } => RecordingKept {
+                    id,
+                    at,
+                    room,
+                    actor,
+                    stream,
+                    begins,
+                    duration_ms: i64::try_from(duration.as_millis()).unwrap_or(i64::MAX),
+                    bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+                }
+                .into(),
+                RecordingNews::Expired => RecordingDeleted {
+                    id,
+                    at,
+                    room,
+                    actor,
+                    stream,
+                    reason: "expired".to_owned(),
+                }
+                .into(),
+            };
+            let position = self.log.append(event).await?;
+            // Or it would be told again.
+            if !self
+                .checkpoints
+                .wait("broadcasts", position, PATIENCE)
+                .await
+            {
+                bail!("the read model of broadcasts lags; does `lemonair project` run?");
+            }
+            Ok(())
         }
         .boxed()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use lemonair_consumers::{Kafka, erasures, retention};
 use lemonair_gateway::Gateway;
-use lemonair_ingest::{Doors, Ingest};
+use lemonair_ingest::{Doors, Ingest, Recordings};
 use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Desk, Log};
 use lemonair_projections::processes::announce;
@@ -65,7 +65,8 @@ pub(crate) async fn up(mut settings: Settings) -> anyhow::Result<()> {
     let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
     let desk = services.desk(&ground).await?;
-    let ingest = build_ingest(&settings, &ground, desk, settings.public_url())?;
+    let recordings = settings.open_recordings()?;
+    let ingest = build_ingest(&settings, &ground, desk, recordings, settings.public_url())?;
     let gateway = build_gateway(&settings, &ground, Some(ingest.router()), metrics).await?;
     services.project(&settings, &ground).await?;
     services.decide(&ground, settings.terms());
@@ -107,7 +108,8 @@ pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
     let mut services = Services::new();
     let desk = services.desk(&ground).await?;
     let origin = format!("http://{}", settings.ingest_http);
-    let ingest = build_ingest(&settings, &ground, desk, origin)?;
+    let recordings = settings.open_recordings()?;
+    let ingest = build_ingest(&settings, &ground, desk, recordings, origin)?;
     let picture = ingest.router();
     let stop = services.stop.clone();
     services.spawn("picture", async move {
@@ -221,6 +223,7 @@ fn build_ingest(
     settings: &Settings,
     ground: &Ground,
     desk: Desk,
+    recordings: Option<Recordings>,
     origin: String,
 ) -> anyhow::Result<Ingest> {
     let mut config = lemonair_ingest::Config {
@@ -235,14 +238,19 @@ fn build_ingest(
         certificate: settings.certificate(),
         restream: settings.restream()?,
         authorities: settings.restream_ca.clone(),
+        recordings,
+        retention: settings.recording_retention(),
         ..lemonair_ingest::Config::default()
     };
     config.hls.window = Duration::from_secs_f64(settings.window);
+    config.hls.dvr = Duration::from_secs_f64(settings.dvr);
     config.hls.bytes = settings.window_mib as usize * (1 << 20);
     config.thumbnails.interval = Duration::from_secs_f64(settings.thumbnail_every);
     let backstage = Backstage {
         kafka: ground.kafka.clone(),
+        codec: Arc::clone(&ground.codec),
         pool: ground.pool.clone(),
+        log: ground.log.clone(),
         desk,
         lease: settings.lease(),
         checkpoints: ground.checkpoints.clone(),

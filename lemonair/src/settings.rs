@@ -13,8 +13,8 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use lemonair_consumers::Kafka;
 use lemonair_consumers::retention::TRIMMABLE;
 use lemonair_gateway::Payments;
-use lemonair_ingest::Certificate;
 use lemonair_ingest::restream::Target;
+use lemonair_ingest::{Certificate, Recordings, Retention};
 use lemonair_producers::decide::{MOST_POINTS, Terms};
 use lemonair_schemas::{RoomId, Topic};
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,14 @@ pub(crate) struct Settings {
     pub(crate) window: f64,
     /// Mebibytes of memory that a broadcast's window takes at most.
     pub(crate) window_mib: u32,
+    /// Seconds that viewers can go back where there is a recording.
+    pub(crate) dvr: f64,
+    /// The folder in which broadcasts are recorded, or `off`; `recordings` in `data_dir` unless set.
+    pub(crate) recordings: Option<String>,
+    /// Days that recordings stay; zero for ever.
+    pub(crate) recording_days: u32,
+    /// Gibibytes of an ingest's recordings in all, the oldest go first; zero for any number.
+    pub(crate) recording_gib: u32,
     /// Seconds after which a broadcast ends of which its ingest says nothing more.
     pub(crate) lease: f64,
     /// Seconds without media after which a publisher is cut off.
@@ -173,6 +181,10 @@ impl Default for Settings {
             grace: 60.0,
             window: 30.0,
             window_mib: 64,
+            dvr: 7200.0,
+            recordings: None,
+            recording_days: 30,
+            recording_gib: 50,
             lease: 60.0,
             publisher_idle: 10.0,
             publishers: ingest.publishers,
@@ -227,6 +239,7 @@ impl Settings {
         for (name, seconds) in [
             ("grace", self.grace),
             ("window", self.window),
+            ("dvr", self.dvr),
             ("lease", self.lease),
             ("publisher_idle", self.publisher_idle),
             ("thumbnail_every", self.thumbnail_every),
@@ -449,6 +462,31 @@ impl Settings {
         match self.broadcast_hours {
             0 => Duration::MAX,
             hours => Duration::from_secs(u64::from(hours) * 3600),
+        }
+    }
+
+    /// Where broadcasts are recorded, unless that is off.
+    pub(crate) fn open_recordings(&self) -> anyhow::Result<Option<Recordings>> {
+        let folder = match self.recordings.as_deref() {
+            Some("off") => return Ok(None),
+            Some(folder) => folder.into(),
+            None => self.data_dir.join("recordings"),
+        };
+        let opened = Recordings::open(folder.clone()).map(Some);
+        opened.map_err(|error| {
+            anyhow!(
+                "settings: recordings is {}, which cannot be used ({error}); name another folder, or off",
+                folder.display()
+            )
+        })
+    }
+
+    pub(crate) fn recording_retention(&self) -> Retention {
+        let days = u64::from(self.recording_days);
+        let gib = u64::from(self.recording_gib);
+        Retention {
+            age: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+            bytes: (gib > 0).then(|| gib << 30),
         }
     }
 

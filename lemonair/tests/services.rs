@@ -76,7 +76,7 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
     // A polite end needs no grace time.
     publisher.stop().await;
     let life = eventually("the broadcast is over", async || {
-        let life = deployment.replay(&["lemonair.streams"]).await;
+        let life = deployment.life().await;
         let ends = |event: &&Value| event["type"] == "stream.ended";
         (life.iter().filter(ends).count() == 2).then_some(life)
     })
@@ -148,7 +148,7 @@ async fn each_service_runs_alone() {
     let mut ingest = deployment.start("ingest").await;
     let publisher = Publisher::start(&ingest.rtmp, key);
     let kinds = async || {
-        let life = deployment.replay(&["lemonair.streams"]).await;
+        let life = deployment.life().await;
         let kinds = life.iter().filter_map(|event| event["type"].as_str());
         kinds.map(str::to_owned).collect::<Vec<String>>()
     };

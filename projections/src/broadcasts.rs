@@ -1,14 +1,16 @@
-//! Broadcasts: on air, interrupted, over.
+//! Broadcasts: on air, interrupted, over; and what is kept of them.
 
 use std::collections::HashSet;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::stream::{StreamEnded, StreamStarted};
+use lemonair_schemas::stream::{
+    RecordingBegun, RecordingDeleted, RecordingKept, StreamEnded, StreamStarted,
+};
 use lemonair_schemas::{Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
-use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
 
 use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
@@ -34,9 +36,26 @@ pub struct Broadcast {
     pub interrupted_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub reason: Option<String>,
+    /// What is kept of it.
+    #[serde(skip)]
+    pub recording: Option<Recording>,
     /// Where its start stands.
     #[serde(skip)]
     pub position: Position,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recording {
+    /// Once the broadcast is over and all of it is kept.
+    pub whole: Option<Whole>,
+    pub deleted_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    pub begins: Timestamp,
+    pub duration_ms: i64,
+    pub bytes: i64,
 }
 
 // === Writes ===
@@ -86,6 +105,9 @@ impl Projection for Broadcasts {
                         interrupt(tx, &event.room, event.stream, None).await?;
                     }
                     Event::StreamEnded(event) => end(tx, event).await?,
+                    Event::RecordingBegun(event) => record(tx, event).await?,
+                    Event::RecordingKept(event) => keep(tx, event).await?,
+                    Event::RecordingDeleted(event) => delete(tx, event).await?,
                     _ => {}
                 }
             }
@@ -152,6 +174,45 @@ async fn end(tx: &mut MySqlConnection, event: &StreamEnded) -> Result<(), Fault>
         return known(tx, &event.room, event.stream).await;
     }
     Ok(())
+}
+
+async fn record(tx: &mut MySqlConnection, event: &RecordingBegun) -> Result<(), Fault> {
+    sqlx::query("UPDATE broadcasts SET recorded = TRUE WHERE id = ? AND room = ?")
+        .bind(event.stream.0)
+        .bind(event.room.as_str())
+        .execute(&mut *tx)
+        .await?;
+    known(tx, &event.room, event.stream).await
+}
+
+async fn keep(tx: &mut MySqlConnection, event: &RecordingKept) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE broadcasts SET recorded = TRUE, recorded_from = ?, recorded_ms = ?, \
+         recorded_bytes = ? WHERE id = ? AND room = ?",
+    )
+    .bind(event.begins.millis())
+    .bind(event.duration_ms)
+    .bind(event.bytes)
+    .bind(event.stream.0)
+    .bind(event.room.as_str())
+    .execute(&mut *tx)
+    .await?;
+    known(tx, &event.room, event.stream).await
+}
+
+/// The first time counts.
+async fn delete(tx: &mut MySqlConnection, event: &RecordingDeleted) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE broadcasts SET deleted_at = ?, deleted_for = ? \
+         WHERE id = ? AND room = ? AND deleted_at IS NULL",
+    )
+    .bind(event.at.millis())
+    .bind(&event.reason)
+    .bind(event.stream.0)
+    .bind(event.room.as_str())
+    .execute(&mut *tx)
+    .await?;
+    known(tx, &event.room, event.stream).await
 }
 
 /// What comes after the end changes nothing; but the broadcast must have begun.
@@ -227,6 +288,25 @@ pub async fn page(pool: &MySqlPool, room: &RoomId, slice: &Slice) -> Result<Page
     page::of_room(pool, select, room, slice, |row: &Broadcast| row.position).await
 }
 
+/// What is kept of the room's broadcasts.
+pub async fn recordings(pool: &MySqlPool, room: &RoomId, slice: &Slice) -> Result<Page<Broadcast>> {
+    let select = "SELECT * FROM broadcasts WHERE recorded AND deleted_at IS NULL AND room = ?";
+    page::of_room(pool, select, room, slice, |row: &Broadcast| row.position).await
+}
+
+/// Those of these broadcasts that are known; a few hundred are asked about at most.
+pub async fn among(pool: &MySqlPool, streams: &[EventId]) -> Result<Vec<Broadcast>> {
+    if streams.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places = vec!["?"; streams.len()].join(", ");
+    let sql = format!("SELECT * FROM broadcasts WHERE id IN ({places})");
+    // As many as there are, so it is of no use to remember each number of them.
+    let query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+    let query = streams.iter().fold(query, |query, id| query.bind(id.0));
+    Ok(query.fetch_all(pool).await?)
+}
+
 impl Broadcast {
     pub(crate) fn read(row: &MySqlRow, title: &str) -> sqlx::Result<Broadcast> {
         Ok(Broadcast {
@@ -239,8 +319,27 @@ impl Broadcast {
             interrupted_at: row::time_if_any(row, "interrupted_at")?,
             ended_at: row::time_if_any(row, "ended_at")?,
             reason: row.try_get("reason")?,
+            recording: Recording::read(row)?,
             position: row::position(row, Topic::Streams)?,
         })
+    }
+}
+
+impl Recording {
+    fn read(row: &MySqlRow) -> sqlx::Result<Option<Recording>> {
+        if !row.try_get::<bool, _>("recorded")? {
+            return Ok(None);
+        }
+        let whole = match row::time_if_any(row, "recorded_from")? {
+            Some(begins) => Some(Whole {
+                begins,
+                duration_ms: row.try_get("recorded_ms")?,
+                bytes: row.try_get("recorded_bytes")?,
+            }),
+            None => None,
+        };
+        let deleted_at = row::time_if_any(row, "deleted_at")?;
+        Ok(Some(Recording { whole, deleted_at }))
     }
 }
 

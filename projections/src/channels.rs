@@ -246,7 +246,8 @@ pub async fn followed_by(pool: &MySqlPool, account: AccountId) -> Result<Vec<Roo
 pub async fn list(pool: &MySqlPool, live_only: bool, slice: &Slice) -> Result<Page<Listed>> {
     // Of two broadcasts that a takeover left open side by side, the later one counts.
     const SELECT: &str = "SELECT c.*, b.id, b.title AS live_title, b.ingest, b.origin, \
-         b.started_at, b.interrupted_at, b.ended_at, b.reason, b.part, b.record_offset \
+         b.started_at, b.interrupted_at, b.ended_at, b.reason, b.recorded, b.recorded_from, \
+         b.recorded_ms, b.recorded_bytes, b.deleted_at, b.part, b.record_offset \
          FROM channels c LEFT JOIN broadcasts b ON b.room = c.room AND b.ended_at IS NULL \
          AND NOT EXISTS (SELECT 1 FROM broadcasts l WHERE l.room = b.room \
          AND l.ended_at IS NULL AND l.record_offset > b.record_offset)";

@@ -1,6 +1,6 @@
 //! Chat history.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -218,6 +218,20 @@ async fn clear(tx: &mut MySqlConnection, event: &ChatCleared) -> Result<(), Faul
 }
 
 // === Reads ===
+
+/// Which of these messages were deleted; a few hundred are asked about at most.
+pub async fn deleted_among(pool: &MySqlPool, messages: &[EventId]) -> Result<HashSet<EventId>> {
+    if messages.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let places = vec!["?"; messages.len()].join(", ");
+    let sql = format!("SELECT id FROM messages WHERE id IN ({places}) AND deleted_at IS NOT NULL");
+    // As many as there are, so it is of no use to remember each number of them.
+    let query = sqlx::query_scalar::<_, Uuid>(AssertSqlSafe(sql)).persistent(false);
+    let query = messages.iter().fold(query, |query, id| query.bind(id.0));
+    let found = query.fetch_all(pool).await?;
+    Ok(found.into_iter().map(EventId).collect())
+}
 
 /// Whether anything is left of what was said in the room, by this account or by anybody.
 pub async fn any(pool: &MySqlPool, room: &RoomId, author: Option<AccountId>) -> Result<bool> {

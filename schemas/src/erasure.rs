@@ -66,6 +66,12 @@ impl Erased {
         self.any.load(Ordering::Acquire) && self.read().accounts.contains_key(&account)
     }
 
+    /// Whether a room is that of somebody who was erased, by the name that it goes by since.
+    pub fn owned(&self, room: &RoomId) -> bool {
+        self.any.load(Ordering::Acquire)
+            && self.read().accounts.values().any(|erased| erased == room)
+    }
+
     /// Whether the bytes of a record that cannot be decoded name the id of somebody who was erased.
     pub fn is_named_in(&self, bytes: &[u8]) -> bool {
         self.any.load(Ordering::Acquire)
@@ -252,6 +258,9 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
         | Event::StreamInterrupted(_)
         | Event::StreamResumed(_)
         | Event::StreamEnded(_)
+        | Event::RecordingBegun(_)
+        | Event::RecordingKept(_)
+        | Event::RecordingDeleted(_)
         | Event::ChannelUpdated(_)
         | Event::StreamKeyIssued(_)
         | Event::StreamKeyRevoked(_)

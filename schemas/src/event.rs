@@ -24,7 +24,10 @@ use crate::field::{Column, Mask, Value, is_private};
 use crate::ledger::EntryPosted;
 use crate::presence::ViewersCounted;
 use crate::record::{Schema, records};
-use crate::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
+use crate::stream::{
+    RecordingBegun, RecordingDeleted, RecordingKept, StreamEnded, StreamInterrupted, StreamResumed,
+    StreamStarted,
+};
 use crate::{AccountId, Actor, EventId, GatewayId, Record, RoomId, Timestamp, Topic};
 
 /// What an event is about; the key of its record.
@@ -205,6 +208,9 @@ all_events! {
     StreamInterrupted("stream.interrupted") of room,
     StreamResumed("stream.resumed") of room,
     StreamEnded("stream.ended") of room,
+    RecordingBegun("recording.begun") of room,
+    RecordingKept("recording.kept") of room,
+    RecordingDeleted("recording.deleted") of room,
     ChannelOpened("channel.opened") of room,
     ChannelUpdated("channel.updated") of room,
     StreamKeyIssued("channel.stream_key_issued") of room,

@@ -1,8 +1,9 @@
-//! The life of a broadcast: topic `lemonair.streams`. Exactly one start and one end each.
+//! The life of a broadcast and of its recording: topic `lemonair.streams`. Exactly one start and one
+//! end each.
 
-use crate::EventId;
 use crate::event::event;
 use crate::record::record;
+use crate::{EventId, Timestamp};
 
 event! {
     /// A broadcast went on air. The event id is the broadcast's id.
@@ -31,6 +32,31 @@ event! {
         /// `superseded` by another ingest, or `lapsed` when nothing more was heard of it.
         reason: String,
     }
+
+    /// The first segment of a broadcast was kept.
+    RecordingBegun of room {
+        stream: EventId,
+    }
+
+    /// A broadcast is over and its recording whole.
+    RecordingKept of room {
+        stream: EventId,
+        /// When the first picture was.
+        begins: Timestamp,
+        /// Of what was kept, like `bytes`.
+        duration_ms: i64,
+        bytes: i64,
+    }
+
+    /// Nobody can watch the recording any more; its bytes are deleted soon after.
+    RecordingDeleted of room {
+        stream: EventId,
+        /// `asked`, or `expired` when it was too old or there were too many.
+        reason: String,
+    }
 }
 
-record!(Streams, "streams": StreamStarted, StreamInterrupted, StreamResumed, StreamEnded);
+record!(
+    Streams, "streams": StreamStarted, StreamInterrupted, StreamResumed, StreamEnded, RecordingBegun,
+    RecordingKept, RecordingDeleted
+);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Init, Playlist, Segment, Window};
+use super::{Playlist, Report, Segment, Variant, Window};
 
 /// The version that knows delta updates.
 const VERSION: u32 = 9;
@@ -11,30 +11,71 @@ const VERSION: u32 = 9;
 const HOLD_BACK: u32 = 3;
 /// Parts are listed for segments that begin so many target durations before the end.
 const PARTS_UNTIL: u64 = 3;
+const ENDLIST: &str = "#EXT-X-ENDLIST\n";
 /// What is older than so many target durations can be left out.
 const SKIP_UNTIL: u64 = 6;
 
-impl Window {
-    pub(super) fn write_master(&self, init: &Init) -> Playlist {
-        let mut text = String::with_capacity(256);
-        let bandwidth = self.bandwidth.max(1);
+/// The places to play a broadcast from. `None` if there is none yet.
+pub fn master(variants: &[Variant]) -> Option<Playlist> {
+    if variants.is_empty() {
+        return None;
+    }
+    let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n");
+    let mut etag = String::new();
+    for Variant {
+        stream,
+        init,
+        bandwidth,
+        codecs,
+        size,
+    } in variants
+    {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"{}\"",
-            init.codecs
+            "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"{codecs}\""
         );
-        if let Some((width, height)) = init.size {
+        if let Some((width, height)) = size {
             let _ = write!(text, ",RESOLUTION={width}x{height}");
         }
-        let stream = self.stream;
         let _ = writeln!(text, "\n{stream}.m3u8");
+        let _ = write!(etag, "{stream}-{init}-{bandwidth}.");
+    }
+    Some(Playlist {
+        text: text.into(),
+        etag: format!("\"{}\"", etag.trim_end_matches('.')),
+    })
+}
+
+impl Playlist {
+    /// The same, with how far the broadcast's other renditions have got.
+    #[must_use]
+    pub fn with(self, reports: &[Report]) -> Playlist {
+        if reports.is_empty() || self.text.ends_with(ENDLIST.as_bytes()) {
+            return self;
+        }
+        let mut lines = String::new();
+        let mut etag = self.etag.trim_end_matches('"').to_owned();
+        for Report {
+            stream,
+            segment,
+            part,
+        } in reports
+        {
+            let _ = writeln!(
+                lines,
+                "#EXT-X-RENDITION-REPORT:URI=\"{stream}.m3u8\",LAST-MSN={segment},LAST-PART={part}"
+            );
+            let _ = write!(etag, "-{segment}.{part}");
+        }
         Playlist {
-            text: text.into(),
-            etag: format!("\"{stream}-{}-{bandwidth}\"", init.number),
+            text: [&self.text[..], lines.as_bytes()].concat().into(),
+            etag: etag + "\"",
         }
     }
+}
 
+impl Window {
     pub(super) fn write(&self, skip: bool) -> Playlist {
         let stream = self.stream;
         let count = self.segments.len() - self.unlisted;
@@ -78,7 +119,7 @@ impl Window {
                 self.discontinuity_sequence
             );
         }
-        if self.listed().all(Segment::is_independent) {
+        if self.listed().all(|segment| segment.independent) {
             text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         }
         if skipped > 0 {
@@ -102,7 +143,7 @@ impl Window {
             self.write_parts(open, &mut text);
         }
         if self.ended {
-            text.push_str("#EXT-X-ENDLIST\n");
+            text.push_str(ENDLIST);
         } else {
             let made = self.open.as_ref().map_or(0, |open| open.parts.len());
             let _ = writeln!(

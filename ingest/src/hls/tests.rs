@@ -7,6 +7,7 @@ const STREAM: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 fn window() -> Window {
     let settings = Settings {
         window: Duration::from_millis(6000),
+        dvr: Duration::ZERO,
         kept: Duration::from_millis(2000),
         bytes: 10_000,
         target: Duration::from_millis(2000),
@@ -64,7 +65,7 @@ fn nothing_before_the_first_segment() {
         .push(1, vec![init(), fragment(335, 10)], at(335))
         .unwrap();
     check(&mut window, expect![""]);
-    assert_eq!(window.master(), None);
+    assert_eq!(window.variant(), None);
     window.push(1, vec![Piece::SegmentEnd], at(335)).unwrap();
     expect![[r##"
         #EXTM3U
@@ -72,7 +73,7 @@ fn nothing_before_the_first_segment() {
         #EXT-X-STREAM-INF:BANDWIDTH=238,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720
         01890a5d-ac96-774b-bcce-b302099a8057.m3u8
     "##]]
-    .assert_eq(&text(window.master()));
+    .assert_eq(&text(window.variant().and_then(|one| master(&[one]))));
 }
 
 #[test]
@@ -369,4 +370,71 @@ fn a_line_that_lags_is_dated_anew() {
         .filter_map(|line| line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:"))
         .collect();
     assert_eq!(dates, ["21.000Z", "35.000Z"]);
+}
+
+/// What a recording has stays listed when memory lets go of it.
+#[test]
+fn the_recording_reaches_back_further() {
+    let mut window = window();
+    window.settings.dvr = Duration::from_secs(20);
+    window.push(1, vec![init()], at(0)).unwrap();
+    for number in 0..12 {
+        window.push(1, segment(2000), at(0)).unwrap();
+        window.mark_recorded(number);
+    }
+    let listed = text(window.playlist(false));
+    assert!(listed.contains("#EXT-X-MEDIA-SEQUENCE:2\n"), "{listed}");
+    assert!(listed.contains("#EXT-X-INDEPENDENT-SEGMENTS\n"), "{listed}");
+    assert_eq!(listed.matches("#EXTINF").count(), 10);
+    let name = |number: u64| format!("{STREAM}-{number}.m4s");
+    for number in 1..=11 {
+        let here = window.file(&name(number)).is_ok();
+        let there = window.in_recording(&name(number));
+        assert_eq!(
+            (here, there.is_some()),
+            (number >= 8, number < 8),
+            "{number}"
+        );
+        assert!(there.is_none_or(|there| there.number == number));
+    }
+    assert_eq!(window.in_recording(&name(0)), None);
+    assert_eq!(window.bytes, 4 * 20);
+    // A delta is as short as without.
+    let delta = text(window.playlist(true));
+    assert!(
+        delta.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n"),
+        "{delta}"
+    );
+}
+
+/// A playlist has no holes: it begins behind what nobody has.
+#[test]
+fn what_was_not_recorded_ends_the_way_back() {
+    let mut window = window();
+    window.settings.dvr = Duration::from_secs(100);
+    window.push(1, vec![init()], at(0)).unwrap();
+    for number in 0..12 {
+        window.push(1, segment(2000), at(0)).unwrap();
+        if number != 4 {
+            window.mark_recorded(number);
+        }
+    }
+    let listed = text(window.playlist(false));
+    assert!(listed.contains("#EXT-X-MEDIA-SEQUENCE:5\n"), "{listed}");
+    assert_eq!(listed.matches("#EXTINF").count(), 7);
+}
+
+/// What is in memory is bounded, recorded or not.
+#[test]
+fn memory_lets_go_of_the_oldest() {
+    let mut window = window();
+    window.settings.dvr = Duration::from_secs(100);
+    window.settings.bytes = 50;
+    window.push(1, vec![init()], at(0)).unwrap();
+    for number in 0..4 {
+        window.push(1, segment(500), at(0)).unwrap();
+        window.mark_recorded(number);
+    }
+    assert_eq!(window.bytes, 40);
+    assert_eq!(text(window.playlist(false)).matches("#EXTINF").count(), 4);
 }

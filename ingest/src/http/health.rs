@@ -8,15 +8,28 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{find, not_found};
+use super::answer::not_found;
+use super::find;
 use crate::health::{Audio, Health, Video};
-use crate::room::Rooms;
+use crate::rooms::Rooms;
 
 pub(super) async fn health(State(rooms): State<Arc<Rooms>>, Path(room): Path<String>) -> Response {
-    let Some(health) = find(&rooms, &room).and_then(|feed| feed.health()) else {
+    let Some((feed, health)) = find(&rooms, &room).and_then(|feed| {
+        let health = feed.health()?;
+        Some((feed, health))
+    }) else {
         return not_found();
     };
-    ([(header::CACHE_CONTROL, "no-store")], Json(told(&health))).into_response()
+    let mut told = told(&health);
+    if let (Some(fault), Some(warnings)) = (feed.recording_fault(), told["warnings"].as_array_mut())
+    {
+        warnings.push(json!({
+            "code": "recording",
+            "value": null,
+            "text": format!("the recording cannot be written, the broadcast goes on without it: {fault}"),
+        }));
+    }
+    ([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response()
 }
 
 fn told(health: &Health) -> Value {

@@ -5,6 +5,7 @@ mod conformance;
 mod limits;
 mod low_latency;
 mod raw;
+mod recordings;
 mod restream;
 mod secure;
 mod stage;
@@ -23,20 +24,23 @@ const ENDED: What = What::Ended(Reason::Unpublished);
 
 /// Codecs, decoding times and errors of what can be watched now.
 async fn check_media(stage: &Stage, streams: &str, seconds: std::ops::Range<f64>) {
-    let url = stage.playlist();
+    check_media_at(&stage.playlist(), streams, seconds).await;
+}
+
+async fn check_media_at(url: &str, streams: &str, seconds: std::ops::Range<f64>) {
     assert_eq!(
-        probe_streams(&["-show_entries", "stream=codec_name,width,height", &url]).await,
+        probe_streams(&["-show_entries", "stream=codec_name,width,height", url]).await,
         streams
     );
-    let duration = probe(&["-show_entries", "format=duration", &url]).await;
+    let duration = probe(&["-show_entries", "format=duration", url]).await;
     let duration: f64 = duration.parse().expect("a number");
     assert!(seconds.contains(&duration), "{duration} s");
     let mut spans = Vec::new();
     for track in ["v", "a"] {
         let show = ["-select_streams", track, "-show_entries"];
-        let decoded = times(&[&show[..], &["packet=dts_time", &url]].concat()).await;
+        let decoded = times(&[&show[..], &["packet=dts_time", url]].concat()).await;
         assert!(decoded.is_sorted_by(|a, b| a < b), "{track}: {decoded:?}");
-        let shown = times(&[&show[..], &["packet=pts_time", &url]].concat()).await;
+        let shown = times(&[&show[..], &["packet=pts_time", url]].concat()).await;
         let first = shown.iter().copied().fold(f64::MAX, f64::min);
         let last = shown.iter().copied().fold(f64::MIN, f64::max);
         spans.extend((!shown.is_empty()).then_some((first, last)));
@@ -46,7 +50,7 @@ async fn check_media(stage: &Stage, streams: &str, seconds: std::ops::Range<f64>
         assert!((first - first_sound).abs() < 0.08, "{spans:?}");
         assert!((last - last_sound).abs() < 0.25, "{spans:?}");
     }
-    assert_eq!(complaints(&url).await, "");
+    assert_eq!(complaints(url).await, "");
 }
 
 /// What ffprobe tells of each packet, in seconds.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use lemonair_ingest::{
-    Backstage, BackstageError, Config, Doors, Ingest, Lifecycle, OpenBroadcast, Permit, What,
+    Backstage, BackstageError, Config, Doors, Ingest, Lifecycle, OpenBroadcast, Permit, Recorded,
+    RecordingNews, What,
 };
 use lemonair_schemas::{EventId, RoomId};
 use tokio::net::{TcpListener, TcpSocket};
@@ -48,6 +49,40 @@ pub(crate) struct Topic {
     pub(crate) later: AtomicBool,
     /// So many appends fail first.
     pub(crate) failures: AtomicU32,
+    /// What was told of recordings.
+    pub(crate) recordings: Mutex<Vec<(EventId, RecordingNews)>>,
+    /// Recordings that somebody has deleted.
+    pub(crate) deleted: Mutex<Vec<EventId>>,
+}
+
+impl Topic {
+    /// What a read model would say.
+    fn known(&self, stream: EventId) -> Option<Recorded> {
+        let events = self.events.lock().expect("no panic");
+        let of_it = || events.iter().filter(|event| event.stream == stream);
+        let told = self.recordings.lock().expect("no panic");
+        let told: Vec<RecordingNews> = told
+            .iter()
+            .filter(|(told, _)| *told == stream)
+            .map(|(_, news)| *news)
+            .collect();
+        let first = of_it().next()?;
+        let ended = of_it().any(|event| matches!(event.what, What::Ended(_)));
+        Some(Recorded {
+            room: first.room.clone(),
+            stream,
+            ingest: first.ingest.clone(),
+            started_at: stream.at(),
+            ended_at: ended.then(|| stream.at()),
+            begun: !told.is_empty(),
+            bytes: told.iter().find_map(|news| match news {
+                RecordingNews::Whole { bytes, .. } => Some(*bytes),
+                _ => None,
+            }),
+            deleted: told.contains(&RecordingNews::Expired)
+                || self.deleted.lock().expect("no panic").contains(&stream),
+        })
+    }
 }
 
 impl Backstage for Topic {
@@ -90,6 +125,26 @@ impl Backstage for Topic {
     ) -> BoxFuture<'a, Result<Vec<OpenBroadcast>, BackstageError>> {
         let open = std::mem::take(&mut *self.open.lock().expect("no panic"));
         Box::pin(async move { Ok(open) })
+    }
+
+    fn recorded<'a>(
+        &'a self,
+        streams: &'a [EventId],
+    ) -> BoxFuture<'a, Result<Vec<Recorded>, BackstageError>> {
+        let known = streams.iter().filter_map(|stream| self.known(*stream));
+        let known = known.collect();
+        Box::pin(async move { Ok(known) })
+    }
+
+    fn tell_recording<'a>(
+        &'a self,
+        _: &'a RoomId,
+        stream: EventId,
+        news: RecordingNews,
+    ) -> BoxFuture<'a, Result<(), BackstageError>> {
+        let mut told = self.recordings.lock().expect("no panic");
+        told.push((stream, news));
+        Box::pin(async move { Ok(()) })
     }
 }
 
@@ -286,7 +341,13 @@ pub(crate) async fn kill(mut encoder: Child) {
 
 /// The files between two discontinuities, one behind the other, as a player would take them.
 pub(crate) async fn stretches(stage: &Stage) -> Vec<Vec<u8>> {
-    let text = stage.playlist_text().await;
+    stretches_of(&stage.media().await.expect("a playlist")).await
+}
+
+/// The same of any media playlist.
+pub(crate) async fn stretches_of(playlist: &str) -> Vec<Vec<u8>> {
+    let text = get(playlist).await.text().await.expect("a playlist");
+    let (folder, _) = playlist.rsplit_once('/').expect("a folder");
     let mut stretches = Vec::new();
     for stretch in text.split("#EXT-X-DISCONTINUITY\n") {
         let mut bytes = Vec::new();
@@ -297,7 +358,7 @@ pub(crate) async fn stretches(stage: &Stage) -> Vec<Vec<u8>> {
             let Some(name) = map.or_else(|| (!line.starts_with('#')).then_some(line)) else {
                 continue;
             };
-            let file = get(&stage.playlist().replace("index.m3u8", name)).await;
+            let file = get(&format!("{folder}/{name}")).await;
             assert_eq!(file.status(), 200, "{name}");
             bytes.extend(file.bytes().await.expect("a body"));
         }

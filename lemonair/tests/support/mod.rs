@@ -35,6 +35,8 @@ pub(crate) struct Deployment {
     extra: Vec<(String, String)>,
     /// Addresses that are not those of the shared stack.
     services: Vec<(String, String)>,
+    /// Words before the binary's own.
+    wrapper: Vec<String>,
 }
 
 /// A running `lemonair` process.
@@ -58,7 +60,15 @@ impl Deployment {
             data,
             extra: Vec::new(),
             services: Vec::new(),
+            wrapper: Vec::new(),
         }
+    }
+
+    /// Runs the binary by a command that is given its path and arguments.
+    #[must_use]
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Deployment {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     #[must_use]
@@ -69,8 +79,11 @@ impl Deployment {
 
     /// A command of the binary, set to this deployment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lemonair"));
+        let binary = env!("CARGO_BIN_EXE_lemonair").to_owned();
+        let mut words = self.wrapper.iter().chain([&binary]);
+        let mut command = Command::new(words.next().unwrap_or(&binary));
         command
+            .args(words)
             .args(arguments)
             .current_dir(&self.data)
             .env(
@@ -223,6 +236,16 @@ impl Deployment {
             .collect()
     }
 
+    /// What became of broadcasts, without what is kept of them.
+    pub(crate) async fn life(&self) -> Vec<Value> {
+        let mut life = self.replay(&["lemonair.streams"]).await;
+        life.retain(|event| {
+            let kind = event["type"].as_str();
+            kind.is_some_and(|kind| kind.starts_with("stream."))
+        });
+        life
+    }
+
     pub(crate) async fn sql(&self, sql: &str) -> Vec<sqlx::mysql::MySqlRow> {
         use sqlx::Connection;
         let server = self.setting("DATABASE_URL");
@@ -247,6 +270,11 @@ impl Drop for Deployment {
 impl Lemonair {
     pub(crate) fn ws(&self) -> String {
         format!("{}/ws", self.http.replacen("http", "ws", 1))
+    }
+
+    /// The process, for the kernel.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// Ends the process as a machine failure would.

@@ -129,3 +129,79 @@ async fn the_last_broadcast_comes_first() {
     let expected: Vec<EventId> = streams.iter().rev().map(|one| one.id).collect();
     assert_eq!(ids, expected);
 }
+
+#[tokio::test]
+async fn what_is_kept_of_a_broadcast() {
+    let db = Scratch::new().await;
+    let (a, b) = (started("mint", "one"), started("mint", "one"));
+    let begun = |stream: &StreamStarted| RecordingBegun {
+        id: EventId::new(),
+        at: at(1),
+        room: stream.room.clone(),
+        actor: None,
+        stream: stream.id,
+    };
+    let events = [
+        a.clone().into(),
+        begun(&a).into(),
+        ended(&a, 9, "unpublished").into(),
+        b.clone().into(),
+    ];
+    db.given(&Broadcasts, &events).await;
+    let all = || async {
+        let page = recordings(&db.pool, &room("mint"), &Slice::start(9)).await;
+        let page = page.unwrap().items.into_iter();
+        page.map(|one| (one.id, one.recording)).collect::<Vec<_>>()
+    };
+    let mut kept = Recording {
+        whole: None,
+        deleted_at: None,
+    };
+    assert_eq!(all().await, [(a.id, Some(kept))]);
+
+    let whole = RecordingKept {
+        id: EventId::new(),
+        at: at(10),
+        room: a.room.clone(),
+        actor: None,
+        stream: a.id,
+        begins: at(1),
+        duration_ms: 8000,
+        bytes: 5_000_000_000,
+    };
+    db.given(&Broadcasts, &[begun(&b).into(), whole.into()])
+        .await;
+    kept.whole = Some(Whole {
+        begins: at(1),
+        duration_ms: 8000,
+        bytes: 5_000_000_000,
+    });
+    let growing = Recording {
+        whole: None,
+        deleted_at: None,
+    };
+    assert_eq!(all().await, [(b.id, Some(growing)), (a.id, Some(kept))]);
+
+    let deleted = |seconds| RecordingDeleted {
+        id: EventId::new(),
+        at: at(seconds),
+        room: a.room.clone(),
+        actor: None,
+        stream: a.id,
+        reason: "asked".to_owned(),
+    };
+    db.given(&Broadcasts, &[deleted(20).into(), deleted(30).into()])
+        .await;
+    assert_eq!(all().await, [(b.id, Some(growing))]);
+    let known = among(&db.pool, &[a.id, EventId::new(), b.id])
+        .await
+        .unwrap();
+    let known = known.iter().find(|one| one.id == a.id).unwrap();
+    let deleted_at = known.recording.and_then(|recording| recording.deleted_at);
+    assert_eq!((known.id, deleted_at), (a.id, Some(at(20))));
+
+    let mut elsewhere = begun(&a);
+    elsewhere.room = room("lime");
+    let refusal = db.refusal(&Broadcasts, &[elsewhere.into()]).await;
+    assert_eq!(refusal, format!("no broadcast {} in lime", a.id));
+}

@@ -14,8 +14,11 @@ async fn events(full: bool) -> Vec<Value> {
     let codec = codec().await;
     let samples = samples(&codec, &Seed::fixed(full));
     let events = samples.into_iter().filter_map(|sample| sample.event);
-    // What an overlay has shown is told to nobody.
-    let told = events.filter(|event| !matches!(event, Event::AlertShown(_)));
+    // What an overlay has shown, and what is kept of broadcasts, is told to nobody.
+    let told = events.filter(|event| {
+        let kept = event.kind().starts_with("recording.");
+        !kept && !matches!(event, Event::AlertShown(_))
+    });
     let of_room = told.filter(|event| Topic::ROOM.contains(&topic(event)));
     let mut events = Vec::from_iter(of_room.map(|event| {
         let mut json = event.json();

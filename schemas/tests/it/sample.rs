@@ -30,7 +30,10 @@ use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::presence::{RoomViewers, ViewersCounted};
 use lemonair_schemas::record::Schema;
-use lemonair_schemas::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
+use lemonair_schemas::stream::{
+    RecordingBegun, RecordingDeleted, RecordingKept, StreamEnded, StreamInterrupted, StreamResumed,
+    StreamStarted,
+};
 use lemonair_schemas::{
     AccountId, Actor, Codec, DecodeError, EncodeError, Event, EventId, GatewayId, Position, Record,
     Records, RoomId, SessionId, Timestamp, Topic,
@@ -339,6 +342,14 @@ samples! { seed:
     room StreamInterrupted { stream: seed.other_event() }
     room StreamResumed { stream: seed.other_event() }
     room StreamEnded { stream: seed.other_event(), reason: seed.text(2) }
+    room RecordingBegun { stream: seed.other_event() }
+    room RecordingKept {
+        stream: seed.other_event(),
+        begins: seed.at(),
+        duration_ms: seed.number,
+        bytes: seed.number,
+    }
+    room RecordingDeleted { stream: seed.other_event(), reason: seed.text(2) }
     room ChannelOpened { owner: seed.account(), name: seed.text(0) }
     room ChannelUpdated {
         title: seed.text(0),

@@ -508,6 +508,7 @@ export default {
   'health.warn_no_sound': 'There is no sound. Add an audio source.',
   'health.warn_no_picture': 'There is no picture. Add a video source.',
   'health.warn_jumps': 'Timestamps jumped {value} times, so the picture stutters. Restart the program.',
+  'health.warn_recording': 'The recording cannot be written; the broadcast goes on without it. Is the disk full?',
   'key.title': 'Go live',
   'key.step_account': 'Your account',
   'key.account_is': 'Your channel goes by your name: {name}.',

@@ -508,6 +508,7 @@ export default {
   'health.warn_no_sound': '소리가 없습니다. 오디오 소스를 추가하세요.',
   'health.warn_no_picture': '화면이 없습니다. 비디오 소스를 추가하세요.',
   'health.warn_jumps': '타임스탬프가 {value}번 튀어 화면이 끊깁니다. 방송 프로그램을 다시 시작하세요.',
+  'health.warn_recording': '녹화를 저장할 수 없습니다. 방송은 계속됩니다. 디스크가 가득 찼는지 확인하세요.',
   'key.title': '방송 시작하기',
   'key.step_account': '내 계정',
   'key.account_is': '채널 이름은 계정 이름과 같습니다: {name}',

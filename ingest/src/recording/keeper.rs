@@ -1,0 +1,151 @@
+//! Looks after all recordings of this ingest: tells of them, finishes those whose broadcast is over,
+//! and takes away what somebody has deleted, what is too old, and what is too much.
+//!
+//! It looks at what there is each time anew, so that it goes on wherever an earlier run has ended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lemonair_schemas::{EventId, Timestamp};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Recordings, Retention, journal};
+use crate::{Backstage, Recorded, RecordingNews};
+
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) recordings: Recordings,
+    pub(crate) backstage: Arc<dyn Backstage>,
+    /// Which ingest this is.
+    pub(crate) ingest: String,
+    pub(crate) retention: Retention,
+    pub(crate) journals: PathBuf,
+    /// How often it looks if there is no news.
+    pub(crate) interval: Duration,
+}
+
+/// Recordings that are asked about at once.
+const MOST: usize = 200;
+/// Before it looks again at what was not ready.
+const SOON: Duration = Duration::from_secs(1);
+/// Whether there is something that was not ready yet.
+type Unready = bool;
+
+// === impl Keeper ===
+
+impl Keeper {
+    /// Takes up what an earlier run was writing when it died, before anything new begins.
+    pub(crate) async fn recover(&self) {
+        if let Err(error) = journal::recover(&self.journals, &self.recordings).await {
+            tracing::error!(
+                "failed to take up the end of a recording, it is tried again at the next start: {error:#}"
+            );
+        }
+    }
+
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let work = async {
+            loop {
+                let pause = match self.sweep(Timestamp::now()).await {
+                    Ok(false) => self.interval,
+                    Ok(true) => SOON.min(self.interval),
+                    Err(error) => {
+                        tracing::warn!("failed to look after the recordings: {error:#}");
+                        self.interval
+                    }
+                };
+                tokio::select! {
+                    () = self.recordings.news.notified() => {}
+                    () = sleep(pause) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn sweep(&self, now: Timestamp) -> anyhow::Result<Unready> {
+        let streams = self.recordings.streams().await?;
+        let mut known = Vec::with_capacity(streams.len());
+        for some in streams.chunks(MOST) {
+            known.extend(self.backstage.recorded(some).await?);
+        }
+        let mut unready = streams.iter().any(|stream| {
+            let unknown = !known.iter().any(|recorded| recorded.stream == *stream);
+            unknown && self.recordings.is_being_made(*stream)
+        });
+        let mut whole = Vec::new();
+        for recorded in known {
+            if recorded.deleted {
+                self.recordings.delete(recorded.stream).await?;
+                tracing::info!(room = %recorded.room, stream = %recorded.stream, "recording deleted");
+            } else if recorded.ingest == self.ingest {
+                unready |= self.tell(&recorded).await?;
+                whole.extend(recorded.bytes.map(|bytes| (recorded, bytes)));
+            }
+        }
+        for recorded in expired(whole, &self.retention, now) {
+            tracing::info!(room = %recorded.room, stream = %recorded.stream, "recording is too old, or there are too many");
+            let news = RecordingNews::Expired;
+            self.backstage
+                .tell_recording(&recorded.room, recorded.stream, news)
+                .await?;
+            unready = true;
+        }
+        Ok(unready)
+    }
+
+    /// Tells that a recording is being made, and once it is whole, how much it is.
+    async fn tell(&self, recorded: &Recorded) -> anyhow::Result<Unready> {
+        let stream = recorded.stream;
+        let news = match (recorded.ended_at, recorded.bytes) {
+            (_, Some(_)) => return Ok(false),
+            // Its last segments are under way.
+            (Some(_), None) if self.recordings.is_being_made(stream) => return Ok(true),
+            (Some(_), None) => self.finish(stream).await?,
+            (None, None) if recorded.begun => return Ok(false),
+            (None, None) => Some(RecordingNews::Begun),
+        };
+        if let Some(news) = news {
+            self.backstage
+                .tell_recording(&recorded.room, stream, news)
+                .await?;
+        }
+        Ok(false)
+    }
+
+    async fn finish(&self, stream: EventId) -> anyhow::Result<Option<RecordingNews>> {
+        let segments = self.recordings.finish(stream).await?;
+        let first = segments.first();
+        Ok(first.map(|first| RecordingNews::Whole {
+            begins: first.name.begins,
+            duration: segments.iter().map(|segment| segment.name.duration).sum(),
+            bytes: segments.iter().map(|segment| segment.len).sum(),
+        }))
+    }
+}
+
+/// Which have to go: those that are too old, and then the oldest until the rest is not too much.
+pub(super) fn expired(
+    mut whole: Vec<(Recorded, u64)>,
+    retention: &Retention,
+    now: Timestamp,
+) -> Vec<Recorded> {
+    whole.sort_by_key(|(recorded, _)| (recorded.started_at, recorded.stream));
+    let mut bytes: u64 = whole.iter().map(|(_, bytes)| bytes).sum();
+    let mut expired = Vec::new();
+    for (recorded, len) in whole {
+        let age = now.since(recorded.ended_at.unwrap_or(now));
+        let is_old = retention.age.is_some_and(|most| age > most);
+        let is_much = retention.bytes.is_some_and(|most| bytes > most);
+        if is_old || is_much {
+            bytes -= len;
+            expired.push(recorded);
+        }
+    }
+    expired
+}

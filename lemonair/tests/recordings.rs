@@ -1,0 +1,370 @@
+//! Recordings of the whole: watched with seeking, with their chat, through deaths and full disks.
+
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use support::browser::Browser;
+use support::viewer::Viewer;
+use support::{Api, Deployment, Lemonair, Publisher, eventually};
+use tokio::process::Command;
+
+/// A streamer with a key.
+async fn streamer(lemonair: &Lemonair) -> (Api, String) {
+    let mint = Api::sign_up(&lemonair.http, "mint").await;
+    let key = mint.post("/api/channels/mint/stream-key", json!({})).await;
+    let key = key["key"].as_str().expect("a key").to_owned();
+    (mint, key)
+}
+
+async fn until_live(api: &Api) {
+    eventually("the channel is live", async || {
+        (api.get("/api/channels/mint").await["live"] == true).then_some(())
+    })
+    .await;
+}
+
+/// Waits until as many seconds of the newest recording are kept, and returns its playlist.
+async fn until_kept(api: &Api, seconds: f64) -> String {
+    eventually("so much is kept", async || {
+        let kept = api.get("/api/channels/mint/recordings").await;
+        let playlist = kept["recordings"][0]["playlist"].as_str()?.to_owned();
+        let text = text(api, &playlist).await?;
+        (length(&text) >= seconds).then_some(playlist)
+    })
+    .await
+}
+
+async fn until_ready(api: &Api) -> Value {
+    eventually("the recording is whole", async || {
+        let kept = api.get("/api/channels/mint/recordings").await;
+        let newest = kept["recordings"][0].clone();
+        (newest["state"] == "ready").then_some(newest)
+    })
+    .await
+}
+
+async fn text(api: &Api, path: &str) -> Option<String> {
+    let answer = api.http.get(format!("{}{path}", api.base)).send().await;
+    let answer = answer.ok().filter(|answer| answer.status().is_success())?;
+    answer.text().await.ok()
+}
+
+/// Seconds of a playlist.
+fn length(playlist: &str) -> f64 {
+    let lengths = playlist.lines().filter_map(|line| {
+        let length = line.strip_prefix("#EXTINF:")?.trim_end_matches(',');
+        length.parse::<f64>().ok()
+    });
+    lengths.sum()
+}
+
+/// What ffmpeg complains about when it decodes everything, and how long it is.
+async fn decode(url: &str) -> (String, f64) {
+    let tool = async |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(support::PATIENCE, command.output()).await;
+        let output = output.expect("it ends").expect("run ffmpeg");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (_, complaints) = tool("ffmpeg", &["-v", "error", "-i", url, "-f", "null", "-"]).await;
+    let ask = [
+        "-v",
+        "error",
+        "-of",
+        "csv=p=0",
+        "-show_entries",
+        "format=duration",
+        url,
+    ];
+    let (duration, _) = tool("ffprobe", &ask).await;
+    (complaints, duration.parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_is_watched_with_its_chat() {
+    let deployment = Deployment::new("recordings");
+    let up = deployment.start("up").await;
+    let (mint, key) = streamer(&up).await;
+    let lime = Api::sign_up(&up.http, "lime").await;
+    let anybody = Api::new(&up.http);
+    let mut viewer = Viewer::join(&up.ws(), "mint", lime.token.as_deref(), None).await;
+    viewer.chat("mint", "too early").await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    until_live(&anybody).await;
+    let mut said = Vec::new();
+    for text in ["one", "two", "taken back", "three"] {
+        said.push(viewer.chat("mint", text).await["event"].clone());
+    }
+    lime.top_up(100).await;
+    assert_eq!(lime.donate("mint", 30, "once").await.0, 201);
+
+    // On air it can be watched already, but not deleted.
+    let playlist = until_kept(&anybody, 5.0).await;
+    let path = playlist.replace("/index.m3u8", "");
+    let stream = path.rsplit('/').next().expect("an id").to_owned();
+    let one = format!("/api/recordings/{stream}");
+    assert_eq!(anybody.get(&one).await["state"], "live");
+    assert_eq!(mint.send("DELETE", &one, None, &[]).await.0, 409);
+    publisher.stop().await;
+    let ready = until_ready(&anybody).await;
+    assert_eq!(ready, anybody.get(&one).await);
+    viewer.chat("mint", "too late").await;
+
+    let (complaints, seconds) = decode(&format!("{}{playlist}", up.http)).await;
+    assert_eq!(complaints, "");
+    let told = ready["duration_ms"].as_f64().expect("a number") / 1000.0;
+    assert!((seconds - told).abs() < 0.2, "{seconds} {told}");
+
+    // A gateway elsewhere passes it on.
+    let gateway = deployment.start("gateway").await;
+    let (_, passed_on) = decode(&format!("{}{playlist}", gateway.http)).await;
+    assert_eq!(passed_on, seconds);
+
+    // What was said is read back as it was seen, but for what was taken back since.
+    let taken = format!(
+        "/api/channels/mint/messages/{}",
+        said[2].as_str().expect("an id")
+    );
+    assert_eq!(lime.send("DELETE", &taken, None, &[]).await.0, 204);
+    let events = format!("{one}/events");
+    let all = anybody.get(&events).await;
+    assert_eq!(all["next"], Value::Null);
+    let shown: Vec<&str> = all["events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .filter_map(|event| event["text"].as_str().or(event["message"].as_str()))
+        .collect();
+    assert_eq!(shown, ["one", "two", "three", "for the show"]);
+    let live: Vec<&Value> = viewer
+        .seen
+        .iter()
+        .filter(|event| event["text"] == "two")
+        .collect();
+    assert_eq!(all["events"][1], *live[0], "as on the socket");
+    let mut pages = Vec::new();
+    let mut ask = format!("{events}?limit=1");
+    while let page = anybody.get(&ask).await
+        && {
+            pages.extend(page["events"].as_array().expect("events").clone());
+            let next = page["next"].as_str();
+            ask = format!("{events}?limit=1&since={}", next.unwrap_or_default());
+            next.is_some()
+        }
+    {}
+    assert_eq!(json!(pages), all["events"]);
+    for wrong in [
+        "limit=0",
+        "limit=1001",
+        "since=x",
+        "since=1-2-3",
+        "since=-1-0",
+    ] {
+        let (status, _) = anybody
+            .send("GET", &format!("{events}?{wrong}"), None, &[])
+            .await;
+        assert_eq!(status, 400, "{wrong}");
+    }
+
+    // A real player seeks in it.
+    let browser = Browser::open(1280, 800).await;
+    browser.goto(&format!("{}/mint", up.http)).await;
+    let script = "const [playlist, done] = [arguments[0], arguments[1]]; \
+        window.v = document.body.appendChild(document.createElement('video')); v.muted = true; \
+        import('/assets/vendor/hls/hls.light.min.mjs').then(({ default: Hls }) => { \
+          window.faults = []; const hls = new Hls(); hls.on('hlsError', (_, { details, fatal }) => faults.push([details, fatal])); \
+          hls.loadSource(playlist); hls.attachMedia(v); v.play(); done('there'); }).catch(e => done(String(e)));";
+    let loaded = browser
+        .page
+        .execute_async(script, vec![json!(playlist)])
+        .await
+        .expect("load the player");
+    assert_eq!(loaded, "there");
+    browser
+        .until(
+            "it plays from the beginning",
+            "return v.currentTime > 0.3 && v.duration > 4;",
+        )
+        .await;
+    browser.js("v.currentTime = v.duration - 2;").await;
+    browser
+        .until(
+            "it plays on from there to the end",
+            "return !v.seeking && v.ended;",
+        )
+        .await;
+    assert_eq!(browser.js("return faults;").await, json!([]));
+    let length = browser.js("return v.duration;").await;
+    let length = length.as_f64().expect("a number");
+    assert!((length - seconds).abs() < 0.2, "{length} {seconds}");
+    browser.close().await;
+
+    // The list comes back from the topics.
+    deployment.run(&["rebuild", "broadcasts"]).await;
+    assert_eq!(anybody.get(&one).await, ready);
+
+    // The streamer deletes it: at once for everybody, and soon its bytes.
+    assert_eq!(lime.send("DELETE", &one, None, &[]).await.0, 403);
+    assert_eq!(mint.send("DELETE", &one, None, &[]).await.0, 204);
+    assert_eq!(mint.send("DELETE", &one, None, &[]).await.0, 404);
+    assert_eq!(anybody.send("GET", &one, None, &[]).await.0, 404);
+    assert_eq!(text(&anybody, &playlist).await, None);
+    let kept = anybody.get("/api/channels/mint/recordings").await;
+    assert_eq!(kept["recordings"], json!([]));
+    let folder = deployment.data().join("data/recordings").join(&stream);
+    eventually("its bytes are gone", async || {
+        (!folder.exists()).then_some(())
+    })
+    .await;
+    assert_eq!(gateway.stop().await, Some(0));
+    assert_eq!(up.stop().await, Some(0));
+}
+
+/// All but the last part of what could be watched live is kept when ingest is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_on_air_it_keeps_all_but_the_last_part() {
+    let deployment = Deployment::new("recordkill").with("LEMONAIR_GRACE", "30");
+    let mut up = deployment.start("up").await;
+    let (_, key) = streamer(&up).await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let anybody = Api::new(&up.http);
+    until_live(&anybody).await;
+    until_kept(&anybody, 3.0).await;
+    // All that live viewers know at the moment, parts of the segment that is being made included.
+    let master = text(&anybody, "/hls/mint/index.m3u8")
+        .await
+        .expect("a master");
+    let media = format!("/hls/mint/{}", master.lines().last().expect("a name"));
+    let live = text(&anybody, &media).await.expect("a playlist");
+    up.kill().await;
+    let behind = live.rsplit_once("#EXTINF").expect("segments").1;
+    let parts = behind.lines().filter_map(|line| {
+        let (_, part) = line.split_once("#EXT-X-PART:DURATION=")?;
+        part.split(',').next()?.parse::<f64>().ok()
+    });
+    let known = length(&live) + parts.sum::<f64>();
+    assert!(!publisher.ended().await);
+
+    let up = deployment.start("up").await;
+    let anybody = Api::new(&up.http);
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let playlist = eventually("it goes on", async || {
+        let kept = anybody.get("/api/channels/mint/recordings").await;
+        let playlist = kept["recordings"][0]["playlist"].as_str()?.to_owned();
+        let text = text(&anybody, &playlist).await?;
+        text.contains("#EXT-X-DISCONTINUITY").then_some(playlist)
+    })
+    .await;
+    publisher.stop().await;
+    until_ready(&anybody).await;
+    let whole = text(&anybody, &playlist).await.expect("a playlist");
+    let (before, after) = whole
+        .split_once("#EXT-X-DISCONTINUITY\n")
+        .expect("two runs");
+    let kept = length(before);
+    assert!(kept > known - 0.4, "{kept} of {known} s:\n{before}\n{live}");
+    assert!(
+        after.contains("#EXTINF") && whole.ends_with("#EXT-X-ENDLIST\n"),
+        "{whole}"
+    );
+    let kinds: Vec<Value> = deployment
+        .replay(&["lemonair.streams"])
+        .await
+        .into_iter()
+        .map(|event| event["type"].clone())
+        .collect();
+    let expected = [
+        "stream.started",
+        "recording.begun",
+        "stream.interrupted",
+        "stream.resumed",
+        "stream.ended",
+        "recording.kept",
+    ];
+    assert_eq!(json!(kinds), json!(expected));
+    let (complaints, _) = decode(&format!("{}{playlist}", up.http)).await;
+    assert_eq!(complaints, "");
+    assert_eq!(up.stop().await, Some(0));
+}
+
+/// A disk that is full is told of and costs viewers nothing; when there is room again, what is still
+/// in memory is kept after all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_costs_viewers_nothing() {
+    let deployment = Deployment::new("recordfull");
+    let folder = deployment.data().join("small");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder.to_str().expect("UTF-8").to_owned();
+    let mount = format!("mount -t tmpfs -o size=4m none '{folder}' && exec \"$@\"");
+    let deployment = deployment
+        .with("LEMONAIR_RECORDINGS", &folder)
+        .under(&["unshare", "-rm", "sh", "-c", &mount, "sh"]);
+    let up = deployment.start("up").await;
+    let (mint, key) = streamer(&up).await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let anybody = Api::new(&up.http);
+    until_live(&anybody).await;
+    let playlist = until_kept(&anybody, 1.0).await;
+
+    // Whoever looks through the process sees its small disk.
+    let filler = format!("/proc/{}/root{folder}/filler", up.id());
+    let filler = Path::new(&filler);
+    let full = std::fs::write(filler, vec![7; 8 << 20]).expect_err("it is small");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let warned = async || {
+        let health = mint
+            .send("GET", "/api/channels/mint/health", None, &[])
+            .await
+            .1;
+        let warnings = health["warnings"].as_array()?.clone();
+        Some(
+            warnings
+                .iter()
+                .any(|warning| warning["code"] == "recording"),
+        )
+    };
+    eventually("the streamer is told", async || {
+        warned().await?.then_some(())
+    })
+    .await;
+    let metrics = text(&anybody, "/metrics").await.expect("metrics");
+    assert!(metrics.contains("lemonair_recording_errors_total"));
+    let newest = async || {
+        let master = text(&anybody, "/hls/mint/index.m3u8").await?;
+        let media = format!("/hls/mint/{}", master.lines().last()?);
+        let media = text(&anybody, &media).await?;
+        media
+            .lines()
+            .rfind(|line| line.ends_with(".m4s"))
+            .map(str::to_owned)
+    };
+    let before = newest().await;
+    eventually("live goes on", async || {
+        (newest().await != before).then_some(())
+    })
+    .await;
+
+    std::fs::remove_file(filler).expect("delete");
+    eventually("it is well again", async || {
+        (!warned().await?).then_some(())
+    })
+    .await;
+    publisher.stop().await;
+    until_ready(&anybody).await;
+    let whole = text(&anybody, &playlist).await.expect("a playlist");
+    assert!(
+        !whole.contains("#EXT-X-DISCONTINUITY"),
+        "nothing is lost: {whole}"
+    );
+    let (complaints, _) = decode(&format!("{}{playlist}", up.http)).await;
+    assert_eq!(complaints, "");
+    assert_eq!(up.stop().await, Some(0));
+}
