@@ -135,6 +135,22 @@ fn with_modules(html: &str) -> String {
     html.replacen("</head>", &format!("{links}</head>"), 1)
 }
 
+/// The path under `/assets` of what `module` there calls `path`, which begins with `./` or `../`.
+fn resolve(module: &str, path: &str) -> String {
+    let mut steps: Vec<&str> = module.split('/').collect();
+    steps.pop();
+    for step in path.split('/') {
+        match step {
+            "." => {}
+            ".." => {
+                steps.pop();
+            }
+            step => steps.push(step),
+        }
+    }
+    steps.join("/")
+}
+
 /// Whatever stands in `text` between each `head` and the next `tail`.
 fn between<'t>(text: &'t str, head: &'t str, tail: char) -> impl Iterator<Item = &'t str> {
     let found = text.split(head).skip(1);
