@@ -1,11 +1,11 @@
 # Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
 .DEFAULT_GOAL := help
-.PHONY: help run test million screenshots chaos conformance bench load check status stop reset
+.PHONY: help run test million screenshots chaos conformance fuzz bench load check status stop reset
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-scripts := stack/stack stack/test stack/peers stack/conformance k6/run .ci/run
+scripts := stack/stack stack/test stack/peers stack/conformance fuzz/run k6/run .ci/run
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ chaos: ## 20,000 donations while everything is killed in turn, on services of it
 
 conformance: ## Autobahn's cases for WebSocket servers (fetches kosoku from PyPI)
 	@stack/conformance
+
+fuzz: ## strangers' bytes against every parser that reads them, a minute each
+	@fuzz/run
 
 bench: ## run the benchmarks
 	@stack/stack install
