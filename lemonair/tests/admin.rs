@@ -14,7 +14,7 @@ use support::{Api, Deployment, Lemonair};
 const PASSWORD: &str = "correct horse battery";
 
 /// So many that a rebuild can be seen, and held.
-const RECORDS: usize = 30_000;
+const RECORDS: usize = 60_000;
 
 /// An operator at the page, and the same by HTTP.
 async fn operator(deployment: &Deployment, up: &Lemonair) -> (Browser, Api) {

@@ -1,4 +1,4 @@
-// `/admin`: for operators. Each tab is one file in `admin/`; the one that shows is read anew every two seconds.
+// `/admin`: for operators. Each tab is one file in `admin/`; the one that shows is read anew every second.
 
 import { accountForms } from './account.js';
 import { auditDesk } from './admin/audit.js';
@@ -15,7 +15,7 @@ import { t } from './i18n.js';
 import { session } from './session.js';
 import { tabs } from './tabs.js';
 
-const EVERY_MS = 2000;
+const EVERY_MS = 1000;
 const DESKS = { overview: overviewDesk, models: modelsDesk, letters: lettersDesk, cluster: clusterDesk, schemas: schemasDesk, people: peopleDesk, audit: auditDesk };
 
 const main = document.querySelector('#main');

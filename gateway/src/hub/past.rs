@@ -28,7 +28,7 @@ pub(super) struct Recent {
 }
 
 impl Hub {
-    /// Reads the topics from a cursor up to `to`, and of the chat what comes from `chat` on, should that
+    /// Reads the topics from a cursor up to `to`, and of the chat what is left from `chat` on, should that
     /// be earlier: where that begins, and the room's events in it. `None` if that history is gone, is
     /// another one, or is too long to send.
     pub(super) async fn read_gap(
@@ -55,7 +55,7 @@ impl Hub {
             // One earlier than needed, to see whether the event before is the one that was seen.
             let mut start = if seen == 0 { next } else { next - 1 };
             if let (Topic::Chat, Some(chat)) = (topic, chat) {
-                start = start.min(chat);
+                start = start.min(chat.max(mark.low));
             }
             if start >= to[lane] {
                 continue;

@@ -8,7 +8,7 @@ import { ago, compact, date, number, t } from '../i18n.js';
 import { act, button, redraw, table } from './table.js';
 
 /** Five minutes of each one's lag. */
-const KEPT = 150;
+const KEPT = 300;
 
 export function modelsDesk() {
   const element = h('div', { 'data-testid': 'read-models' });

@@ -7,7 +7,7 @@ import { ago, compact, date, number, t } from '../i18n.js';
 import { redraw, table } from './table.js';
 
 /** Five minutes. */
-const KEPT = 150;
+const KEPT = 300;
 
 /** What is drawn, out of the read models' rows: sums over all of them, or the worst. */
 const DRAWN = {
