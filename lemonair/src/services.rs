@@ -104,35 +104,32 @@ pub(crate) async fn gateway(mut settings: Settings) -> anyhow::Result<()> {
 pub(crate) async fn ingest(mut settings: Settings) -> anyhow::Result<()> {
     let doors = doors(&mut settings)?;
     let http = bind("ingest_http", &mut settings.ingest_http)?;
-    let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
+    services.metrics(settings.metrics)?;
+    let ground = Ground::lay(&settings).await?;
     let desk = services.desk(&ground).await?;
     let origin = format!("http://{}", settings.ingest_http);
     let recordings = settings.open_recordings()?;
     let ingest = build_ingest(&settings, &ground, desk, recordings, origin)?;
-    let picture = ingest.router();
-    let stop = services.stop.clone();
-    services.spawn("picture", async move {
-        Ok(axum::serve(http, picture)
-            .with_graceful_shutdown(async move { stop.cancelled().await })
-            .await?)
-    });
+    services.serve("picture", http, ingest.router());
     services.ingest(&ground, ingest, doors);
     println!("Lemonair's ingest is up: {}", settings.rtmp_url());
     services.run(&ground).await
 }
 
 pub(crate) async fn project(settings: Settings) -> anyhow::Result<()> {
-    let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
+    services.metrics(settings.metrics)?;
+    let ground = Ground::lay(&settings).await?;
     services.project(&settings, &ground).await?;
     println!("Lemonair's projections are up.");
     services.run(&ground).await
 }
 
 pub(crate) async fn decide(settings: Settings) -> anyhow::Result<()> {
-    let ground = Ground::lay(&settings).await?;
     let mut services = Services::new();
+    services.metrics(settings.metrics)?;
+    let ground = Ground::lay(&settings).await?;
     services.decide(&ground, settings.terms());
     println!("Lemonair's decider is up.");
     services.run(&ground).await
@@ -279,6 +276,31 @@ impl Services {
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
         self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Where a process without a gateway tells its metrics, if it is to.
+    fn metrics(&mut self, address: Option<SocketAddr>) -> anyhow::Result<()> {
+        let Some(mut address) = address else {
+            return Ok(());
+        };
+        let listener = bind("metrics", &mut address)?;
+        let metrics = start_metrics()?;
+        let page = axum::Router::new().route(
+            "/metrics",
+            axum::routing::get(move || std::future::ready(metrics.render())),
+        );
+        println!("  metrics  http://{address}/metrics");
+        self.serve("metrics", listener, page);
+        Ok(())
+    }
+
+    fn serve(&mut self, name: &'static str, listener: TcpListener, pages: axum::Router) {
+        let stop = self.stop.clone();
+        self.spawn(name, async move {
+            Ok(axum::serve(listener, pages)
+                .with_graceful_shutdown(async move { stop.cancelled().await })
+                .await?)
+        });
     }
 
     /// Where ingest hands in what becomes of broadcasts.

@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) rtmps_key: Option<PathBuf>,
     /// Where an ingest that runs alone serves the picture to gateways.
     pub(crate) ingest_http: SocketAddr,
+    /// Where a service that runs without a gateway serves its metrics; nowhere unless set.
+    pub(crate) metrics: Option<SocketAddr>,
     /// What people enter to reach `http`; made from it unless set.
     pub(crate) public_url: Option<String>,
     /// What streamers enter as the server; made from `rtmp` unless set.
@@ -153,6 +155,7 @@ impl Default for Settings {
             rtmps_cert: None,
             rtmps_key: None,
             ingest_http: local(8082),
+            metrics: None,
             public_url: None,
             rtmp_url: None,
             ingest_url: None,

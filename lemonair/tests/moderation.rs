@@ -330,6 +330,8 @@ async fn moderators_have_their_tools_on_the_page() {
     let said = lime.viewer.chat("mint", "hello page").await;
     let row = format!("[data-id='{}']", said["event"].as_str().expect("an id"));
     browser.see(&row).await;
+    // Where no pointer hovers, a touch brings up what can be done.
+    browser.click(&format!("{row} .text")).await;
     browser
         .click(&format!("{row} [data-testid=mod-menu]"))
         .await;
@@ -375,6 +377,7 @@ async fn moderators_have_their_tools_on_the_page() {
         .await;
 
     // Time out: refused with words on the page of who is.
+    browser.click(&format!("{row} .text")).await;
     browser
         .click(&format!("{row} [data-testid=mod-menu]"))
         .await;

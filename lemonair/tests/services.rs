@@ -100,7 +100,9 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_runs_alone() {
-    let deployment = Deployment::new("alone").with("LEMONAIR_LEASE", "8");
+    let deployment = Deployment::new("alone")
+        .with("LEMONAIR_LEASE", "8")
+        .with("LEMONAIR_METRICS", "127.0.0.1:0");
     let project = deployment.start("project").await;
     let decide = deployment.start("decide").await;
     let mut ingest = deployment.start("ingest").await;
@@ -156,6 +158,16 @@ async fn each_service_runs_alone() {
         (kinds().await.last()? == "stream.resumed").then_some(())
     })
     .await;
+    // What has no page of the gateway tells its metrics all the same.
+    for (service, expected) in [
+        (&project, "lemonair_projection"),
+        (&decide, "lemonair_decider_commands"),
+        (&ingest, "lemonair_"),
+    ] {
+        let page = reqwest::get(&service.http).await.expect("an answer");
+        let page = page.text().await.expect("a page");
+        assert!(page.contains(expected), "{page}");
+    }
     // It dies again and does not come back: the broadcast ends without it, once.
     ingest.kill().await;
     eventually("the broadcast is over", async || {
