@@ -70,10 +70,10 @@ async fn poison_is_kept_shown_tried_again_and_dropped() {
     let unfit = log.append(followed).await.expect("appended");
     viewer.chat("mint", "after").await;
 
-    // Chat is stored by four read models, so each of its poisons is there four times.
+    // Chat is stored by three read models, so each of its poisons is there three times.
     let letters = eventually("all are put away", async || {
         let letters = listed(&deployment, &[]).await;
-        (letters.len() == 9).then_some(letters)
+        (letters.len() == 7).then_some(letters)
     })
     .await;
     let ids: Vec<&str> = letters
@@ -84,7 +84,7 @@ async fn poison_is_kept_shown_tried_again_and_dropped() {
         "channels.channels.{}.{}",
         unfit.partition, unfit.offset
     )];
-    for projection in ["chatters", "course", "messages", "moderation"] {
+    for projection in ["messages", "moderation", "chatters"] {
         for (partition, offset) in [corrupt, unknown] {
             expected.push(format!("{projection}.chat.{partition}.{offset}"));
         }
@@ -142,7 +142,7 @@ async fn poison_is_kept_shown_tried_again_and_dropped() {
     // What fails again stays, and does not loop.
     let said = deployment.run(&["dlq", "retry", "--dry-run"]).await;
     assert!(
-        said.contains("0 would be applied, 9 would be left"),
+        said.contains("0 would be applied, 7 would be left"),
         "{said}"
     );
     let said = deployment
@@ -154,7 +154,7 @@ async fn poison_is_kept_shown_tried_again_and_dropped() {
         .iter()
         .filter_map(|letter| letter["tries"].as_i64())
         .collect();
-    assert_eq!(tries, [1, 2, 2, 2, 1, 1, 1, 1, 1]);
+    assert_eq!(tries, [1, 2, 2, 2, 1, 1, 1]);
     // Nobody can be asked.
     let said = deployment.refused(&["dlq", "drop", "--room", "mint"]).await;
     assert!(
