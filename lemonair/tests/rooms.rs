@@ -286,9 +286,10 @@ async fn bad_frames_get_one_clear_answer_and_change_nothing() {
         .send(json!({ "type": "join", "id": 1, "room": "peel", "token": "a.b.c" }))
         .await;
     assert_eq!(forger.until_closed().await, Some(4401));
-    // Logged out: the token is worth nothing any more.
+    // Logged out: the line is cut, and the token is worth nothing any more.
     let (status, _) = sender.send("DELETE", "/api/sessions", None, &[]).await;
     assert_eq!(status, 204);
+    assert_eq!(viewer.until_closed().await, Some(4401));
     let mut gone = Viewer::connect(&up.ws()).await;
     gone.send(json!({ "type": "join", "id": 1, "room": "peel", "token": token }))
         .await;
@@ -299,7 +300,7 @@ async fn bad_frames_get_one_clear_answer_and_change_nothing() {
     big.send_raw(Message::text("x".repeat(100_000))).await;
     big.until_closed().await;
     assert_eq!(
-        viewer
+        reader
             .ask(json!({ "type": "ping", "id": "unharmed" }))
             .await["type"],
         "pong"
