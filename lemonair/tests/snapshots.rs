@@ -58,7 +58,17 @@ async fn a_trimmed_history_is_rebuilt_from_a_snapshot() {
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(models.len(), 5, "{listed}");
+    // Viewers may not have been counted yet.
+    let expected = [
+        "accounts",
+        "channels",
+        "chatters",
+        "messages",
+        "moderation",
+        "stream_keys",
+    ];
+    let found = models.iter().copied().filter(|&name| name != "viewers");
+    assert!(found.eq(expected), "{listed}");
     trim(&deployment).await;
     up.stop().await;
 
@@ -84,7 +94,7 @@ async fn a_trimmed_history_is_rebuilt_from_a_snapshot() {
         .await;
     assert!(said.contains("equal to the live model"), "{said}");
     let said = deployment.run(&["snapshot", "prune", "--keep", "0"]).await;
-    assert_eq!(said.lines().count(), 5, "{said}");
+    assert_eq!(said.lines().count(), models.len(), "{said}");
     for command in [
         &["rebuild", "messages", "--verify-only"][..],
         &["rebuild", "moderation"],
