@@ -1,11 +1,11 @@
 # Two commands matter: `make run` and `make test`. Both work on a fresh machine that has Rust, a C compiler and make.
 .DEFAULT_GOAL := help
-.PHONY: help run test million screenshots chaos conformance fuzz bench load check status stop reset
+.PHONY: help run test million screenshots chaos conformance defences fuzz bench load check status stop reset
 
 # Rust's installer puts cargo where a shell that was opened before does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-scripts := stack/stack stack/test stack/peers stack/conformance fuzz/run k6/run .ci/run
+scripts := stack/stack stack/test stack/peers stack/conformance stack/defences fuzz/run k6/run .ci/run
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,10 +36,13 @@ conformance: ## Autobahn's cases for WebSocket servers (fetches kosoku from PyPI
 fuzz: ## strangers' bytes against every parser that reads them, a minute each
 	@fuzz/run
 
+defences: ## take each defence out in turn, and show which test bites (docs/defences.md)
+	@stack/defences
+
 bench: ## run the benchmarks
 	@stack/stack install
 	@stack/stack up
-	@cargo build --release -p lemonair
+	@cargo build --release --workspace --bins --benches
 	@set -a; eval "$$(sed -n 's/^\(kafka_brokers\|registry_url\) = \(.*\)/LEMONAIR_\U\1\E=\2/p' .lemonair/stack.toml)"; \
 	cargo bench --bench decider --bench publisher --bench rooms --bench history && \
 	cargo bench --bench rebuild -- rebuild=$${LEMONAIR_BENCH_RECORDS:-10000000}
