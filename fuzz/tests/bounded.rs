@@ -11,6 +11,10 @@ use rand::{Rng, SeedableRng};
 const MUTATIONS: usize = 4000;
 const LONGEST: usize = 8192;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a seed is for one run, not a setting"
+)]
 #[test]
 fn strangers_bytes_break_nothing() {
     let seed = std::env::var("LEMONAIR_FUZZ_SEED");

@@ -489,7 +489,7 @@ impl Settings {
         let gib = u64::from(self.recording_gib);
         Retention {
             age: (days > 0).then(|| Duration::from_secs(days * 86_400)),
-            bytes: (gib > 0).then(|| gib << 30),
+            bytes: (gib > 0).then_some(gib << 30),
         }
     }
 

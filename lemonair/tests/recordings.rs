@@ -141,7 +141,7 @@ async fn a_recording_is_watched_with_its_chat() {
         .as_array()
         .expect("events")
         .iter()
-        .filter_map(|event| event["text"].as_str().or(event["message"].as_str()))
+        .filter_map(|event| event["text"].as_str().or_else(|| event["message"].as_str()))
         .collect();
     assert_eq!(shown, ["one", "two", "three", "for the show"]);
     let live: Vec<&Value> = viewer
