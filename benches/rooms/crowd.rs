@@ -13,18 +13,17 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::Value;
 
+use crate::dialect::{DIGITS, Dialect, Heard};
 use crate::latency::Latencies;
+use crate::server::Server;
 use crate::wire;
 
 /// Read at once; a whole round of a busy room.
 const SCRATCH: usize = 256 * 1024;
-/// Text behind the number, so that a message is as long as people's are.
-const PADDING: &str = "and so says everybody in this room tonight";
-/// Digits of a message's number.
-const DIGITS: usize = 8;
 
 pub(crate) struct Crowd {
     address: SocketAddr,
+    dialect: Dialect,
     poll: Poll,
     begin: Instant,
     pub(crate) members: Vec<Member>,
@@ -102,9 +101,10 @@ pub(crate) struct Tally {
 // === impl Crowd ===
 
 impl Crowd {
-    pub(crate) fn new(address: SocketAddr) -> anyhow::Result<Crowd> {
+    pub(crate) fn new(server: &Server) -> anyhow::Result<Crowd> {
         Ok(Crowd {
-            address,
+            address: server.address,
+            dialect: server.dialect(),
             poll: Poll::new()?,
             begin: Instant::now(),
             members: Vec::new(),
@@ -177,9 +177,7 @@ impl Crowd {
     fn write(&mut self, index: usize, id: u32) -> anyhow::Result<()> {
         let member = &mut self.members[index];
         let room = &self.rooms[member.room].name;
-        let ask = format!(
-            r#"{{"type":"chat","id":{id},"room":"{room}","text":"{id:0DIGITS$} {PADDING}"}}"#
-        );
+        let ask = self.dialect.say(room, id);
         wire::write(&mut member.unsent, wire::TEXT, ask.as_bytes());
         member.flush()
     }
@@ -217,7 +215,7 @@ impl Crowd {
             if event.is_writable() {
                 if member.state == State::Connecting && member.stream.peer_addr().is_ok() {
                     member.state = State::Upgrading;
-                    member.unsent = wire::upgrade(&self.address.to_string());
+                    member.unsent = wire::upgrade(&self.address.to_string(), self.dialect.path());
                 }
                 member.flush()?;
             }
@@ -278,19 +276,8 @@ impl Crowd {
             let member = &mut self.members[index];
             member.state = State::Joining;
             let room = &self.rooms[member.room].name;
-            let token = member
-                .token
-                .as_ref()
-                .map(|token| format!(r#","token":"{token}""#));
-            let since = member
-                .cursor
-                .as_ref()
-                .map(|cursor| format!(r#","since":"{cursor}""#));
-            let ask = format!(
-                r#"{{"type":"join","id":"join","room":"{room}"{}{}}}"#,
-                token.unwrap_or_default(),
-                since.unwrap_or_default()
-            );
+            let (token, since) = (member.token.as_deref(), member.cursor.as_deref());
+            let ask = self.dialect.join(room, token, since);
             wire::write(&mut member.unsent, wire::TEXT, ask.as_bytes());
             member.flush()?;
         }
@@ -298,18 +285,17 @@ impl Crowd {
             let payload = &bytes[used + frame.payload.start..used + frame.payload.end];
             used += frame.payload.end;
             match frame.opcode {
-                wire::TEXT if payload.starts_with(br#"{"type":"events""#) => {
-                    self.deliver(index, payload, now)
+                wire::TEXT => {
+                    for heard in self.dialect.hear(payload) {
+                        match heard {
+                            Heard::Events(events) => self.deliver(index, events, now),
+                            Heard::Joined(joined) => self.joined(index, joined, now),
+                            Heard::Answer(answer) => self.answer(index, answer)?,
+                            Heard::Ping(ping) => self.reply(index, wire::TEXT, ping)?,
+                        }
+                    }
                 }
-                wire::TEXT if payload.starts_with(br#"{"type":"joined""#) => {
-                    self.joined(index, payload, now)
-                }
-                wire::TEXT => self.answer(index, payload)?,
-                wire::PING => {
-                    let member = &mut self.members[index];
-                    wire::write(&mut member.unsent, wire::PING + 1, payload);
-                    member.flush()?;
-                }
+                wire::PING => self.reply(index, wire::PING + 1, payload)?,
                 wire::CLOSE => {
                     let code = payload
                         .first_chunk()
@@ -322,6 +308,12 @@ impl Crowd {
         Ok(used)
     }
 
+    fn reply(&mut self, index: usize, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
+        let member = &mut self.members[index];
+        wire::write(&mut member.unsent, opcode, payload);
+        member.flush()
+    }
+
     fn joined(&mut self, index: usize, payload: &[u8], now: u32) {
         self.tally.entered += 1;
         self.members[index].state = State::In;
@@ -329,6 +321,12 @@ impl Crowd {
             self.tally.unrecovered +=
                 u64::from(memmem::find(payload, br#""recovered":true"#).is_none());
             return self.deliver(index, payload, now);
+        }
+        if self.dialect == Dialect::Centrifugo {
+            // It gives no history; nobody talks while people come in.
+            let member = &mut self.members[index];
+            member.seen = self.rooms[member.room].messages.len();
+            return;
         }
         let last = memmem::rfind(payload, TEXT.as_bytes())
             .and_then(|at| number(&payload[at + TEXT.len()..]));
@@ -377,6 +375,10 @@ impl Crowd {
     fn answer(&mut self, index: usize, payload: &[u8]) -> anyhow::Result<()> {
         let answer: Value = serde_json::from_slice(payload).context("an answer in JSON")?;
         match answer["type"].as_str() {
+            None if answer["publish"].is_object() => {
+                self.tally.acks += 1;
+                self.acked.push(index);
+            }
             Some("ack") => {
                 self.tally.acks += 1;
                 self.acked.push(index);

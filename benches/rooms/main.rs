@@ -10,6 +10,7 @@
 )]
 
 mod crowd;
+mod dialect;
 mod latency;
 mod report;
 mod scenario;
@@ -22,6 +23,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use clap::Parser;
 
+use crate::dialect::Dialect;
 use crate::report::Row;
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::server::{Server, Stack};
@@ -40,6 +42,9 @@ struct Cli {
     /// Run this binary instead of building one
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Play the same against this Centrifugo, where it can be asked for the same
+    #[arg(long)]
+    peer: Option<PathBuf>,
     /// Leave the server free to use all cores
     #[arg(long)]
     unpinned: bool,
@@ -79,11 +84,18 @@ fn main() -> anyhow::Result<()> {
     ensure!(cores > 1, "the server and the crowd need a core each");
     server::pin(1..cores)?;
     let mut rows: Vec<Row> = Vec::new();
+    let peer = cli.peer.map(|peer| peer.canonicalize().context("--peer"));
+    let peer = peer.transpose()?;
     for scenario in chosen {
-        for _ in 0..cli.times {
+        let mut servers = vec![(Dialect::Lemonair, &binary)];
+        if let Some(peer) = peer.as_ref().filter(|_| scenario.has_peer()) {
+            servers.push((Dialect::Centrifugo, peer));
+        }
+        for (dialect, binary) in servers.repeat(cli.times) {
             let server_cores = if cli.unpinned { 0..cores } else { 0..1 };
-            let mut server = Server::start(&binary, &workspace, &stack, server_cores)?;
-            let row = scenario.play(&mut server)?;
+            let mut server = Server::start(dialect, binary, &workspace, &stack, server_cores)?;
+            let mut row = scenario.play(&mut server)?;
+            row.scenario.insert_str(0, &dialect.to_string());
             eprintln!("{}", row.line());
             rows.push(row);
             server.stop()?;

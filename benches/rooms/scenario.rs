@@ -107,6 +107,17 @@ impl FromStr for Scenario {
 }
 
 impl Scenario {
+    /// Whether a peer can be asked for the same.
+    pub(crate) fn has_peer(self) -> bool {
+        matches!(
+            self,
+            Scenario::Spike { .. }
+                | Scenario::Room { .. }
+                | Scenario::Paced { .. }
+                | Scenario::Idle { .. }
+        )
+    }
+
     pub(crate) fn play(self, server: &mut Server) -> anyhow::Result<Row> {
         match self {
             Scenario::Spike { viewers } => spike(server, viewers),
@@ -125,7 +136,7 @@ impl Scenario {
 }
 
 fn spike(server: &Server, viewers: usize) -> anyhow::Result<Row> {
-    let mut crowd = Crowd::new(server.address)?;
+    let mut crowd = Crowd::new(server)?;
     let room = crowd.open_room("stage");
     let token = token(server)?;
     // Somebody was here before, and has talked.
@@ -345,7 +356,7 @@ fn storm(server: &mut Server, viewers: usize) -> anyhow::Result<Row> {
 }
 
 fn idle(server: &Server, viewers: usize) -> anyhow::Result<Row> {
-    let mut crowd = Crowd::new(server.address)?;
+    let mut crowd = Crowd::new(server)?;
     let room = crowd.open_room("stage");
     crowd.enter(room, None)?;
     entered(&mut crowd, 1)?;
@@ -424,7 +435,7 @@ struct Shape {
 
 fn shape(server: &Server, viewers: usize, members: bool, many: bool) -> anyhow::Result<Shape> {
     const REST: Duration = Duration::from_secs(10);
-    let mut crowd = Crowd::new(server.address)?;
+    let mut crowd = Crowd::new(server)?;
     let token = members.then(|| token(server)).transpose()?;
     let before = server.usage()?;
     let mut room = crowd.open_room("hall");
@@ -454,7 +465,7 @@ fn shape(server: &Server, viewers: usize, members: bool, many: bool) -> anyhow::
 
 /// A room with its members, the first of whom can send.
 fn gather(server: &Server, members: usize) -> anyhow::Result<(Crowd, usize)> {
-    let mut crowd = Crowd::new(server.address)?;
+    let mut crowd = Crowd::new(server)?;
     let room = crowd.open_room("stage");
     for member in 0..members {
         let token = if member < SENDERS {

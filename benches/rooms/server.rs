@@ -2,7 +2,7 @@
 //! folder of its own, alone on one core.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Deserialize;
 use sqlx::Connection;
+
+use crate::dialect::Dialect;
 
 const SECRET: &str = "a secret of a benchmark, known to everybody";
 
@@ -42,6 +44,7 @@ pub(crate) struct Server {
 /// What stays when the process is gone.
 #[derive(Debug)]
 struct Place {
+    dialect: Dialect,
     binary: PathBuf,
     cores: Range<usize>,
     stack: Stack,
@@ -91,6 +94,7 @@ pub(crate) fn pin(cores: impl Iterator<Item = usize>) -> anyhow::Result<()> {
 
 impl Server {
     pub(crate) fn start(
+        dialect: Dialect,
         binary: &Path,
         workspace: &Path,
         stack: &Stack,
@@ -99,6 +103,7 @@ impl Server {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let unique = &unique[..10];
         let place = Place {
+            dialect,
             binary: binary.to_owned(),
             cores,
             stack: stack.clone(),
@@ -114,6 +119,10 @@ impl Server {
             place,
             tokens: Tokens::new(SECRET.as_bytes()),
         })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.place.dialect
     }
 
     /// Kills the server, as the kernel would, and starts it again where it was.
@@ -171,38 +180,19 @@ impl Server {
 
 impl Place {
     fn launch(&self, http: SocketAddr) -> anyhow::Result<(Child, SocketAddr)> {
-        let url = &self.stack.database_url;
-        let (host, _) = url
-            .rsplit_once('/')
-            .context("database_url names no database")?;
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.data.join("log"))?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.dialect {
+            Dialect::Lemonair => self.lemonair(http)?,
+            Dialect::Centrifugo => return self.centrifugo(log),
+        };
         command
-            .arg("up")
-            .current_dir(&self.data)
-            .env("LEMONAIR_KAFKA_BROKERS", &self.stack.kafka_brokers)
-            .env("LEMONAIR_REGISTRY_URL", &self.stack.registry_url)
-            .env("DATABASE_URL", format!("{host}/{}", self.database))
-            .env("LEMONAIR_KAFKA_PREFIX", &self.prefix)
-            .env("LEMONAIR_DATA_DIR", &self.data)
-            .env("LEMONAIR_HTTP", http.to_string())
-            .env("LEMONAIR_RTMP", "127.0.0.1:0")
-            .env("LEMONAIR_SECRET", SECRET)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);
-        let cores = self.cores.clone();
-        // A child takes over on which cores it may run; the crowd stays where it is.
-        let spawn = || {
-            pin(cores)?;
-            let child = command.spawn();
-            child.with_context(|| format!("start {}", self.binary.display()))
-        };
-        let spawned = std::thread::scope(|scope| scope.spawn(spawn).join());
-        let mut child = spawned.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let mut child = self.spawn(command)?;
         let mut address = None;
         let output = child.stdout.take().context("its output")?;
         for line in BufReader::new(output).lines() {
@@ -226,7 +216,78 @@ impl Place {
         Ok((child, address))
     }
 
+    fn lemonair(&self, http: SocketAddr) -> anyhow::Result<Command> {
+        let url = &self.stack.database_url;
+        let (host, _) = url
+            .rsplit_once('/')
+            .context("database_url names no database")?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("up")
+            .current_dir(&self.data)
+            .env("LEMONAIR_KAFKA_BROKERS", &self.stack.kafka_brokers)
+            .env("LEMONAIR_REGISTRY_URL", &self.stack.registry_url)
+            .env("DATABASE_URL", format!("{host}/{}", self.database))
+            .env("LEMONAIR_KAFKA_PREFIX", &self.prefix)
+            .env("LEMONAIR_DATA_DIR", &self.data)
+            .env("LEMONAIR_HTTP", http.to_string())
+            .env("LEMONAIR_RTMP", "127.0.0.1:0")
+            .env("LEMONAIR_SECRET", SECRET);
+        Ok(command)
+    }
+
+    /// In memory, history and recovery on, whoever comes may do everything.
+    fn centrifugo(&self, log: std::fs::File) -> anyhow::Result<(Child, SocketAddr)> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = serde_json::json!({
+            "http_server": { "address": "127.0.0.1", "port": address.port().to_string() },
+            "client": { "insecure": true, "allowed_origins": ["*"] },
+            "channel": { "without_namespace": {
+                "history_size": 1000, "history_ttl": "300s", "force_recovery": true,
+            } },
+            "log": { "level": "error" },
+        });
+        let file = self.data.join("centrifugo.json");
+        std::fs::write(&file, config.to_string())?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("--config")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut child = self.spawn(command)?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(address).is_err() {
+            if Instant::now() > deadline || child.try_wait()?.is_some() {
+                child.kill().ok();
+                child.wait()?;
+                bail!(
+                    "the peer did not come up: {}",
+                    std::fs::read_to_string(self.data.join("log"))?
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok((child, address))
+    }
+
+    /// A child takes over on which cores it may run; the crowd stays where it is.
+    fn spawn(&self, mut command: Command) -> anyhow::Result<Child> {
+        let cores = self.cores.clone();
+        let spawn = || {
+            pin(cores)?;
+            let child = command.spawn();
+            child.with_context(|| format!("start {}", self.binary.display()))
+        };
+        let spawned = std::thread::scope(|scope| scope.spawn(spawn).join());
+        spawned.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     async fn clean(&self) -> anyhow::Result<()> {
+        if self.dialect == Dialect::Centrifugo {
+            return Ok(());
+        }
         let mut connection = sqlx::MySqlConnection::connect(&self.stack.database_url).await?;
         let drop = format!("DROP DATABASE IF EXISTS {}", self.database);
         sqlx::raw_sql(sqlx::AssertSqlSafe(drop))

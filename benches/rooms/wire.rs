@@ -15,9 +15,9 @@ pub(crate) const PING: u8 = 9;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-pub(crate) fn upgrade(host: &str) -> Vec<u8> {
+pub(crate) fn upgrade(host: &str, path: &str) -> Vec<u8> {
     format!(
-        "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .into_bytes()
