@@ -13,9 +13,10 @@ export function recordingList(room) {
 
   /** Where none are kept, nothing is said of them. */
   async function load(before) {
-    const { items, next } = await api.recordings(room, { limit: PAGE, before }).catch(() => ({ items: [], next: null }));
+    const { recordings, next } = await api.recordings(room, { limit: PAGE, before }).catch(() => ({ recordings: [], next: null }));
     if (!before) grid.replaceChildren();
-    grid.append(...items.map(card));
+    // What is on air stands above, as itself.
+    grid.append(...recordings.filter(({ state }) => state !== 'live').map(card));
     grid.dataset.next = next ?? '';
     more.hidden = !next;
     element.hidden = grid.childElementCount === 0;
@@ -34,10 +35,21 @@ function card({ stream, title, started_at: at, duration_ms: length, thumbnail })
       h(
         'div',
         { class: 'thumbnail' },
-        thumbnail ? h('img', { src: thumbnail, alt: '', width: 480, height: 270, loading: 'lazy', decoding: 'async' }) : h('img', { class: 'placeholder', src: '/assets/logo.svg', alt: '', width: 480, height: 270 }),
-        h('span', { class: 'card-length' }, duration(length)),
+        picture(thumbnail),
+        length && h('span', { class: 'card-length' }, duration(length)),
       ),
       h('div', { class: 'card-lines' }, h('span', { class: 'card-title', dir: 'auto' }, title || t('recordings.untitled', { date: date(at) })), h('time', { class: 'card-name', datetime: at, title: date(at) }, ago(at))),
     ),
   );
+}
+
+/** A broadcast that was over before its first thumbnail has none. */
+function picture(thumbnail) {
+  const image = h('img', { src: thumbnail, alt: '', width: 480, height: 270, loading: 'lazy', decoding: 'async' });
+  const none = () => {
+    image.className = 'placeholder';
+    image.src = '/assets/logo.svg';
+  };
+  image.addEventListener('error', none, { once: true });
+  return image;
 }
