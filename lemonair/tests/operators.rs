@@ -84,7 +84,7 @@ async fn poison_is_kept_shown_tried_again_and_dropped() {
         "channels.channels.{}.{}",
         unfit.partition, unfit.offset
     )];
-    for projection in ["chatters", "messages", "moderation"] {
+    for projection in ["messages", "moderation", "chatters"] {
         for (partition, offset) in [corrupt, unknown] {
             expected.push(format!("{projection}.chat.{partition}.{offset}"));
         }
