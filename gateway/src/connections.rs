@@ -50,6 +50,11 @@ impl Connections {
         metrics::gauge!("lemonair_connections").decrement(1.0);
     }
 
+    /// Whether a log-in has ended so lately that the read model may not know yet.
+    pub(crate) fn has_ended(&self, session: SessionId) -> bool {
+        lock(&self.logins).ended.contains(&session)
+    }
+
     /// A connection came in by a log-in; `false` if that has ended.
     pub(crate) fn log_in(&self, number: u64, session: SessionId) -> bool {
         let mut logins = lock(&self.logins);

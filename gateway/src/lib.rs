@@ -392,7 +392,8 @@ impl App {
         }
         match claims.sid {
             Some(session)
-                if !accounts::session_is_open(&self.pool, session, Timestamp::now()).await? =>
+                if self.connections.has_ended(session)
+                    || !accounts::session_is_open(&self.pool, session, Timestamp::now()).await? =>
             {
                 Err(Denied::LoggedOut)
             }

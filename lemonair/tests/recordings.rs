@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::browser::Browser;
+use support::channel::{length, text, until_kept};
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher, eventually};
 use tokio::process::Command;
@@ -26,17 +27,6 @@ async fn until_live(api: &Api) {
     .await;
 }
 
-/// Waits until as many seconds of the newest recording are kept, and returns its playlist.
-async fn until_kept(api: &Api, seconds: f64) -> String {
-    eventually("so much is kept", async || {
-        let kept = api.get("/api/channels/mint/recordings").await;
-        let playlist = kept["recordings"][0]["playlist"].as_str()?.to_owned();
-        let text = text(api, &playlist).await?;
-        (length(&text) >= seconds).then_some(playlist)
-    })
-    .await
-}
-
 async fn until_ready(api: &Api) -> Value {
     eventually("the recording is whole", async || {
         let kept = api.get("/api/channels/mint/recordings").await;
@@ -44,21 +34,6 @@ async fn until_ready(api: &Api) -> Value {
         (newest["state"] == "ready").then_some(newest)
     })
     .await
-}
-
-async fn text(api: &Api, path: &str) -> Option<String> {
-    let answer = api.http.get(format!("{}{path}", api.base)).send().await;
-    let answer = answer.ok().filter(|answer| answer.status().is_success())?;
-    answer.text().await.ok()
-}
-
-/// Seconds of a playlist.
-fn length(playlist: &str) -> f64 {
-    let lengths = playlist.lines().filter_map(|line| {
-        let length = line.strip_prefix("#EXTINF:")?.trim_end_matches(',');
-        length.parse::<f64>().ok()
-    });
-    lengths.sum()
 }
 
 /// What ffmpeg complains about when it decodes everything, and how long it is.
@@ -107,7 +82,8 @@ async fn a_recording_is_watched_with_its_chat() {
     assert_eq!(lime.donate("mint", 30, "once").await.0, 201);
 
     // On air it can be watched already, but not deleted.
-    let playlist = until_kept(&anybody, 5.0).await;
+    let playlist = until_kept(&anybody, "mint", 5.0).await;
+    viewer.chat("mint", "five seconds later").await;
     let path = playlist.replace("/index.m3u8", "");
     let stream = path.rsplit('/').next().expect("an id").to_owned();
     let one = format!("/api/recordings/{stream}");
@@ -143,7 +119,10 @@ async fn a_recording_is_watched_with_its_chat() {
         .iter()
         .filter_map(|event| event["text"].as_str().or_else(|| event["message"].as_str()))
         .collect();
-    assert_eq!(shown, ["one", "two", "three", "for the show"]);
+    assert_eq!(
+        shown,
+        ["one", "two", "three", "for the show", "five seconds later"]
+    );
     let live: Vec<&Value> = viewer
         .seen
         .iter()
@@ -174,37 +153,48 @@ async fn a_recording_is_watched_with_its_chat() {
         assert_eq!(status, 400, "{wrong}");
     }
 
-    // A real player seeks in it.
+    // On the channel's page it is found, and watched with what was said when it was said.
     let browser = Browser::open(1280, 800).await;
     browser.goto(&format!("{}/mint", up.http)).await;
-    let script = "const [playlist, done] = [arguments[0], arguments[1]]; \
-        window.v = document.body.appendChild(document.createElement('video')); v.muted = true; \
-        import('/assets/vendor/hls/hls.light.min.mjs').then(({ default: Hls }) => { \
-          window.faults = []; const hls = new Hls(); hls.on('hlsError', (_, { details, fatal }) => faults.push([details, fatal])); \
-          hls.loadSource(playlist); hls.attachMedia(v); v.play(); done('there'); }).catch(e => done(String(e)));";
-    let loaded = browser
-        .page
-        .execute_async(script, vec![json!(playlist)])
-        .await
-        .expect("load the player");
-    assert_eq!(loaded, "there");
+    browser
+        .click(&format!(
+            "[data-testid=recording-card][data-stream='{stream}']"
+        ))
+        .await;
+    let video = "const v = document.querySelector('video#player');";
     browser
         .until(
             "it plays from the beginning",
-            "return v.currentTime > 0.3 && v.duration > 4;",
+            &format!("{video} return v?.currentTime > 0.3 && v.duration > 4;"),
         )
         .await;
-    browser.js("v.currentTime = v.duration - 2;").await;
+    let chat = "const said = Array.from(document.querySelectorAll('.chat .text, .chat .donation-message'), (text) => text.textContent).join();";
     browser
         .until(
-            "it plays on from there to the end",
-            "return !v.seeking && v.ended;",
+            "what was said first stands beside it, without what was taken back",
+            &format!("{chat} return said === 'one,two,three,for the show';"),
         )
         .await;
-    assert_eq!(browser.js("return faults;").await, json!([]));
-    let length = browser.js("return v.duration;").await;
+    browser
+        .js(&format!("{video} v.currentTime = v.duration - 1;"))
+        .await;
+    browser
+        .until(
+            "it plays on from there to the end, with what was said there",
+            &format!("{video} {chat} return v.ended && said.endsWith(',five seconds later');"),
+        )
+        .await;
+    let length = browser.js(&format!("{video} return v.duration;")).await;
     let length = length.as_f64().expect("a number");
     assert!((length - seconds).abs() < 0.2, "{length} {seconds}");
+    browser.js(&format!("{video} v.currentTime = 0;")).await;
+    browser
+        .until(
+            "back there, what is yet to be said is gone",
+            &format!("{chat} return !said.includes('five seconds later');"),
+        )
+        .await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
 
     // The list comes back from the topics.
@@ -237,7 +227,7 @@ async fn killed_on_air_it_keeps_all_but_the_last_part() {
     let publisher = Publisher::start(&up.rtmp, &key);
     let anybody = Api::new(&up.http);
     until_live(&anybody).await;
-    until_kept(&anybody, 3.0).await;
+    until_kept(&anybody, "mint", 3.0).await;
     // All that live viewers know at the moment, parts of the segment that is being made included.
     let master = text(&anybody, "/hls/mint/index.m3u8")
         .await
@@ -312,7 +302,7 @@ async fn a_full_disk_costs_viewers_nothing() {
     let publisher = Publisher::start(&up.rtmp, &key);
     let anybody = Api::new(&up.http);
     until_live(&anybody).await;
-    let playlist = until_kept(&anybody, 1.0).await;
+    let playlist = until_kept(&anybody, "mint", 1.0).await;
 
     // Whoever looks through the process sees its small disk.
     let filler = format!("/proc/{}/root{folder}/filler", up.id());

@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use support::browser::Browser;
 use support::person::Person;
-use support::{Api, Deployment, Publisher, eventually};
+use support::{Api, Deployment, Lemonair, Publisher, eventually};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -234,6 +234,7 @@ async fn a_past_broadcast_shows_what_came_of_it() {
         fits(&browser).await;
         browser.close().await;
     }
+    the_recording_is_gone_when_asked(&up, &rind, id).await;
 
     // All of it comes back from the topics.
     let before = rind.get("/api/channels/rind/streams").await;
@@ -243,6 +244,23 @@ async fn a_past_broadcast_shows_what_came_of_it() {
     }
     assert_eq!(rind.get("/api/channels/rind/streams").await, before);
     assert_eq!(up.stop().await, Some(0));
+}
+
+async fn the_recording_is_gone_when_asked(up: &Lemonair, rind: &Api, id: &str) {
+    let browser = Browser::open(1440, 900).await;
+    log_in(&browser, &format!("{}/studio", up.http), "Rind").await;
+    browser.click("#tab-past").await;
+    browser.click("[data-testid=past-stream] summary").await;
+    let watch = browser.see("[data-testid=past-watch]").await;
+    let address = watch.attr("href").await.expect("an attribute");
+    assert_eq!(address, Some(format!("/recordings/{id}")));
+    browser.click("[data-testid=past-delete]").await;
+    browser.click("[data-testid=confirm]").await;
+    let gone = "return !document.querySelector('[data-testid=past-watch]');";
+    browser.until("it is gone", gone).await;
+    let recording = format!("/api/recordings/{id}");
+    assert_eq!(rind.send("GET", &recording, None, &[]).await.0, 404);
+    browser.close().await;
 }
 
 /// The page may know of it before the read model does.

@@ -4,13 +4,12 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use support::browser::Browser;
+use serde_json::json;
+use support::browser::{Browser, PHONE};
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher};
 
 const DESKTOP: (u32, u32) = (1280, 800);
-const PHONE: (u32, u32) = (390, 844);
 
 async fn streamer(up: &Lemonair) -> (Api, String) {
     let streamer = Api::sign_up(&up.http, "Mint").await;
@@ -396,19 +395,27 @@ async fn a_torrent_of_messages_costs_what_the_screen_can_show() {
              .observe({ type: 'longtask' }); window.most = 0; \
              setInterval(() => { window.most = Math.max(window.most, document.querySelectorAll('*').length); }, 100);")
         .await;
-    let heap = async || -> Value {
+    browser.command("Performance.enable", json!({})).await;
+    let figures = async || -> [f64; 4] {
         browser
             .command("HeapProfiler.collectGarbage", json!({}))
             .await;
-        browser.command("Performance.enable", json!({})).await;
         let metrics = browser.command("Performance.getMetrics", json!({})).await;
         let metrics = metrics["metrics"].as_array().expect("a list").clone();
-        let used = metrics
-            .into_iter()
-            .find(|metric| metric["name"] == "JSHeapUsedSize");
-        json!(used.expect("the heap")["value"].as_f64().expect("bytes") / 1_048_576.0)
+        [
+            "JSHeapUsedSize",
+            "ScriptDuration",
+            "RecalcStyleDuration",
+            "LayoutDuration",
+        ]
+        .map(|name| {
+            let figure = metrics.iter().find(|metric| metric["name"] == name);
+            figure.expect("a figure")["value"]
+                .as_f64()
+                .expect("a number")
+        })
     };
-    let before = heap().await;
+    let before = figures().await;
     torrent(&up, 0, count, PER_SECOND).await;
     let arrived = format!(
         "return [...document.querySelectorAll('.message .text')].some(text => text.textContent.startsWith('message {} '));",
@@ -418,9 +425,12 @@ async fn a_torrent_of_messages_costs_what_the_screen_can_show() {
     let long = browser
         .js("return { count: window.long.length, sum: Math.round(window.long.reduce((a, b) => a + b, 0)), longest: Math.round(Math.max(0, ...window.long)), most: window.most };")
         .await;
+    let after = figures().await;
+    let [_, script, style, layout] = [0, 1, 2, 3].map(|figure| after[figure] - before[figure]);
+    let [heap_before, heap_after] = [before[0], after[0]].map(|bytes| bytes / 1_048_576.0);
     eprintln!(
-        "{count} messages, {PER_SECOND}/s: long tasks and most elements {long}; heap {before:.1} MiB before, {:.1} after",
-        heap().await
+        "{count} messages, {PER_SECOND}/s: long tasks and most elements {long}; seconds of script {script:.1}, style {style:.1}, \
+         layout {layout:.1}; heap {heap_before:.1} MiB before, {heap_after:.1} after"
     );
     assert!(long["most"].as_u64().expect("a count") < 12_000, "{long}");
     // The newest stand there: of each speaker the last ones, none missing and none twice.

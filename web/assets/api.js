@@ -53,6 +53,7 @@ export const api = {
   streams: (room, page) => send('GET', `${channel(room)}/streams${query(page)}`),
   recordings: (room, page) => send('GET', `${channel(room)}/recordings${query(page)}`),
   recording: (stream) => send('GET', `/api/recordings/${encodeURIComponent(stream)}`),
+  deleteRecording: (stream) => call('DELETE', `/api/recordings/${encodeURIComponent(stream)}`),
   recordingEvents: (stream, page) => send('GET', `/api/recordings/${encodeURIComponent(stream)}/events${query(page)}`),
   course: (room, stream) => send('GET', `${channel(room)}/streams/${encodeURIComponent(stream)}/course`),
   stats: (room) => send('GET', `${channel(room)}/stats`),

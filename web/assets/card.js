@@ -3,6 +3,7 @@
 import { avatar } from './avatar.js';
 import { h, icon } from './dom.js';
 import { compact, t } from './i18n.js';
+import { called } from './names.js';
 
 const LOGO = '/assets/logo.svg';
 
@@ -27,7 +28,9 @@ export class LiveCard {
     this.update(channel);
   }
 
-  update({ name, title, category, viewers, interrupted, thumbnail }) {
+  update(channel) {
+    const { title, category, viewers, interrupted, thumbnail } = channel;
+    const name = called(channel);
     this.#title.textContent = title || t('home.untitled', { name });
     this.#title.title = title;
     this.#name.textContent = name;
@@ -58,7 +61,7 @@ export function offlineLine(channel) {
     h(
       'span',
       { class: 'card-lines' },
-      h('bdi', { class: 'card-title' }, channel.name),
+      h('bdi', { class: 'card-title' }, called(channel)),
       h('span', { class: 'card-name', dir: 'auto' }, channel.title || t('followers', { n: channel.followers })),
     ),
   );

@@ -80,7 +80,7 @@ export class Chat {
 
   #clicked(event) {
     const row = event.target.closest('.message');
-    if (event.target.closest('[data-do=answer]')) this.#composer.answer(row.querySelector('.author').textContent);
+    if (event.target.closest('[data-do=answer]')) this.#composer.answer(row.querySelector('.author').dataset.name);
     // Where there is no pointer that hovers, a touch brings up what can be done.
     else if (row && !event.target.closest('a, button')) {
       for (const other of this.element.querySelectorAll('.message.picked')) if (other !== row) other.classList.remove('picked');

@@ -23,10 +23,10 @@ const DRAWN = {
 /** The card; it asks while `live(true)` was said last, and is gone otherwise. */
 export function healthCard(room) {
   const facts = h('dl', { class: 'facts' });
-  const warnings = h('ul', { class: 'warnings', role: 'status', 'data-testid': 'health-warnings' });
+  const warnings = h('ul', { class: 'warnings', 'data-testid': 'health-warnings' });
   const plots = Object.entries(DRAWN).map(([name, [value, format]]) => ({ value, format, ...chart(t(`health.${name}`), { format, time: timeOfDay }) }));
   const charts = h('div', { class: 'charts', 'data-testid': 'health-charts' }, plots.map(({ element }) => element));
-  const element = h('section', { class: 'surface health', 'aria-labelledby': 'health-title', 'data-testid': 'health', hidden: true }, h('h2', { id: 'health-title' }, t('health.title')), warnings, charts, facts);
+  const element = h('section', { class: 'surface health', 'aria-labelledby': 'health-title', 'data-testid': 'health', hidden: true }, h('h2', { id: 'health-title' }, t('health.title')), h('div', { role: 'status' }, warnings), charts, facts);
   let timer = 0;
   let past = [];
 

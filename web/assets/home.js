@@ -6,6 +6,7 @@ import { LiveCard, offlineLine } from './card.js';
 import { h } from './dom.js';
 import { showHeader } from './header.js';
 import { t } from './i18n.js';
+import { called } from './names.js';
 
 const REFRESH_MS = 15_000;
 const PAGE = 200;
@@ -90,7 +91,7 @@ function search(text) {
 function matches(channel) {
   if (category !== null && channel.category !== category) return false;
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = `${channel.name} ${channel.title} ${channel.category}`.toLowerCase();
+  const text = `${called(channel)} ${channel.title} ${channel.category}`.toLowerCase();
   return words.every((word) => text.includes(word));
 }
 

@@ -22,7 +22,7 @@ async function show() {
   const places = h('ul', { class: 'sessions' });
   main.replaceChildren(
     h('h1', null, t('me.title')),
-    h('section', { class: 'surface', 'aria-labelledby': 'name-title' }, h('h2', { id: 'name-title' }, t('me.display_name')), nameForm()),
+    h('section', { class: 'surface', 'aria-labelledby': 'name-title' }, h('h2', { id: 'name-title' }, t('me.called')), nameForm()),
     h('section', { class: 'surface', 'aria-labelledby': 'places-title' }, h('h2', { id: 'places-title' }, t('me.sessions')), places),
     h('section', { class: 'surface', 'aria-labelledby': 'password-title' }, h('h2', { id: 'password-title' }, t('me.password')), passwordForm(draw)),
     h('section', { class: 'surface', 'aria-labelledby': 'erase-title' }, h('h2', { id: 'erase-title' }, t('me.erase')), eraseForm()),

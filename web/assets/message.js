@@ -3,6 +3,7 @@
 import { hue } from './avatar.js';
 import { h, icon } from './dom.js';
 import { clock, knows, points, t } from './i18n.js';
+import { call } from './names.js';
 import { markMentions, speech } from './speech.js';
 import { tool } from './tools.js';
 
@@ -85,8 +86,9 @@ function time(at) {
 
 /** An author who has been erased has left no name. */
 function author(from) {
-  const { name, roles = [] } = from ?? { name: t('nobody') };
-  const element = h('bdi', { class: 'author' }, name);
+  const { id, name, roles = [] } = from ?? { name: t('nobody') };
+  const element = h('bdi', { class: 'author', 'data-name': name }, name);
+  call(element, { id, name });
   element.style.setProperty('--hue', hue(name));
   const badges = BADGES.filter((role) => roles.includes(role)).map((role) => h('span', { class: `badge ${role}` }, t(`role.${role}`)));
   return h('span', { class: 'from' }, badges, element);

@@ -12,10 +12,16 @@ const known = new Map();
 const waiting = new Map();
 let timer = 0;
 
+/** Names are one person's alone and display names are not: so whoever has one is shown with both. */
+export const called = ({ name, display_name: display }) => (display && display !== name ? `${display} (${name})` : name);
+
 /** Shows an account's display name with its name in `element`, at once or when it is known. */
 export function call(element, { id, name }) {
   if (!id) return;
-  if (known.has(id)) return show(element, known.get(id), name);
+  if (known.has(id)) {
+    show(element, known.get(id), name);
+    return;
+  }
   const others = waiting.get(id);
   if (others) others.push([element, name]);
   else waiting.set(id, [[element, name]]);
@@ -23,7 +29,7 @@ export function call(element, { id, name }) {
 }
 
 function show(element, display, name) {
-  if (display && display !== name) element.textContent = `${display} (${name})`;
+  if (display) element.textContent = called({ name, display_name: display });
 }
 
 async function ask() {

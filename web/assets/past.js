@@ -2,8 +2,10 @@
 
 import { api, explain } from './api.js';
 import { chart } from './chart.js';
-import { h } from './dom.js';
+import { confirmed } from './dialog.js';
+import { h, icon } from './dom.js';
 import { clock, compact, date, duration, number, points, t } from './i18n.js';
+import { toast } from './toast.js';
 
 const SHOWN = 10;
 
@@ -49,15 +51,15 @@ export function pastDesk(room) {
     details.addEventListener('toggle', () => {
       if (!details.open) return open.delete(id);
       open.add(id);
-      drawCourse(body, id);
+      drawCourse(body, stream);
     });
     details.open = open.has(id);
     return details;
   }
 
-  async function drawCourse(body, id) {
+  async function drawCourse(body, stream) {
     try {
-      const course = await api.course(room, id);
+      const course = await api.course(room, stream.id);
       const unit = course.step_seconds === 60 ? t('past.a_minute') : t('past.in_minutes', { n: course.step_seconds / 60 });
       const plots = Object.entries(DRAWN).map(([name, { format, sum }]) => {
         const plot = chart(`${t(`past.plot_${name}`)}${name === 'viewers' ? '' : ` ${unit}`}`, { format, time: clock });
@@ -65,10 +67,31 @@ export function pastDesk(room) {
         plot.element.dataset.plot = name;
         return plot.element;
       });
-      body.replaceChildren(h('div', { class: 'charts' }, plots));
+      body.replaceChildren(h('div', { class: 'charts' }, plots), recorded(stream) ?? '');
     } catch (fault) {
       body.replaceChildren(h('p', { class: 'nothing' }, explain(fault)));
     }
+  }
+
+  function recorded({ id, recording }) {
+    if (!recording || recording === 'live') return null;
+    const remove = async () => {
+      if (!(await confirmed(t('past.delete'), t('past.delete_ask'), t('past.delete')))) return;
+      try {
+        await api.deleteRecording(id);
+        line.remove();
+        toast(t('past.deleted'));
+      } catch (fault) {
+        toast(explain(fault), { kind: 'bad' });
+      }
+    };
+    const line = h(
+      'div',
+      { class: 'actions' },
+      h('button', { type: 'button', class: 'button', 'data-testid': 'past-delete', onclick: remove }, t('past.delete')),
+      h('a', { class: 'button', 'data-testid': 'past-watch', href: `/recordings/${encodeURIComponent(id)}` }, icon('play'), t('past.watch')),
+    );
+    return line;
   }
 
   draw();

@@ -4,6 +4,7 @@ import { api, explain } from './api.js';
 import { avatar } from './avatar.js';
 import { h } from './dom.js';
 import { number, points, t } from './i18n.js';
+import { call } from './names.js';
 
 const REFRESH_MS = 2_000;
 const PERIODS = ['all', 'month', 'broadcast'];
@@ -41,13 +42,15 @@ export function rankList(room) {
   return { element, load, refresh };
 }
 
-function line({ rank, name, total, count }) {
+function line({ rank, account, name, total, count }) {
+  const donor = h('bdi', { class: 'rank-name' }, name);
+  call(donor, { id: account, name });
   return h(
     'li',
     { 'data-rank': rank },
     h('span', { class: 'rank-place' }, number(rank)),
     avatar(name),
-    h('bdi', { class: 'rank-name' }, name),
+    donor,
     h('span', { class: 'rank-total' }, h('strong', null, points(total)), h('span', null, t('rank.times', { n: count }))),
   );
 }

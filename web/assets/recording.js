@@ -6,6 +6,7 @@ import { Controls } from './controls.js';
 import { h, icon, iconButton } from './dom.js';
 import { showHeader } from './header.js';
 import { date, duration, t } from './i18n.js';
+import { called } from './names.js';
 import { Replay } from './replay.js';
 import { Source } from './source.js';
 import { toggleTheatre } from './theatre.js';
@@ -30,15 +31,17 @@ try {
 }
 
 function show(recording) {
-  const { title, room, name = room, started_at: at, duration_ms: length } = recording;
+  const { title, room, started_at: at, duration_ms: length } = recording;
+  const name = h('bdi', { class: 'owner-name' }, room);
+  api.channel(room).then((channel) => (name.textContent = called(channel)), () => null);
   const told = title || t('recordings.untitled', { date: date(at) });
   document.title = `${told} · Lemonair`;
   const video = h('video', { id: 'player', playsinline: true, 'aria-label': t('player.recorded') });
   const info = h(
     'section',
     { class: 'watch-info' },
-    h('a', { class: 'owner', href: `/${encodeURIComponent(room)}` }, avatar(name), h('div', { class: 'owner-lines' }, h('bdi', { class: 'owner-name' }, name), h('span', { class: 'owner-followers' }, t('recordings.to_channel')))),
-    h('div', { class: 'watch-lines' }, h('h1', { class: 'watch-title', dir: 'auto' }, told), h('p', { class: 'watch-meta' }, h('span', { class: 'meta' }, icon('clock'), duration(length)), h('time', { datetime: at }, date(at)))),
+    h('a', { class: 'owner', href: `/${encodeURIComponent(room)}` }, avatar(room), h('div', { class: 'owner-lines' }, name, h('span', { class: 'owner-followers' }, t('recordings.to_channel')))),
+    h('div', { class: 'watch-lines' }, h('h1', { class: 'watch-title', dir: 'auto' }, told), h('p', { class: 'watch-meta' }, length && h('span', { class: 'meta' }, icon('clock'), duration(length)), h('time', { datetime: at }, date(at)))),
     h('div', { class: 'watch-actions' }, iconButton('link', t('watch.share'), { class: 'icon-button share', onclick: () => copy(location.href, t('watch.shared')) })),
   );
   const { timeline, follow } = replayed();

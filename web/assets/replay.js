@@ -5,12 +5,16 @@ const PAGE = 500;
 const KEPT = 20_000;
 const SHOWN = 100;
 const AHEAD_MS = 60_000;
+// A player's clock may step back a little, which is no leap.
+const SLACK_MS = 1_000;
 
 export class Replay {
   #read;
   #events = [];
   #since = null;
   #over = false;
+  /** Whether the first events were let go of. */
+  #trimmed = false;
   /** How many of the events are on the page. */
   #shown = 0;
   #date = 0;
@@ -25,15 +29,16 @@ export class Replay {
    * before. To be called again only when it has answered.
    */
   async at(date) {
-    if (this.#events.length && date < time(this.#events[0])) this.#rewind();
+    const back = date < this.#date - SLACK_MS;
+    // Before what is kept: from the beginning.
+    if (back && this.#trimmed && date < time(this.#events[0])) this.#rewind();
     while (!this.#over && (this.#events.length === 0 || time(this.#events.at(-1)) < date + AHEAD_MS)) await this.#more();
-    const back = date < this.#date;
     const before = back ? 0 : this.#shown;
     let now = before;
     while (now < this.#events.length && time(this.#events[now]) <= date) now += 1;
     const anew = back || now - before > SHOWN;
     this.#shown = now;
-    this.#date = date;
+    this.#date = back ? date : Math.max(date, this.#date);
     return { anew, events: this.#events.slice(anew ? Math.max(0, now - SHOWN) : before, now) };
   }
 
@@ -45,16 +50,16 @@ export class Replay {
     const surplus = this.#events.length - KEPT;
     if (surplus <= 0) return;
     this.#events.splice(0, surplus);
+    this.#trimmed = true;
     this.#shown = Math.max(0, this.#shown - surplus);
   }
 
-  /** Before what is kept: from the beginning. */
   #rewind() {
     this.#events = [];
     this.#since = null;
     this.#over = false;
+    this.#trimmed = false;
     this.#shown = 0;
-    this.#date = 0;
   }
 }
 

@@ -12,6 +12,7 @@ import { goalBar } from './goal.js';
 import { showHeader } from './header.js';
 import { duration, number, t } from './i18n.js';
 import { linkify } from './linkify.js';
+import { called } from './names.js';
 import { Player } from './player.js';
 import { rankList } from './rank.js';
 import { recordingList } from './recordings.js';
@@ -79,15 +80,16 @@ function show() {
 }
 
 function draw() {
-  document.title = `${channel.title || channel.name} · Lemonair`;
-  title.textContent = channel.title || t('home.untitled', { name: channel.name });
-  owner.replaceChildren(avatar(channel.name), h('div', { class: 'owner-lines' }, h('bdi', { class: 'owner-name' }, channel.name), h('span', { class: 'owner-followers', 'data-testid': 'followers' }, t('followers', { n: channel.followers }))));
+  const name = called(channel);
+  document.title = `${channel.title || name} · Lemonair`;
+  title.textContent = channel.title || t('home.untitled', { name });
+  owner.replaceChildren(avatar(channel.name), h('div', { class: 'owner-lines' }, h('bdi', { class: 'owner-name' }, name), h('span', { class: 'owner-followers', 'data-testid': 'followers' }, t('followers', { n: channel.followers }))));
   category.textContent = channel.category;
   category.hidden = !channel.category;
   category.href = `/?q=${encodeURIComponent(channel.category)}`;
   viewers.textContent = number(channel.viewers);
   about.replaceChildren(
-    h('h2', { dir: 'auto' }, t('about.of', { name: channel.name })),
+    h('h2', { dir: 'auto' }, t('about.of', { name })),
     channel.description ? h('p', { class: 'description', dir: 'auto' }, linkify(channel.description)) : h('p', { class: 'nothing' }, t('about.empty')),
   );
   drawActions();
@@ -121,14 +123,15 @@ function tellPlayer() {
   player.tell({ live, interrupted, hls: hls ?? `/hls/${room}/index.m3u8` });
   if (!live) player.idle(idle());
   if (live === wasLive) return;
-  wasLive = live;
   if (live) past.element.hidden = true;
-  else past.load();
+  // A crowd whose broadcast has just ended does not ask together.
+  else setTimeout(past.load, wasLive ? Math.random() * SPREAD_MS + 500 : 0);
+  wasLive = live;
 }
 
 /** What stands in the place of the picture while there is no broadcast. */
 function idle() {
-  return h('div', { class: 'idle' }, avatar(channel.name), h('p', { class: 'idle-title' }, t('watch.offline', { name: channel.name })), h('p', null, t('watch.offline_hint')));
+  return h('div', { class: 'idle' }, avatar(channel.name), h('p', { class: 'idle-title' }, t('watch.offline', { name: called(channel) })), h('p', null, t('watch.offline_hint')));
 }
 
 function heard(events, rank, goal) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::channel::find;
-use super::{InRoom, Params};
+use super::{InRoom, Params, recording};
 use crate::App;
 use crate::error::Problem;
 
@@ -154,6 +154,7 @@ fn outlined(broadcast: &Broadcast, totals: Totals) -> Value {
         "duration_ms": ended.map(|ended| ended.since(started).as_millis() as u64),
         "reason": broadcast.reason,
         "totals": totals,
+        "recording": recording::state(broadcast),
     })
 }
 

@@ -168,20 +168,26 @@ pub(crate) async fn find(app: &App, stream: &str) -> Result<Broadcast, Problem> 
     let broadcast = broadcasts::by_id(&app.pool, stream).await?;
     broadcast
         .filter(|broadcast| {
-            let kept = broadcast.recording;
-            kept.is_some_and(|kept| kept.deleted_at.is_none())
-                && !app.codec.erased().owned(&broadcast.room)
+            state(broadcast).is_some() && !app.codec.erased().owned(&broadcast.room)
         })
         .ok_or_else(nothing)
 }
 
-fn shown(broadcast: &Broadcast) -> Value {
-    let whole = broadcast.recording.and_then(|recording| recording.whole);
-    let state = match (whole, broadcast.ended_at) {
+/// Where the recording of a broadcast is on its way; nothing if there is none to be watched.
+pub(crate) fn state(broadcast: &Broadcast) -> Option<&'static str> {
+    let kept = broadcast.recording?;
+    if kept.deleted_at.is_some() {
+        return None;
+    }
+    Some(match (kept.whole, broadcast.ended_at) {
         (Some(_), _) => "ready",
         (None, Some(_)) => "finishing",
         (None, None) => "live",
-    };
+    })
+}
+
+fn shown(broadcast: &Broadcast) -> Value {
+    let whole = broadcast.recording.and_then(|recording| recording.whole);
     let folder = format!("/recordings/{}", broadcast.id);
     json!({
         "stream": broadcast.id,
@@ -191,7 +197,7 @@ fn shown(broadcast: &Broadcast) -> Value {
         "ended_at": broadcast.ended_at,
         "duration_ms": whole.map(|whole| whole.duration_ms),
         "bytes": whole.map(|whole| whole.bytes),
-        "state": state,
+        "state": state(broadcast),
         "playlist": format!("{folder}/index.m3u8"),
         "thumbnail": format!("{folder}/thumbnail.jpg"),
     })

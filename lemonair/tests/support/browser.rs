@@ -12,6 +12,10 @@ use tokio::process::{Child, Command};
 
 use super::eventually;
 
+/// Screens to look at pages on.
+pub(crate) const DESKTOP: (u32, u32) = (1440, 900);
+pub(crate) const PHONE: (u32, u32) = (390, 844);
+
 pub(crate) struct Browser {
     pub(crate) page: Client,
     _driver: Child,

@@ -13,8 +13,9 @@ export function table(columns, rows) {
   return h('div', { class: 'wide-table', tabindex: 0 }, h('table', null, h('thead', null, h('tr', null, head)), h('tbody', null, rows)));
 }
 
-/** Puts a fresh table in place of the last one, unless somebody is about to press something in it that would go. */
+/** Puts a fresh table in place of the last one, unless somebody is just pressing something in it: that would go. */
 export function redraw(place, ...content) {
+  if (place.matches(':active')) return;
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   const scrolled = place.querySelector('.wide-table')?.scrollLeft ?? 0;
   place.replaceChildren(...content);

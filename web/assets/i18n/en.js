@@ -42,6 +42,7 @@ export default {
 
   'me.page': 'Your account · Lemonair',
   'me.title': 'Your account',
+  'me.called': 'What you are called',
   'me.display_name': 'Display name',
   'me.display_name_hint': 'Shown with your name {name}: any script, up to 24 letters, digits, spaces and - _ . · \'. Leave it empty for none.',
   'me.sessions': 'Where you are logged in',
@@ -423,6 +424,10 @@ export default {
   'queue.title': 'Waiting',
   'queue.empty': 'Nothing waits for a moderator.',
   'past.untitled': 'Without a title',
+  'past.watch': 'Watch the recording',
+  'past.delete': 'Delete the recording',
+  'past.delete_ask': 'Nobody will be able to watch it any more. The figures stay.',
+  'past.deleted': 'The recording is deleted',
   'past.viewers': 'viewers at most',
   'past.chatters': 'chatters',
   'past.messages': 'messages',

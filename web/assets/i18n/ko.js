@@ -42,6 +42,7 @@ export default {
 
   'me.page': '내 계정 · Lemonair',
   'me.title': '내 계정',
+  'me.called': '불리는 이름',
   'me.display_name': '표시 이름',
   'me.display_name_hint': '이름 {name}과(와) 함께 보입니다. 어떤 문자든 글자, 숫자, 공백, - _ . · \'를 24자까지 쓸 수 있습니다. 비워 두면 없습니다.',
   'me.sessions': '로그인된 기기',
@@ -422,6 +423,10 @@ export default {
   'studio.desks': '설정과 기록',
   'queue.title': '대기',
   'queue.empty': '매니저를 기다리는 것이 없습니다.',
+  'past.watch': '다시보기',
+  'past.delete': '다시보기 삭제',
+  'past.delete_ask': '이제 아무도 다시 볼 수 없게 됩니다. 통계는 남습니다.',
+  'past.deleted': '다시보기를 삭제했습니다',
   'past.untitled': '제목 없음',
   'past.viewers': '최고 시청자',
   'past.chatters': '채팅 참여자',
