@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use support::browser::Browser;
 use support::history::History;
 use support::viewer::Viewer;
-use support::{Api, Deployment, Lemonair, eventually};
+use support::{Api, Deployment, Lemonair};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -209,11 +209,7 @@ async fn services_letters_and_people_are_seen_and_steered() {
         .await;
     page.click("[data-testid=person-session-end]").await;
     assert_eq!(line.until_closed().await, Some(4401));
-    // The line is cut by the event itself, a moment before everybody else can read it.
-    eventually("the log-in is worth nothing", async || {
-        (nowhere.send("GET", "/api/wallet", None, &[]).await.0 == 401).then_some(())
-    })
-    .await;
+    assert_eq!(nowhere.send("GET", "/api/wallet", None, &[]).await.0, 401);
     page.js("document.querySelector('dialog').close();").await;
 
     page.see(person).await;
