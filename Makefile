@@ -23,7 +23,7 @@ million: ## the tests of replay, export and query on a million records
 	LEMONAIR_TEST_RECORDS=1000000 stack/test --release -p lemonair --test replay --test export --test query
 
 screenshots: ## pictures of every page, light and dark, on a desktop and on a phone, into docs/screenshots/
-	@LEMONAIR_SCREENSHOTS="$(CURDIR)/docs/screenshots" stack/test -p lemonair --test pages pages_hinder_nobody
+	@LEMONAIR_SCREENSHOTS="$(CURDIR)/docs/screenshots" stack/test -p lemonair --test looks
 
 chaos: ## 20,000 donations while everything is killed in turn, on services of its own; then the projections 200 times
 	@stack/stack install

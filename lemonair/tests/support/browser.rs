@@ -193,7 +193,7 @@ impl Browser {
 
     /// What is on the screen, as WebP.
     pub(crate) async fn picture(&self) -> Vec<u8> {
-        let format = json!({ "format": "webp", "quality": 82 });
+        let format = json!({ "format": "webp", "quality": 50 });
         let shot = self.command("Page.captureScreenshot", format).await;
         let encoded = shot["data"].as_str().expect("a picture");
         let engine = base64::engine::general_purpose::STANDARD;
