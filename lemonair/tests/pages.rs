@@ -1,55 +1,29 @@
-//! Every page as a whole, in a real Chromium: that it is light, closed to strangers' scripts, without hindrances, and
-//! what it looks like. With `LEMONAIR_SCREENSHOTS` set to a folder, the pictures are kept there.
+//! Every page as a whole, in a real Chromium: that it is light, closed to strangers' scripts, and takes words for words.
 
 mod support;
 
-use std::path::PathBuf;
-
+use lemonair_schemas::account::DisplayNameChosen;
+use lemonair_schemas::chat::MessagePosted;
+use lemonair_schemas::donation::DonationAccepted;
+use lemonair_schemas::{AccountId, Actor, EventId, Timestamp, Topic};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
-use support::browser::Browser;
+use support::browser::{Browser, DESKTOP, PHONE};
+use support::channel::{PLAYS, account_of, channel, donate, is_live, until_kept};
+use support::history::History;
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher, eventually};
 
-const DESKTOP: (u32, u32) = (1440, 900);
-const PHONE: (u32, u32) = (390, 844);
 const HOSTILE: &str = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u{202e}dlrow \
      \u{2066}x\u{2069} wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww \u{1f34b}\u{1f1f0}\u{1f1f7} ]]> &amp; {{x}}";
 
+/// As long as a name may be.
+const NAME: &str = "<i>x</i><script>\u{202e}y";
+const CODE: &str = "<img src=x onerror=\"document.title='owned'\">";
+
 const NOTHING_RAN: &str = "return document.title !== 'owned' && document.querySelectorAll('main script, main img[src=x]').length === 0;";
-const FITS: &str = "return document.documentElement.scrollWidth <= innerWidth;";
-
-async fn channel(up: &Lemonair, name: &str, title: &str, category: &str) -> (Api, String) {
-    let owner = Api::sign_up(&up.http, name).await;
-    let path = format!("/api/channels/{}", name.to_lowercase());
-    let about = json!({ "title": title, "category": category, "description": "Every evening at eight.\nhttps://example.org/schedule" });
-    let (status, answer) = owner.send("PATCH", &path, Some(about), &[]).await;
-    assert_eq!(status, 200, "{answer}");
-    let key = owner.post(&format!("{path}/stream-key"), json!({})).await;
-    let key = key["key"].as_str().expect("a key").to_owned();
-    (owner, key)
-}
-
-async fn donate(donor: &Api, room: &str, amount: i64, message: &str) {
-    let key = uuid::Uuid::new_v4().to_string();
-    let body = json!({ "amount": amount, "message": message });
-    let path = format!("/api/channels/{room}/donations");
-    let (status, answer) = donor
-        .send("POST", &path, Some(body), &[("Idempotency-Key", &key)])
-        .await;
-    assert_eq!(status, 201, "{answer}");
-}
-
-async fn is_live(up: &Lemonair, room: &str) {
-    let anybody = Api::new(&up.http);
-    eventually("the channel is live", async || {
-        let path = format!("/api/channels/{room}");
-        (anybody.get(&path).await["live"] == true).then_some(())
-    })
-    .await;
-}
-
-const PLAYS: &str =
-    "const v = document.querySelector('video#player'); return !!v && v.currentTime > 1;";
+const FITS: &str =
+    "return document.documentElement.scrollWidth <= document.documentElement.clientWidth;";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_run_no_script_but_their_own() {
@@ -223,243 +197,203 @@ async fn hostile_words_stay_words() {
     browser.close().await;
 }
 
-/// Pictures of a page on both screens and in both themes, each looked over by axe.
-async fn look(browser: &Browser, name: &str, found: &mut Vec<String>) {
-    for (screen, size) in [("desktop", DESKTOP), ("phone", PHONE)] {
-        browser.screen(size).await;
-        for (theme, dark) in [("light", false), ("dark", true)] {
-            browser.dark(dark).await;
-            browser
-                .js("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));")
-                .await;
-            for hindrance in browser.hindrances().await {
-                found.push(format!("{name} {screen} {theme}: {hindrance}"));
-            }
-            if browser.js(FITS).await != true {
-                found.push(format!("{name} {screen}: wider than the screen"));
-            }
-            if let Some(folder) = screenshots() {
-                let file = folder.join(format!("{name}-{screen}-{theme}.webp"));
-                std::fs::write(file, browser.picture().await).expect("keep the picture");
-            }
-        }
-    }
-    browser.screen(DESKTOP).await;
+/// What the API would refuse, as another program may have written it onto the topics.
+async fn smuggle(deployment: &Deployment, up: &Lemonair) {
+    let owner = account_of(up, "Mint").await;
+    let actor = || {
+        Some(Actor {
+            id: AccountId::new(),
+            name: NAME.to_owned(),
+            roles: Vec::new(),
+        })
+    };
+    let room = || "mint".parse().expect("a room");
+    let (id, at) = (EventId::new, Timestamp::now);
+    let log = History::of(deployment, 0).await.log();
+    let named = DisplayNameChosen {
+        id: id(),
+        at: at(),
+        account: owner,
+        actor: None,
+        display_name: NAME.to_owned(),
+    };
+    let said = MessagePosted {
+        id: id(),
+        at: at(),
+        room: room(),
+        actor: actor(),
+        text: HOSTILE.to_owned(),
+        nonce: None,
+    };
+    let given = DonationAccepted {
+        id: id(),
+        at: at(),
+        room: room(),
+        actor: actor(),
+        streamer: owner,
+        amount: 7,
+        message: HOSTILE.to_owned(),
+        key: String::new(),
+        anonymous: false,
+        held: false,
+    };
+    log.append(named).await.expect("appended");
+    log.append(said).await.expect("appended");
+    log.append(given).await.expect("appended");
+    // A record that nobody can read, under a key that is code.
+    let producer: FutureProducer = deployment.kafka().client().create().expect("a producer");
+    let topic = Topic::Chat.in_kafka(deployment.prefix());
+    let unfit = FutureRecord::to(&topic).key(CODE).payload(HOSTILE);
+    producer
+        .send(unfit, support::PATIENCE)
+        .await
+        .expect("kafka takes it");
 }
 
-fn screenshots() -> Option<PathBuf> {
-    let folder = PathBuf::from(std::env::var_os("LEMONAIR_SCREENSHOTS")?);
-    std::fs::create_dir_all(&folder).expect("make the folder");
-    Some(folder)
+/// A broadcast of Mint's that is over, with a title and a message that are code.
+async fn recorded(up: &Lemonair, mint: &Api, key: &str) -> String {
+    let publisher = Publisher::start(&up.rtmp, key);
+    is_live(up, "mint").await;
+    let mut line = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    assert_eq!(line.chat("mint", HOSTILE).await["type"], "ack");
+    until_kept(mint, "mint", 3.0).await;
+    publisher.stop().await;
+    eventually("the recording is whole", async || {
+        let kept = mint.get("/api/channels/mint/recordings").await;
+        let newest = &kept["recordings"][0];
+        (newest["state"] == "ready").then(|| newest["stream"].as_str().expect("an id").to_owned())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_hinder_nobody() {
-    let deployment = Deployment::new("looks")
-        .with("LEMONAIR_CHAT_PER_SECOND", "1000")
-        .with("LEMONAIR_GRACE", "60");
+async fn hostile_words_stay_words_at_the_desks_too() {
+    let deployment = Deployment::new("desks");
     let up = deployment.start("up").await;
-    let mut found = Vec::new();
-    let browser = Browser::open(DESKTOP.0, DESKTOP.1).await;
-    browser.screen(DESKTOP).await;
-    let goto = async |path: &str, ready: &str| {
-        browser.goto(&format!("{}{path}", up.http)).await;
-        browser.until(&format!("{path} is there"), ready).await;
-    };
-    goto("/", "return !!document.querySelector('.empty');").await;
-    look(&browser, "home-empty", &mut found).await;
-    goto("/studio", "return !!document.querySelector('.welcome');").await;
-    look(&browser, "studio-welcome", &mut found).await;
-
-    // A lively evening.
-    let pictures = [
-        (
-            "Mint",
-            "Fractals and lo-fi · 프랙탈과 로파이",
-            "Music",
-            "mandelbrot=size=854x480:rate=8:end_scale=0.01:end_pts=600:maxiter=1000",
-        ),
-        (
-            "hana_live",
-            "오늘도 뜨개질 같이 해요",
-            "일상",
-            "gradients=size=480x270:rate=10:c0=#ff9a9e:c1=#fad0c4:c2=#a18cd1:c3=#fbc2eb:n=4:speed=0.02",
-        ),
-        (
-            "Citron",
-            "Life, the cellular kind: chat picks the seed",
-            "Games",
-            "life=size=480x270:rate=10:mold=12:ratio=0.2:death_color=#1b4332:life_color=#ffdf1f:mold_color=#40916c",
-        ),
-    ];
-    let mut publishers = Vec::new();
-    let mut streamers = Vec::new();
-    for (name, title, category, picture) in pictures {
-        let (owner, key) = channel(&up, name, title, category).await;
-        publishers.push(Publisher::showing(picture, &up.rtmp, &key));
-        is_live(&up, &name.to_lowercase()).await;
-        streamers.push(owner);
-    }
-    channel(&up, "pomelo", "Rust from scratch", "Coding").await;
-    channel(&up, "yuzu_haru", "새벽 라디오", "음악").await;
-    talk(&up, &streamers[0]).await;
-    eventually("there is a thumbnail of each", async || {
-        for (name, ..) in pictures {
-            let url = format!("{}/thumbnails/{}.jpg", up.http, name.to_lowercase());
-            if !streamers[0]
-                .http
-                .get(url)
-                .send()
-                .await
-                .ok()?
-                .status()
-                .is_success()
-            {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
-
-    const CARDS: &str = "return document.querySelectorAll('[data-testid=live-card] img:not(.placeholder)').length > 0;";
-    goto("/", CARDS).await;
-    look(&browser, "home", &mut found).await;
-    goto("/mint", PLAYS).await;
-    browser.sign_in("Lime").await;
-    look(&browser, "watch", &mut found).await;
-    browser.click("[data-testid=donate-open]").await;
-    browser.see("[data-testid=donate-submit]").await;
-    look(&browser, "donate", &mut found).await;
-    goto("/mint", PLAYS).await;
-    browser
-        .js("document.querySelector('[data-testid=keys-open]').click();")
-        .await;
-    browser.see("[data-testid=keys]").await;
-    look(&browser, "keys", &mut found).await;
-    goto(
-        "/pomelo",
-        "return document.querySelector('.player')?.dataset.state === 'offline';",
-    )
-    .await;
-    look(&browser, "offline", &mut found).await;
-    goto("/nobody", "return !!document.querySelector('.empty');").await;
-    look(&browser, "missing", &mut found).await;
-    goto(
-        "/wallet",
-        "return !!document.querySelector('[data-testid=entry]');",
-    )
-    .await;
-    look(&browser, "wallet", &mut found).await;
-    goto(
-        "/account",
-        "return document.querySelector('main').childElementCount > 0;",
-    )
-    .await;
-    look(&browser, "account", &mut found).await;
-
-    // A streamer, and an operator.
-    sign_out(&browser).await;
-    goto("/", CARDS).await;
-    browser.sign_in("Mint").await;
-    goto("/studio", PLAYS).await;
-    look(&browser, "studio", &mut found).await;
-    deployment
-        .run(&["token", "Mint", "--role", "operator"])
-        .await;
-    sign_out(&browser).await;
-    goto("/", CARDS).await;
-    browser.sign_in("Mint").await;
-    goto("/admin", "return !!document.querySelector('main table');").await;
-    look(&browser, "admin", &mut found).await;
-
-    let overlay = streamers[0].get("/api/channels/mint/overlay/key").await;
-    let url = overlay["url"].as_str().expect("an address");
-    let (_, rest) = url.split_once("/overlay/").expect("the overlay's address");
-    goto(
-        &format!("/overlay/{rest}"),
-        "return !!document.querySelector('[data-testid=alert]');",
-    )
-    .await;
-    look(&browser, "overlay", &mut found).await;
-    let complaints = browser.complaints().await;
-    found.extend(
-        complaints
-            .into_iter()
-            .filter(|line| !line.contains("status of 404")),
-    );
-    browser.close().await;
-    assert!(found.is_empty(), "{}", found.join("\n"));
-}
-
-async fn sign_out(browser: &Browser) {
-    browser
-        .js("document.querySelector('[data-testid=logout]').click();")
-        .await;
-    browser.see("[data-testid=login-open]").await;
-}
-
-/// What is said and given in Mint's room.
-async fn talk(up: &Lemonair, mint: &Api) {
-    let names = ["Lime", "minsu", "Rind", "kumquat", "jiwoo_"];
-    let mut people = std::collections::HashMap::new();
-    for name in names {
-        let person = Api::sign_up(&up.http, name).await;
-        person.top_up(50_000).await;
-        let line = Viewer::join(&up.ws(), "mint", person.token.as_deref(), None).await;
-        people.insert(name, (person, line));
-    }
-    let line = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
-    people.insert("Mint", (mint.clone(), line));
+    let title: String = HOSTILE.chars().take(140).collect();
+    let (mint, key) = channel(&up, "Mint", &title, CODE.get(..40).expect("ASCII")).await;
+    smuggle(&deployment, &up).await;
+    let stream = recorded(&up, &mint, &key).await;
+    let label = Some(json!({ "label": CODE }));
+    let keys = "/api/channels/mint/stream-keys";
+    assert_eq!(mint.send("POST", keys, label, &[]).await.0, 201);
+    let goal = Some(json!({ "title": CODE, "target": 100 }));
     let (status, answer) = mint
-        .send(
-            "POST",
-            "/api/channels/mint/goal",
-            Some(json!({ "title": "새 마이크 · A new microphone", "target": 100_000 })),
-            &[],
-        )
+        .send("POST", "/api/channels/mint/goal", goal, &[])
         .await;
     assert!(status < 300, "{answer}");
-    let said: [(&str, &str); 18] = [
-        ("Lime", "hi everyone :lemon:"),
-        ("minsu", "안녕하세요! 오늘 화면 진짜 예뻐요 :love:"),
-        ("Rind", "is this the seahorse valley again?"),
-        ("Mint", "@Rind yes, a bit deeper than yesterday"),
-        ("kumquat", "the new track is lovely"),
-        ("jiwoo_", "배경 음악 제목 알려주세요"),
-        ("Mint", "@jiwoo_ 제가 어제 만든 곡이에요 :juice:"),
-        ("minsu", "우와 직접 만드셨다니 :wow:"),
-        ("Lime", ":lemon: :lemon: :lemon:"),
+    let lime = Api::sign_up(&up.http, "Lime").await;
+    lime.top_up(1000).await;
+    donate(&lime, "mint", 10, HOSTILE).await;
+    let mut line = Viewer::join(&up.ws(), "mint", lime.token.as_deref(), None).await;
+    let hold = Some(json!({ "hold_for_review": true }));
+    let rules = "/api/channels/mint/chat-settings";
+    assert_eq!(mint.send("PATCH", rules, hold, &[]).await.0, 200);
+    eventually("messages are held", async || {
+        line.chat("mint", HOSTILE).await;
+        let held = mint.get("/api/channels/mint/held").await;
+        (!held["held"].as_array()?.is_empty()).then_some(())
+    })
+    .await;
+    deployment
+        .run(&["account", "role", "Mint", "operator"])
+        .await;
+    let log_in = json!({ "name": "Mint", "password": "correct horse battery" });
+    let agent = [("user-agent", CODE)];
+    let anybody = Api::new(&up.http);
+    let (status, _) = anybody
+        .send("POST", "/api/sessions", Some(log_in), &agent)
+        .await;
+    assert_eq!(status, 201);
+    let overlay = mint.get("/api/channels/mint/overlay/key").await;
+    let overlay = overlay["url"].as_str().expect("an address");
+    let (_, overlay) = overlay.split_once("/overlay/").expect("the overlay's");
+
+    let browser = Browser::open(DESKTOP.0, DESKTOP.1).await;
+    browser.goto(&up.http).await;
+    browser.sign_in("Mint").await;
+    let recording = format!("/recordings/{stream}");
+    let overlay = format!("/overlay/{overlay}");
+    let searched = format!("/?q={}", CODE.replace(' ', "%20"));
+    // The page, the tab, and what shows there with which words.
+    let places: &[(&str, &str, &[(&str, &str)])] = &[
         (
-            "Rind",
-            "the palette, for who asked: https://example.org/palettes/citrus-7",
+            "/mint",
+            "",
+            &[
+                (".owner-name", NAME),
+                (".author", NAME),
+                (".message .text", HOSTILE),
+                (".donation-message", HOSTILE),
+                (".goal-title", CODE),
+                (".watch-title", &title),
+                (".recordings .card-title", &title),
+            ],
         ),
-        ("kumquat", "@Lime same :laugh:"),
-        ("jiwoo_", "다음 방송은 언제예요?"),
-        ("Mint", "내일 저녁 8시요. Same time tomorrow!"),
-        ("Lime", "@minsu did you see the one on Sunday?"),
-        ("minsu", "@Lime 네! 다시보기로 봤어요"),
-        ("Rind", "here it comes"),
-        ("kumquat", "zoooom :gg:"),
-        ("jiwoo_", ":heart:"),
+        ("/mint", "#tab-rank", &[(".rank-name", NAME)]),
+        (
+            &recording,
+            "",
+            &[
+                (".watch-title", &title),
+                (".message .text", HOSTILE),
+                (".owner-name", NAME),
+            ],
+        ),
+        (
+            "/studio",
+            "#tab-queue",
+            &[("[data-testid=queued] .queue-words", HOSTILE)],
+        ),
+        (
+            "/studio",
+            "#tab-donations",
+            &[
+                ("[data-testid=donation-row] .rank-name", NAME),
+                ("[data-testid=donation-row] .donation-message", HOSTILE),
+            ],
+        ),
+        (
+            "/studio",
+            "#tab-past",
+            &[(".past-name", &title), ("[data-testid=stream-keys]", CODE)],
+        ),
+        ("/account", "", &[("[data-testid=session]", CODE)]),
+        (
+            "/admin",
+            "#tab-letters",
+            &[("[data-testid=dead-letter]", CODE)],
+        ),
+        ("/admin", "#tab-people", &[("[data-testid=person]", "Lime")]),
+        ("/admin", "#tab-audit", &[]),
+        (&overlay, "", &[("[data-testid=alert]", HOSTILE)]),
+        ("/overlay/mint/goal", "", &[(".goal-title", CODE)]),
+        (&searched, "", &[(".offline-line .card-title", NAME)]),
     ];
-    for (place, (name, text)) in said.into_iter().enumerate() {
-        let (person, line) = people.get_mut(name).expect("somebody");
-        let ack = line.chat("mint", text).await;
-        assert_eq!(ack["type"], "ack", "{ack}");
-        match place {
-            8 => donate(person, "mint", 5_000, "For the lemons.").await,
-            14 => {
-                donate(
-                    person,
-                    "mint",
-                    12_000,
-                    "새 마이크에 보탬이 되길! 항상 잘 보고 있어요",
-                )
-                .await
+    for screen in [DESKTOP, PHONE] {
+        browser.screen(screen).await;
+        for (path, tab, shown) in places {
+            // One page may differ from another by its fragment alone, which would not load it.
+            browser.goto("about:blank").await;
+            browser.goto(&format!("{}{path}", up.http)).await;
+            if !tab.is_empty() {
+                browser.click(tab).await;
             }
-            _ => {}
+            for (css, words) in *shown {
+                let (css_as_js, words) = (json!(css), json!(words));
+                let there = format!(
+                    "return [...document.querySelectorAll({css_as_js})].some(element => element.textContent.includes({words}));"
+                );
+                browser
+                    .until(&format!("{path} {tab} shows {css}"), &there)
+                    .await;
+            }
+            assert_eq!(browser.js(NOTHING_RAN).await, true, "{path} {tab}");
+            assert_eq!(browser.js(FITS).await, true, "{path} {tab} {screen:?}");
         }
     }
-    donate(&people["kumquat"].0, "mint", 30_000, "You earned it.").await;
+    let mut complaints = browser.complaints().await;
+    complaints.retain(|line| !line.contains("status of 404"));
+    assert_eq!(complaints, Vec::<String>::new());
+    browser.close().await;
 }
