@@ -79,16 +79,14 @@ impl Feed {
         self.source.begin(publisher)
     }
 
+    /// What is made of the publisher's picture is ended by who makes it, a moment later.
     pub(crate) fn end(&self) {
-        for rendition in self.renditions() {
-            rendition.end();
-        }
+        self.source.end();
     }
 
     /// One more picture of the broadcast, below those that are there. Whoever makes it begins it,
-    /// and pushes what a packager of its own cut; it is listed from its first segment on, and has a
-    /// media playlist of its own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a ladder"))]
+    /// pushes what a packager of its own cut, and ends it; it is listed from its first segment on,
+    /// and has a media playlist of its own.
     pub(crate) fn add_rendition(&self) -> Arc<Rendition> {
         let rendition = Arc::new(Rendition::new(self.settings.clone()));
         self.ladder
@@ -99,7 +97,6 @@ impl Feed {
     }
 
     /// Takes one out again, whose maker has given up.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a ladder"))]
     pub(crate) fn remove_rendition(&self, id: EventId) {
         self.ladder
             .write()

@@ -75,20 +75,22 @@ pub struct Window {
     ended: bool,
 }
 
-#[derive(Debug)]
-struct Init {
-    number: u64,
-    bytes: Bytes,
-    codecs: String,
-    size: Option<(u16, u16)>,
+/// How to decode a segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Init {
+    pub(crate) number: u64,
+    pub(crate) bytes: Bytes,
+    pub(crate) codecs: String,
+    pub(crate) size: Option<(u16, u16)>,
 }
 
 #[derive(Debug)]
 struct Segment {
     number: u64,
     init: u64,
-    /// None any more, if only the recording has it.
+    /// None any more, if only the recording has it; none at all in a gap.
     parts: Vec<Fragment>,
+    gap: bool,
     independent: bool,
     recorded: bool,
     len: usize,
@@ -115,11 +117,11 @@ pub struct Variant {
     size: Option<(u16, u16)>,
 }
 
-/// What a recording takes of a segment.
+/// What a recording or a ladder takes of a segment.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     pub(crate) name: Name,
-    pub(crate) init: Bytes,
+    pub(crate) init: Init,
     pub(crate) parts: Vec<Fragment>,
 }
 
@@ -229,6 +231,33 @@ impl Window {
             }
         }
         Ok(())
+    }
+
+    /// What comes next belongs to this point of the line. What is missing before it is listed as a
+    /// gap, so that all times stay true and players get it from another rendition.
+    pub(crate) fn skip_to(&mut self, line: Duration) {
+        self.end_segment();
+        let longest = Duration::from_secs(self.target);
+        while let Some(last) = self.segments.back()
+            && let Some(missing) = line.checked_sub(self.line)
+            && missing > self.settings.part
+        {
+            self.open = Some(Segment {
+                number: self.next_segment,
+                init: last.init,
+                parts: Vec::new(),
+                gap: true,
+                independent: true,
+                recorded: false,
+                len: 0,
+                duration: missing.min(longest),
+                date: last.date.plus(last.duration),
+                dated: false,
+                discontinuity: false,
+            });
+            self.end_segment();
+        }
+        self.line = line;
     }
 
     /// The broadcast is over; what is there can be watched to its end.
@@ -344,11 +373,30 @@ impl Window {
         self.kept(self.open.as_ref()?)
     }
 
+    /// The parts of a segment from this place on. Where there are none or no more, those of the next
+    /// segment that is here.
+    pub(crate) fn parts_from(&self, number: u64, part: usize) -> Option<Kept> {
+        let mut here = self.segments.range(self.elsewhere..).chain(&self.open);
+        let segment = here.find(|segment| {
+            segment.number > number || segment.number == number && segment.parts.len() > part
+        })?;
+        let mut kept = self.kept(segment)?;
+        if segment.number == number {
+            kept.parts.drain(..part);
+        }
+        Some(kept)
+    }
+
+    /// The number of the segment that is being made or comes next.
+    pub(crate) fn next_segment(&self) -> u64 {
+        self.next_segment
+    }
+
     fn kept(&self, segment: &Segment) -> Option<Kept> {
         let init = self.inits.iter().find(|init| init.number == segment.init)?;
         Some(Kept {
             name: self.name(segment),
-            init: init.bytes.clone(),
+            init: init.clone(),
             parts: segment.parts.clone(),
         })
     }
@@ -431,6 +479,7 @@ impl Window {
                 number: self.next_segment,
                 init,
                 parts: Vec::new(),
+                gap: false,
                 independent: part.independent,
                 recorded: false,
                 len: 0,

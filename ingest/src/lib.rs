@@ -17,6 +17,7 @@
 //! | [`hls`], `rendition`, `feed`, `http` | the window, its sharing, all of a broadcast's, their serving |
 //! | [`health`] | how a publisher does |
 //! | `thumbnail` | one current picture a broadcast |
+//! | `ladder` | smaller pictures of broadcasts |
 //! | `recording` | broadcasts kept, and how long |
 //! | [`broadcast`], `room`, `rooms`, `publisher` | started, interrupted, resumed, ended |
 
@@ -36,6 +37,7 @@ mod clock;
 mod feed;
 mod http;
 mod identity;
+mod ladder;
 mod muxer;
 mod places;
 mod publisher;
@@ -65,6 +67,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use broadcast::{Reason, What};
+pub use ladder::{BadRung, Rung, Settings as LadderSettings};
 pub use recording::{Recordings, Retention};
 pub use thumbnail::Settings as ThumbnailSettings;
 pub use tls::Certificate;
@@ -127,6 +130,8 @@ pub struct Config {
     pub keep_every: Duration,
     /// Every 10 s, 640 pixels wide, by `ffmpeg`, 2 at once, 5 s each.
     pub thumbnails: ThumbnailSettings,
+    /// No rungs; one thread each, 16 children of `ffmpeg` at once.
+    pub ladder: LadderSettings,
 }
 
 /// Keys, events and memory: what ingest needs of the rest of the system.
@@ -326,6 +331,12 @@ impl Default for Config {
                 width: 640,
                 children: 2,
                 timeout: Duration::from_secs(5),
+            },
+            ladder: LadderSettings {
+                ffmpeg: "ffmpeg".into(),
+                rungs: Vec::new(),
+                threads: 1,
+                children: 16,
             },
         }
     }

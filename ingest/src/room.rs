@@ -266,6 +266,7 @@ impl Room {
         let follow = Arc::clone(&self.rooms.thumbnailer).follow(Arc::clone(&feed));
         self.thumbnails = Some(self.rooms.tasks.spawn(follow));
         self.rooms.record(&feed);
+        self.rooms.climb(&feed);
         self.rooms.show(&self.id, Some(Arc::clone(&feed)));
         self.feed = Some(feed);
         metrics::gauge!("lemonair_ingest_broadcasts").increment(1.0);

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
+use crate::ladder::Ladder;
 use crate::publisher::Publisher;
 use crate::recording::{Journal, Keeper, Recorder};
 use crate::room::Room;
@@ -25,6 +26,7 @@ pub(crate) struct Rooms {
     pub(crate) ingest: String,
     pub(crate) backstage: Arc<dyn Backstage>,
     pub(crate) thumbnailer: Arc<Thumbnailer>,
+    ladder: Arc<Ladder>,
     doors: Mutex<HashMap<RoomId, mpsc::Sender<Knock>>>,
     feeds: RwLock<HashMap<RoomId, Arc<Feed>>>,
     pub(crate) tasks: TaskTracker,
@@ -60,6 +62,7 @@ impl Rooms {
     pub(crate) fn new(config: Config, ingest: String, backstage: Arc<dyn Backstage>) -> Rooms {
         Rooms {
             thumbnailer: Arc::new(Thumbnailer::new(config.thumbnails.clone())),
+            ladder: Arc::new(Ladder::new(config.ladder.clone(), config.cut.clone())),
             config,
             ingest,
             backstage,
@@ -189,6 +192,17 @@ impl Rooms {
         let journal = Journal::new(self.config.journals());
         let recorder = Recorder::new(recordings, Arc::clone(feed), journal);
         self.tasks.spawn(recorder.run(self.abandon.clone()));
+    }
+
+    /// Makes its smaller pictures, from the beginning to the end of a broadcast.
+    pub(crate) fn climb(&self, feed: &Arc<Feed>) {
+        for rung in self.config.ladder.rungs.clone() {
+            let (ladder, feed) = (Arc::clone(&self.ladder), Arc::clone(feed));
+            let abandon = self.abandon.clone();
+            self.tasks.spawn(async move {
+                abandon.run_until_cancelled(ladder.follow(feed, rung)).await;
+            });
+        }
     }
 
     /// Who looks after the recordings, if there are any.

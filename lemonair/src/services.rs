@@ -243,6 +243,9 @@ fn build_ingest(
     config.hls.dvr = Duration::from_secs_f64(settings.dvr);
     config.hls.bytes = settings.window_mib as usize * (1 << 20);
     config.thumbnails.interval = Duration::from_secs_f64(settings.thumbnail_every);
+    config.ladder.rungs = settings.ladder()?;
+    config.ladder.threads = settings.ladder_threads.get();
+    config.ladder.children = settings.ladder_children;
     let backstage = Backstage {
         kafka: ground.kafka.clone(),
         codec: Arc::clone(&ground.codec),

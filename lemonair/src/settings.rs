@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use lemonair_consumers::Kafka;
 use lemonair_consumers::retention::TRIMMABLE;
 use lemonair_gateway::Payments;
 use lemonair_ingest::restream::Target;
-use lemonair_ingest::{Certificate, Recordings, Retention};
+use lemonair_ingest::{BadRung, Certificate, Recordings, Retention, Rung};
 use lemonair_producers::decide::{MOST_POINTS, Terms};
 use lemonair_schemas::{RoomId, Topic};
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,12 @@ pub(crate) struct Settings {
     pub(crate) restream_ca: Option<PathBuf>,
     /// Seconds between two thumbnails of a broadcast.
     pub(crate) thumbnail_every: f64,
+    /// Smaller pictures that are made of each broadcast, as in `720p:2500k`.
+    pub(crate) ladder: Vec<String>,
+    /// Threads of each decoder and encoder of them.
+    pub(crate) ladder_threads: NonZeroU16,
+    /// How many of them are made at once, over all broadcasts.
+    pub(crate) ladder_children: usize,
     /// What is logged, as in `info,lemonair_gateway=debug`.
     pub(crate) log: String,
 }
@@ -196,6 +202,9 @@ impl Default for Settings {
             restream: BTreeMap::new(),
             restream_ca: None,
             thumbnail_every: 10.0,
+            ladder: Vec::new(),
+            ladder_threads: NonZeroU16::MIN,
+            ladder_children: 16,
             log: "info,rdkafka=error,librdkafka=error".to_owned(),
         }
     }
@@ -255,6 +264,7 @@ impl Settings {
             bail!("settings: rtmps needs rtmps_cert and rtmps_key, two files in PEM");
         }
         self.restream()?;
+        self.ladder()?;
         if self.donation_fee > 9_999 {
             bail!(
                 "settings: donation_fee is {}; it is hundredths of a percent, from 0 to 9999",
@@ -459,6 +469,14 @@ impl Settings {
             Ok((room.clone(), targets))
         };
         self.restream.iter().map(targets).collect()
+    }
+
+    pub(crate) fn ladder(&self) -> anyhow::Result<Vec<Rung>> {
+        let rung = |text: &String| {
+            text.parse()
+                .map_err(|error: BadRung| anyhow!("settings: ladder has {text:?}; {error}"))
+        };
+        self.ladder.iter().map(rung).collect()
     }
 
     pub(crate) fn longest_broadcast(&self) -> Duration {

@@ -102,7 +102,8 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
 async fn each_service_runs_alone() {
     let deployment = Deployment::new("alone")
         .with("LEMONAIR_LEASE", "8")
-        .with("LEMONAIR_METRICS", "127.0.0.1:0");
+        .with("LEMONAIR_METRICS", "127.0.0.1:0")
+        .with("LEMONAIR_LADDER", r#"["180p:307k"]"#);
     let project = deployment.start("project").await;
     let decide = deployment.start("decide").await;
     let mut ingest = deployment.start("ingest").await;
@@ -125,7 +126,8 @@ async fn each_service_runs_alone() {
         text.contains("#EXT-X-STREAM-INF").then_some(text)
     })
     .await;
-    let media = master.lines().last().expect("a playlist");
+    let mut playlists = master.lines().filter(|line| line.ends_with(".m3u8"));
+    let media = playlists.next().expect("a playlist");
     // Who waits for a segment waits through the gateway.
     let awaited = ask(&format!("{media}?_HLS_msn=2&_HLS_part=0")).await;
     assert_eq!(awaited.status(), 200);
@@ -145,8 +147,18 @@ async fn each_service_runs_alone() {
     );
     assert!(answer.bytes().await.expect("a body").len() > 1000);
 
-    // Ingest dies with the broadcast on air, which goes on when ingest and publisher are back.
+    // Ingest dies with the broadcast on air, and what made its smaller picture with it. The broadcast
+    // goes on when ingest and publisher are back.
+    eventually("there is a smaller picture", async || {
+        let master = ask("index.m3u8").await.text().await.ok()?;
+        (master.contains("RESOLUTION=320x180") && is_at_work("307k")).then_some(())
+    })
+    .await;
     ingest.kill().await;
+    eventually("nobody makes it any more", async || {
+        (!is_at_work("307k")).then_some(())
+    })
+    .await;
     let mut ingest = deployment.start("ingest").await;
     let publisher = Publisher::start(&ingest.rtmp, key);
     let kinds = async || {
@@ -180,6 +192,15 @@ async fn each_service_runs_alone() {
     for service in [gateway, decide, project] {
         assert_eq!(service.stop().await, Some(0));
     }
+}
+
+/// Whether there is a process that has been told this.
+fn is_at_work(argument: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("/proc");
+    processes.flatten().any(|process| {
+        let words = std::fs::read_to_string(process.path().join("cmdline"));
+        words.is_ok_and(|words| words.split('\0').any(|word| word == argument))
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -131,6 +131,9 @@ impl Window {
             if n >= with_parts && !self.ended {
                 self.write_parts(segment, &mut text);
             }
+            if segment.gap {
+                text.push_str("#EXT-X-GAP\n");
+            }
             let seconds = segment.duration.as_secs_f64();
             let _ = writeln!(
                 text,

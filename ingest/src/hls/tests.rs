@@ -77,6 +77,44 @@ fn nothing_before_the_first_segment() {
 }
 
 #[test]
+fn what_is_missing_is_a_gap() {
+    let mut window = window();
+    window.skip_to(Duration::from_millis(10_000));
+    window.push(1, vec![init()], at(10_000)).unwrap();
+    window.push(1, segment(2000), at(11_000)).unwrap();
+    window.skip_to(Duration::from_millis(12_100));
+    window.skip_to(Duration::from_millis(15_000));
+    window.begin(2);
+    window.push(2, segment(2000), at(16_000)).unwrap();
+    window.end();
+    check(
+        &mut window,
+        expect![[r##"
+            #EXTM3U
+            #EXT-X-VERSION:9
+            #EXT-X-TARGETDURATION:2
+            #EXT-X-MEDIA-SEQUENCE:0
+            #EXT-X-INDEPENDENT-SEGMENTS
+            #EXT-X-MAP:URI="01890a5d-ac96-774b-bcce-b302099a8057-init0.mp4"
+            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:30.000Z
+            #EXTINF:2.000,
+            01890a5d-ac96-774b-bcce-b302099a8057-0.m4s
+            #EXT-X-GAP
+            #EXTINF:2.000,
+            01890a5d-ac96-774b-bcce-b302099a8057-1.m4s
+            #EXT-X-GAP
+            #EXTINF:0.900,
+            01890a5d-ac96-774b-bcce-b302099a8057-2.m4s
+            #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:35.000Z
+            #EXTINF:2.000,
+            01890a5d-ac96-774b-bcce-b302099a8057-3.m4s
+            #EXT-X-ENDLIST
+        "##]],
+    );
+    assert_eq!(window.file(&format!("{STREAM}-1.m4s")), Err(Reach::Never));
+}
+
+#[test]
 fn the_window_moves_on() {
     let mut window = window();
     window.push(1, vec![init()], at(0)).unwrap();

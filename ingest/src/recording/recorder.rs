@@ -137,7 +137,7 @@ impl Recorder {
         if self.init != Some(segment.name.init) {
             let file = segment.name.init_file();
             self.recordings
-                .put(stream, &file, segment.init.clone())
+                .put(stream, &file, segment.init.bytes.clone())
                 .await?;
             self.init = Some(segment.name.init);
         }

@@ -6,7 +6,7 @@ use super::journal::{self, Journal};
 use super::keeper::expired;
 use super::*;
 use crate::Recorded;
-use crate::hls::Kept;
+use crate::hls::{Init, Kept};
 use crate::packager::Fragment;
 
 const SESSION: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -113,7 +113,12 @@ async fn a_journal_loses_one_part_at_most() {
     };
     let mut open = Kept {
         name: segment(SESSION, 3, 0, 320, 0).name,
-        init: Bytes::from_static(b"init"),
+        init: Init {
+            number: 0,
+            bytes: Bytes::from_static(b"init"),
+            codecs: String::new(),
+            size: None,
+        },
         parts: vec![part(1)],
     };
     let mut journal = Journal::new(journals.clone());

@@ -25,6 +25,7 @@ pub(crate) struct Segment {
     pub(crate) map: String,
     pub(crate) parts: Vec<Part>,
     pub(crate) discontinuity: bool,
+    pub(crate) gap: bool,
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -96,6 +97,7 @@ impl Playlist {
                     dated = true;
                 }
                 "EXT-X-DISCONTINUITY" => segment.discontinuity = true,
+                "EXT-X-GAP" => segment.gap = true,
                 "EXTINF" => segment.seconds = number(value.trim_end_matches(','))?,
                 "EXT-X-PART" => segment.parts.push(Part {
                     uri: attribute(value, "URI")?,
@@ -105,6 +107,11 @@ impl Playlist {
                 "EXT-X-PRELOAD-HINT" => {
                     rule(attribute(value, "TYPE")? == "PART", "a part is hinted at")?;
                     playlist.hint = Some(attribute(value, "URI")?);
+                }
+                "EXT-X-RENDITION-REPORT" => {
+                    attribute(value, "URI")?;
+                    number(&attribute(value, "LAST-MSN")?)?;
+                    number(&attribute(value, "LAST-PART")?)?;
                 }
                 "EXT-X-ENDLIST" => playlist.ended = true,
                 other => return Err(format!("#{other} is not known")),
@@ -123,12 +130,18 @@ impl Playlist {
                     | "EXT-X-ENDLIST"
             );
             rule(!head || once, "a tag of the whole playlist stands once")?;
-            let foot = matches!(name, "EXT-X-PRELOAD-HINT" | "EXT-X-ENDLIST");
+            let foot = matches!(
+                name,
+                "EXT-X-PRELOAD-HINT" | "EXT-X-RENDITION-REPORT" | "EXT-X-ENDLIST"
+            );
             rule(
                 !head || foot || before_all,
                 "it stands before the first segment",
             )?;
-            rule(playlist.hint.is_none() || foot, "the hint is last")?;
+            rule(
+                playlist.hint.is_none() || foot,
+                "the hint is last but for reports",
+            )?;
         }
         rule(segment.seconds == 0.0, "4.4.4.1 #EXTINF has a segment")?;
         playlist.parts = std::mem::take(&mut segment.parts);
@@ -183,7 +196,10 @@ impl Playlist {
         let mut age: f64 = playlist.parts.iter().map(|part| part.seconds).sum();
         for segment in playlist.segments.iter().rev() {
             let parts = !segment.parts.is_empty();
-            rule(parts || age > 0.0, "6.2.2 the newest segments have parts")?;
+            rule(
+                parts || segment.gap || age > 0.0,
+                "6.2.2 the newest segments have parts",
+            )?;
             age += segment.seconds;
             rule(
                 !parts || age <= 4.0 * playlist.target as f64,

@@ -2,6 +2,7 @@
 
 mod codecs;
 mod conformance;
+mod ladder;
 mod limits;
 mod low_latency;
 mod raw;
