@@ -1,7 +1,7 @@
 """Draws an evening of a room from an export in Parquet: messages a minute, and what was given.
 
     lemonair export chat donations --format parquet -o exports
-    python plot.py exports mint evening.png
+    python plot.py exports mint evening.svg
 """
 
 import sys
@@ -13,6 +13,8 @@ matplotlib.use("Agg")
 import matplotlib.dates as dates
 import matplotlib.pyplot as plt
 
+# Text stays text, and the same evening gives the same bytes.
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "evening"})
 folder, room, picture = sys.argv[1:]
 duckdb.sql("SET TimeZone = 'UTC'")
 
@@ -42,5 +44,5 @@ points = messages.twinx()
 points.scatter(*zip(*given), s=18, color="#e6a700", label="points of a donation")
 points.set_ylabel("points of a donation")
 figure.legend(loc="outside lower center", ncols=2, frameon=False)
-figure.savefig(picture, dpi=110)
+figure.savefig(picture, format="svg", metadata={"Date": None})
 print(f"{sum(count for _, count in said)} messages, {sum(amount for _, amount in given)} points: {picture}")

@@ -393,7 +393,8 @@ impl App {
         match claims.sid {
             Some(session)
                 if self.connections.has_ended(session)
-                    || !accounts::session_is_open(&self.pool, session, Timestamp::now()).await? =>
+                    || !accounts::session_is_open(&self.pool, session, Timestamp::now())
+                        .await? =>
             {
                 Err(Denied::LoggedOut)
             }

@@ -117,6 +117,14 @@ pub(crate) struct Settings {
     pub(crate) publisher_kbps: u32,
     /// Hours after which a broadcast is ended; zero for any length.
     pub(crate) broadcast_hours: u32,
+    /// A store that speaks S3, for exports: its address, unless it is Amazon's.
+    pub(crate) s3_endpoint: Option<String>,
+    /// The store's region.
+    pub(crate) s3_region: Option<String>,
+    /// Who we are to the store; with the key that follows.
+    pub(crate) s3_access_key: Option<String>,
+    /// Signs what is asked of the store.
+    pub(crate) s3_secret_key: Option<String>,
     /// Where rooms' broadcasts are pushed on to: `rtmp://host/app/key`, or `rtmps`.
     pub(crate) restream: BTreeMap<RoomId, Vec<String>>,
     /// Whose certificates those servers may have, beside those that browsers trust: a file in PEM.
@@ -199,6 +207,10 @@ impl Default for Settings {
             publishers: ingest.publishers,
             publisher_kbps: ingest.kilobits,
             broadcast_hours: 0,
+            s3_endpoint: None,
+            s3_region: None,
+            s3_access_key: None,
+            s3_secret_key: None,
             restream: BTreeMap::new(),
             restream_ca: None,
             thumbnail_every: 10.0,
@@ -262,6 +274,9 @@ impl Settings {
         }
         if self.rtmps.is_some() && (self.rtmps_cert.is_none() || self.rtmps_key.is_none()) {
             bail!("settings: rtmps needs rtmps_cert and rtmps_key, two files in PEM");
+        }
+        if self.s3_access_key.is_some() != self.s3_secret_key.is_some() {
+            bail!("settings: s3_access_key and s3_secret_key go together; set both or neither");
         }
         self.restream()?;
         self.ladder()?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use support::bucket::{Bucket, SECRET_KEY};
 use support::history::History;
 use support::{Deployment, eventually};
 
@@ -184,6 +185,101 @@ async fn what_was_cut_off_becomes_the_same_files_though_the_topics_grew() {
     .await;
     assert!(said.contains("nothing new"), "{said}");
     assert!(files(&deployment.data().join("cut")) == grown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_gets_what_a_folder_gets() {
+    let deployment = Deployment::new("bucket");
+    let bucket = Bucket::open(deployment.data(), 1_000_000).await;
+    let deployment = bucket.of(deployment);
+    // So many that a file is sent in parts.
+    let mut history = History::of(&deployment, 40_000).await;
+    for (format, by) in [("jsonl", "day"), ("parquet", "room")] {
+        let more = ["--format", format, "--by", by];
+        let place = format!("s3://exports/some/{format}");
+        export(&deployment, format, &more).await;
+        let said = export(&deployment, &place, &more).await;
+        assert!(said.trim_end().ends_with(&place), "{said}");
+        let in_folder = files(&deployment.data().join(format));
+        let in_bucket = files(&bucket.folder().join("some").join(format));
+        assert!(in_folder == in_bucket, "{:?}", in_bucket.keys());
+    }
+    history.extend(100);
+    let (place, more) = (
+        "s3://exports/some/jsonl",
+        ["--format", "jsonl", "--incremental"],
+    );
+    let before = files(&bucket.folder().join("some/jsonl"));
+    export(&deployment, place, &more).await;
+    let grown = files(&bucket.folder().join("some/jsonl"));
+    for (path, content) in &before {
+        assert!(path.ends_with("manifest.json") || grown.get(path) == Some(content));
+    }
+    manifest(&grown);
+    let good = history.good(i64::MIN..i64::MAX).len();
+    assert_eq!(count("jsonl", &grown), good);
+    let said = export(&deployment, place, &more).await;
+    assert!(said.contains("nothing new"), "{said}");
+
+    // What takes its place leaves nothing of it.
+    export(&deployment, place, &["--format", "csv"]).await;
+    let other = files(&bucket.folder().join("some/jsonl"));
+    manifest(&other);
+    assert_eq!(count("csv", &other), good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_not_whole_until_all_is_there() {
+    let deployment = Deployment::new("half");
+    // What is to be done, two files, and no more.
+    let bucket = Bucket::open(deployment.data(), 3).await;
+    let deployment = bucket.of(deployment);
+    let mut history = History::of(&deployment, 2_000).await;
+    let more = ["--format", "parquet", "--by", "room"];
+    export(&deployment, "whole", &more).await;
+    let whole = files(&deployment.data().join("whole"));
+    let place = "s3://exports";
+    let arguments = [&["export"], &TOPICS[..], &["-o", place], &more].concat();
+    let mut child = deployment
+        .command(&arguments)
+        .spawn()
+        .expect("run lemonair");
+    eventually("files are on their way", async || {
+        let begun = files(bucket.folder()).len() > 2;
+        (begun && bucket.is_waited_for()).then_some(())
+    })
+    .await;
+    child.kill().await.expect("kill lemonair");
+    let half = files(bucket.folder());
+    assert!(half.len() < whole.len() && !half.contains_key(Path::new("manifest.json")));
+
+    bucket.let_all_in();
+    history.extend(100);
+    export(&deployment, place, &more).await;
+    assert!(files(bucket.folder()) == whole);
+}
+
+#[tokio::test]
+async fn what_a_store_refuses_is_said_in_one_line() {
+    let deployment = Deployment::new("locked");
+    let bucket = Bucket::open(deployment.data(), 1_000_000).await;
+    let right = bucket.of(deployment);
+    History::of(&right, 10).await;
+    let refused = async |deployment: &Deployment, place: &str, says: &str| {
+        let export = ["export", "chat", "--format", "csv", "-o", place];
+        let line = deployment.refused(&export).await;
+        assert!(line.contains(says) && line.lines().count() == 1, "{line}");
+        assert!(!line.contains(SECRET_KEY), "{line}");
+    };
+    refused(&right, "s3://", "names no bucket").await;
+    let wrong = right.with("LEMONAIR_S3_SECRET_KEY", "wrong");
+    refused(
+        &wrong,
+        "s3://exports/place",
+        "are s3_access_key and s3_secret_key right?",
+    )
+    .await;
+    assert!(files(bucket.folder()).is_empty());
 }
 
 #[tokio::test]

@@ -156,16 +156,20 @@ for row in duckdb.execute('''SELECT room, count(*), min(\"at\"), max(length(text
     assert_eq!(ours.len(), 5);
     assert_eq!(theirs.lines().collect::<Vec<_>>(), ours);
 
-    let picture = deployment.data().join("evening.png");
+    let pictures = ["one.svg", "two.svg"].map(|name| deployment.data().join(name));
     let script = root().join("docs/examples/plot.py");
-    let paths = [&script, &folder, &picture].map(|path| path.to_str().expect("UTF-8"));
-    let (said, _) = run(&python, &[paths[0], paths[1], "mint", paths[2]]).await;
+    let draw = async |picture: &Path| {
+        let paths = [&script, &folder, picture].map(|path| path.to_str().expect("UTF-8"));
+        let (said, _) = run(&python, &[paths[0], paths[1], "mint", paths[2]]).await;
+        (said, std::fs::read_to_string(picture).expect("the picture"))
+    };
+    let (said, svg) = draw(&pictures[0]).await;
     let sql = "SELECT (SELECT count(*) FROM chat WHERE room = 'mint' AND type = 'chat.message')
         || ' messages, ' || sum(amount) || ' points: ' AS line
         FROM donations WHERE room = 'mint'";
     let ours = deployment.run(&["query", sql, "--format", "csv"]).await;
     let ours = ours.lines().nth(1).expect("a row").trim_matches('"');
     assert!(said.starts_with(ours), "{said} is not {ours}");
-    let png = std::fs::read(&picture).expect("the picture");
-    assert!(png.starts_with(b"\x89PNG"));
+    assert!(svg.contains("<svg") && svg.contains(">messages a minute<"));
+    assert!(draw(&pictures[1]).await.1 == svg, "the same again");
 }

@@ -7,10 +7,12 @@ use std::process::Stdio;
 use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::{EventId, Timestamp};
 use serde_json::Value;
+use support::evening::{evening, time};
 use support::history::{BEGAN, History};
 use support::viewer::Viewer;
-use support::{Api, Deployment};
+use support::{Api, Deployment, PATIENCE};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 
 const TOPICS: [&str; 4] = ["replay", "lemonair.chat", "lemonair.donations", "streams"];
 
@@ -59,32 +61,122 @@ async fn every_good_record_comes_once_in_order_and_the_same_bytes_twice() {
     );
 
     // Stopped by Ctrl-C, it says how to go on.
-    let mut child = deployment
-        .command(&TOPICS)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("run lemonair");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+    let mut stopped = Running::start(&deployment, &TOPICS);
     let mut first = String::new();
     for _ in 0..100 {
-        lines.read_line(&mut first).await.expect("a line");
+        first += &stopped.line().await;
     }
-    let id = child.id().expect("it runs").to_string();
-    let interrupt = tokio::process::Command::new("kill")
-        .args(["-INT", &id])
-        .status();
-    assert!(interrupt.await.expect("send SIGINT").success());
-    lines.read_to_string(&mut first).await.expect("the rest");
-    let ended = child.wait_with_output().await.expect("its exit status");
-    assert!(ended.status.success());
-    let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
-    let (_, places) = stderr
-        .split_once("--resume ")
-        .expect("it says how to go on");
-    let go_on = [&TOPICS[..], &["--resume", places.trim()]].concat();
-    let rest = deployment.run(&go_on).await;
-    assert!(!rest.is_empty() && first + &rest == whole);
+    let (more, stderr) = stopped.interrupt().await;
+    let rest = go_on(&deployment, &TOPICS, &stderr).await;
+    assert!(!rest.is_empty() && first + &more + &rest == whole);
+}
+
+/// A replay that is stopped before its end.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(deployment: &Deployment, arguments: &[&str]) -> Running {
+        let mut command = deployment.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("run lemonair");
+        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        Running { child, lines }
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = tokio::time::timeout(PATIENCE, self.lines.read_line(&mut line));
+        read.await.expect("a line comes").expect("read");
+        line
+    }
+
+    /// What it still printed, and what it said.
+    async fn interrupt(mut self) -> (String, String) {
+        let id = self.child.id().expect("it runs").to_string();
+        let interrupt = Command::new("kill").args(["-INT", &id]).status();
+        assert!(interrupt.await.expect("send SIGINT").success());
+        let mut more = String::new();
+        self.lines.read_to_string(&mut more).await.expect("read");
+        let ended = self.child.wait_with_output().await.expect("its status");
+        assert!(ended.status.success());
+        (more, String::from_utf8_lossy(&ended.stderr).into_owned())
+    }
+}
+
+/// What comes when the command goes on as it said.
+async fn go_on(deployment: &Deployment, arguments: &[&str], said: &str) -> String {
+    let (_, places) = said.split_once("--resume ").expect("it says how to go on");
+    let resume = ["--resume", places.trim()];
+    deployment.run(&[arguments, &resume].concat()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_slow_pace_the_next_record_waits_for_its_time() {
+    let deployment = Deployment::new("slow");
+    evening(&deployment).await;
+    let chat = ["replay", "chat", "--room", "mint"];
+    let whole = deployment.run(&chat).await;
+    // Ten seconds of that evening are a thousand now.
+    let slow = [&chat[..], &["--speed", "0.01x"]].concat();
+    let mut running = Running::start(&deployment, &slow);
+    let first = running.line().await;
+    let (more, said) = running.interrupt().await;
+    assert_eq!(more, "");
+    assert!(first + &go_on(&deployment, &chat, &said).await == whole);
+    let quick = [&chat[..], &["--speed", "10000x"]].concat();
+    assert_eq!(deployment.run(&quick).await, whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_gets_what_comes() {
+    let deployment = Deployment::new("follow");
+    let history = History::of(&deployment, 0).await;
+    let follow = ["replay", "chat", "--room", "mint", "--follow"];
+    let said = async |room: &str, text: &str| {
+        let message = message(Timestamp::now(), room, text);
+        history.log().append(message).await.expect("append");
+    };
+    said("mint", "before").await;
+    let mut running = Running::start(&deployment, &follow);
+    assert!(running.line().await.contains("\"before\""));
+    said("basil", "elsewhere").await;
+    said("mint", "after").await;
+    assert!(running.line().await.contains("\"after\""));
+    assert_eq!(running.interrupt().await.0, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcast_is_a_slice() {
+    let deployment = Deployment::new("broadcast");
+    let early = message(time("19:59:59"), "mint", "too early");
+    let log = History::of(&deployment, 0).await.log();
+    log.append(early).await.expect("append");
+    let log = evening(&deployment).await.log();
+    let late = message(time("21:30:01"), "mint", "too late");
+    log.append(late).await.expect("append");
+    let streams = deployment.replay(&["streams"]).await;
+    let id = streams[0]["id"].as_str().expect("an id");
+    let topics = ["replay", "chat", "streams", "--room", "mint"];
+    let broadcast = [&topics[..], &["--from", id, "--to", id]].concat();
+    let whole = deployment.run(&topics).await;
+    let slice = deployment.run(&broadcast).await;
+    let without = whole.lines().filter(|line| !line.contains("\"too "));
+    assert_eq!(whole.lines().count(), slice.lines().count() + 2);
+    assert!(slice.lines().eq(without));
+}
+
+fn message(at: Timestamp, room: &str, text: &str) -> MessagePosted {
+    MessagePosted {
+        id: EventId::new(),
+        at,
+        room: room.parse().expect("a room"),
+        actor: None,
+        text: text.to_owned(),
+        nonce: None,
+    }
 }
 
 #[tokio::test]
@@ -155,14 +247,7 @@ async fn an_old_evening_is_played_into_a_room() {
     let old = Deployment::new("evening");
     let history = History::of(&old, 1).await;
     for text in ["one", "two", "three"] {
-        let message = MessagePosted {
-            id: EventId::new(),
-            at: Timestamp(BEGAN),
-            room: "basil".parse().expect("a room"),
-            actor: None,
-            text: text.to_owned(),
-            nonce: None,
-        };
+        let message = message(Timestamp(BEGAN), "basil", text);
         history.log().append(message).await.expect("append");
     }
     let new = Deployment::new("stage");

@@ -1,12 +1,12 @@
 //! `lemonair export`: a slice of history as files, the same bytes each time.
 
 mod file;
-mod folder;
+mod files;
 pub(super) mod manifest;
+pub(super) mod place;
 pub(super) mod pseudonym;
 pub(super) mod table;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -15,8 +15,9 @@ use lemonair_consumers::{Range, Replay};
 use lemonair_schemas::{Codec, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use self::folder::Folder;
+use self::files::Files;
 use self::manifest::{Manifest, Request, Run, Undecodable};
+use self::place::Place;
 use self::pseudonym::Pseudonyms;
 use super::progress::Progress;
 use super::slice::Slice;
@@ -29,13 +30,13 @@ pub(crate) struct Export {
     slice: Slice,
     #[arg(long)]
     format: Format,
-    /// Where the files go
-    #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
+    /// Where the files go: a folder, or s3://BUCKET/WITHIN in a store that speaks S3
+    #[arg(short, long, value_name = "PLACE")]
+    output: String,
     /// What a file holds: a day (UTC) or a room
     #[arg(long, default_value = "day")]
     by: By,
-    /// Add what came since the last export into this folder
+    /// Add what came since the last export into this place
     #[arg(long, conflicts_with_all = ["from", "to"])]
     incremental: bool,
     /// Put pseudonyms in place of names, accounts and rooms; their key is made on first use, and
@@ -64,6 +65,7 @@ impl Export {
     pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         let kafka = settings.kafka();
         let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
+        let place = Place::open(settings, &self.output)?;
         let pseudonyms = Pseudonyms::open(settings, self.pseudonymise)?;
         let selection = self
             .slice
@@ -71,12 +73,11 @@ impl Export {
             .await?;
         let request = Request::new(self.format, self.by, self.pseudonymise, &selection);
         let mut ranges = selection.ranges(&kafka).await?;
-        let before = match Manifest::read(&self.output)? {
+        let before = match Manifest::read(&place).await? {
             Some(manifest) if self.incremental => {
                 if manifest.request != request {
                     bail!(
-                        "{} holds another export ({}); --incremental goes on with the same",
-                        self.output.display(),
+                        "{place} holds another export ({}); --incremental goes on with the same",
                         serde_json::to_string(&manifest.request)?
                     );
                 }
@@ -90,10 +91,10 @@ impl Export {
         };
         let number = before.as_ref().map_or(0, |manifest| manifest.runs.len());
         // What was cut off is made again with the same end, so that it becomes the same files.
-        let mut folder = Folder::open(&self.output, &request, number, &mut ranges)?;
+        let mut files = Files::open(place, &request, number, &mut ranges).await?;
         if before.is_some() && ranges.is_empty() {
-            folder.give_up()?;
-            println!("nothing new in {}", self.output.display());
+            files.give_up().await?;
+            println!("nothing new in {}", self.output);
             return Ok(());
         }
 
@@ -107,7 +108,7 @@ impl Export {
                     if let Some(pseudonyms) = &pseudonyms {
                         event.mask(pseudonyms);
                     }
-                    folder.add(record.position, record.at, &event, &codec)?;
+                    files.add(record.position, record.at, &event, &codec)?;
                     run.records += 1;
                 }
                 Err(poison) => {
@@ -121,11 +122,8 @@ impl Export {
         }
         progress.clear();
         let (records, undecodable) = (run.records, run.undecodable.len());
-        let files = folder.finish(before, run)?;
-        println!(
-            "{records} records in {files} files in {}",
-            self.output.display()
-        );
+        let count = files.finish(before, run).await?;
+        println!("{records} records in {count} files in {}", self.output);
         if undecodable > 0 {
             println!("{undecodable} records could not be decoded; manifest.json lists them");
         }

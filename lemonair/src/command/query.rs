@@ -131,7 +131,7 @@ impl Query {
         stop: &CancellationToken,
     ) -> anyhow::Result<Vec<Arc<dyn Table>>> {
         if let Some(folder) = &self.export {
-            return files::tables(folder, tally, stop);
+            return files::tables(folder, tally, stop).await;
         }
         let kafka = settings.kafka();
         let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);

@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod browser;
+pub(crate) mod bucket;
 pub(crate) mod channel;
 pub(crate) mod evening;
 pub(crate) mod history;

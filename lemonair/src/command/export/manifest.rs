@@ -1,13 +1,12 @@
 //! `manifest.json`: what an export holds. It is written last: a folder without one is not whole.
 
-use std::path::Path;
-
 use anyhow::Context;
 use lemonair_consumers::{Poison, Range, Selection};
 use lemonair_schemas::Position;
 use lemonair_schemas::codec::unframe;
 use serde::{Deserialize, Serialize};
 
+use super::place::Place;
 use super::{By, Format};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,15 +56,13 @@ pub(crate) struct File {
 pub(super) const NAME: &str = "manifest.json";
 
 impl Manifest {
-    pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Manifest>> {
-        let path = folder.join(NAME);
-        match std::fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json)
-                .with_context(|| format!("read {}", path.display()))
-                .map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
-        }
+    /// The manifest at `place`, if it holds a whole export.
+    pub(crate) async fn read(place: &Place) -> anyhow::Result<Option<Manifest>> {
+        let Some(json) = place.read(NAME).await? else {
+            return Ok(None);
+        };
+        let manifest = serde_json::from_slice(&json);
+        manifest.with_context(|| format!("read {NAME} of {place}"))
     }
 
     /// How far the partition of `range` was read.

@@ -19,6 +19,7 @@ use super::narrow::Narrow;
 use super::tally::Tally;
 use crate::command::export::Format;
 use crate::command::export::manifest::Manifest;
+use crate::command::export::place::Place;
 
 struct FilesTable {
     topic: Topic,
@@ -59,12 +60,12 @@ struct Batch {
 const DAY: i64 = 86_400_000;
 
 /// Tables of the export in `folder`.
-pub(super) fn tables(
+pub(super) async fn tables(
     folder: &Path,
     tally: &Arc<Tally>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<Arc<dyn Table>>> {
-    let Some(manifest) = Manifest::read(folder)? else {
+    let Some(manifest) = Manifest::read(&Place::folder(folder)).await? else {
         bail!(
             "{} holds no export, or not a whole one: it has no manifest.json",
             folder.display()

@@ -1,19 +1,20 @@
-//! The folder of an export: files are made aside and moved into place when all are whole.
+//! The files of an export: they are made aside, and put into place when all are whole.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use lemonair_consumers::Range;
 use lemonair_schemas::{Codec, Event, Position, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::file::Writer;
 use super::manifest::{File, Manifest, NAME, Request, Run};
+use super::place::Place;
 use super::{By, Format};
 
-pub(super) struct Folder {
-    place: PathBuf,
+pub(super) struct Files {
+    place: Place,
     request: Request,
     number: usize,
     open: BTreeMap<String, Open>,
@@ -40,23 +41,23 @@ struct Plan {
 /// Files that are open at a time: each has records in memory.
 const OPEN: usize = 64;
 
-/// Where files are made.
-const ASIDE: &str = ".partial";
+/// Files that are put into place at a time.
+const AT_ONCE: usize = 4;
 
-impl Folder {
+/// Where a [`Plan`] stands until all is whole.
+const PLAN: &str = ".partial/plan.json";
+
+impl Files {
     /// If an export of the same was cut off here, `ranges` become those that it had.
-    pub(super) fn open(
-        place: &Path,
+    pub(super) async fn open(
+        place: Place,
         request: &Request,
         number: usize,
         ranges: &mut Vec<Range>,
-    ) -> anyhow::Result<Folder> {
-        let aside = place.join(ASIDE);
-        let plan_path = aside.join("plan.json");
+    ) -> anyhow::Result<Files> {
         let same = |plan: &Plan| plan.request == *request && plan.number == number;
-        let plan = std::fs::read(&plan_path)
-            .ok()
-            .and_then(|json| serde_json::from_slice::<Plan>(&json).ok());
+        let plan = place.read(PLAN).await?;
+        let plan = plan.and_then(|json| serde_json::from_slice::<Plan>(&json).ok());
         if let Some(plan) = plan.filter(same) {
             *ranges = plan
                 .ranges
@@ -64,18 +65,15 @@ impl Folder {
                 .map(|range| range.parse())
                 .collect::<Result<_, _>>()?;
         }
-        if aside.exists() {
-            std::fs::remove_dir_all(&aside).with_context(|| clear(&aside))?;
-        }
-        std::fs::create_dir_all(&aside).with_context(|| format!("make {}", aside.display()))?;
+        place.clear()?;
         let plan = Plan {
             request: request.clone(),
             number,
             ranges: ranges.iter().map(ToString::to_string).collect(),
         };
-        write(&plan_path, &serde_json::to_vec_pretty(&plan)?)?;
-        Ok(Folder {
-            place: place.to_owned(),
+        place.write(PLAN, serde_json::to_vec_pretty(&plan)?).await?;
+        Ok(Files {
+            place,
             request: request.clone(),
             number,
             open: BTreeMap::new(),
@@ -134,11 +132,7 @@ impl Folder {
         };
         let path = format!("{part}/{:04}-{count:04}.{extension}", self.number);
         *count += 1;
-        let aside = self.place.join(ASIDE).join(&path);
-        if let Some(folder) = aside.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("make {}", folder.display()))?;
-        }
+        let aside = self.place.make(&path)?;
         let file =
             std::fs::File::create(&aside).with_context(|| format!("write {}", aside.display()))?;
         Ok(Open {
@@ -170,17 +164,20 @@ impl Folder {
         Ok(())
     }
 
-    /// Moves everything into place, the manifest last; returns how many files there are now.
-    pub(super) fn finish(mut self, before: Option<Manifest>, run: Run) -> anyhow::Result<usize> {
+    /// Puts everything into place, the manifest last; returns how many files there are now.
+    pub(super) async fn finish(
+        mut self,
+        before: Option<Manifest>,
+        run: Run,
+    ) -> anyhow::Result<usize> {
         for (_, open) in std::mem::take(&mut self.open) {
             self.close(open)?;
         }
         self.files.sort_by(|one, other| one.path.cmp(&other.path));
-        let manifest_path = self.place.join(NAME);
         let mut manifest = match before {
             Some(manifest) => manifest,
             None => {
-                self.remove_former()?;
+                self.remove_former().await?;
                 Manifest {
                     request: self.request.clone(),
                     runs: Vec::new(),
@@ -188,63 +185,39 @@ impl Folder {
                 }
             }
         };
-        let aside = self.place.join(ASIDE);
-        for file in &self.files {
-            let path = self.place.join(&file.path);
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)
-                    .with_context(|| format!("make {}", folder.display()))?;
-            }
-            std::fs::rename(aside.join(&file.path), &path)
-                .with_context(|| format!("write {}", path.display()))?;
-        }
+        let put = self.files.iter().map(|file| self.place.put(&file.path));
+        stream::iter(put)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         manifest.runs.push(run);
         manifest.files.append(&mut self.files);
-        let whole = aside.join(NAME);
-        write(&whole, &serde_json::to_vec_pretty(&manifest)?)?;
-        std::fs::rename(&whole, &manifest_path)
-            .with_context(|| format!("write {}", manifest_path.display()))?;
-        self.give_up()?;
+        let json = serde_json::to_vec_pretty(&manifest)?;
+        self.place.write(NAME, json).await?;
+        self.give_up().await?;
         Ok(manifest.files.len())
     }
 
     /// What an export left here that this one replaces; its manifest first, so that at no time one
     /// stands beside files that are not its own.
-    fn remove_former(&self) -> anyhow::Result<()> {
-        let Some(former) = Manifest::read(&self.place)? else {
+    async fn remove_former(&self) -> anyhow::Result<()> {
+        let Some(former) = Manifest::read(&self.place).await? else {
             return Ok(());
         };
-        let path = self.place.join(NAME);
-        std::fs::remove_file(&path).with_context(|| clear(&path))?;
-        for file in former.files {
-            let path = self.place.join(file.path);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| clear(&path));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        self.place.remove(NAME).await?;
+        let remove = former
+            .files
+            .iter()
+            .map(|file| self.place.remove(&file.path));
+        stream::iter(remove)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
     }
 
-    /// Leaves nothing aside.
-    pub(super) fn give_up(&self) -> anyhow::Result<()> {
-        let aside = self.place.join(ASIDE);
-        std::fs::remove_dir_all(&aside).with_context(|| clear(&aside))
+    /// Leaves nothing but what is whole.
+    pub(super) async fn give_up(&self) -> anyhow::Result<()> {
+        self.place.remove(PLAN).await?;
+        self.place.clear()
     }
-}
-
-fn clear(path: &Path) -> String {
-    format!("remove {}", path.display())
-}
-
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write;
-    let write = || {
-        let mut file = std::fs::File::create(path)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("write {}", path.display()))
 }

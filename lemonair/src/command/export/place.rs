@@ -1,0 +1,237 @@
+//! Where an export is put: a folder, or a bucket of a store that speaks S3.
+
+mod client;
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::buffered::BufWriter;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+
+use self::client::Client;
+use crate::settings::Settings;
+
+pub(crate) struct Place {
+    name: String,
+    /// Where files are made before they are put here.
+    pub(super) aside: PathBuf,
+    kind: Kind,
+}
+
+enum Kind {
+    Folder(PathBuf),
+    Bucket { store: Arc<AmazonS3>, within: Key },
+}
+
+/// What is sent at a time; a store takes 10,000 such parts of a file.
+const PART: usize = 8 * 1024 * 1024;
+
+/// A store that is away for longer ends the export.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Place {
+    /// `s3://BUCKET/WITHIN`, `file:///FOLDER` or a folder.
+    pub(super) fn open(settings: &Settings, name: &str) -> anyhow::Result<Place> {
+        let Some(address) = name.strip_prefix("s3://") else {
+            return Ok(Place::folder(name.strip_prefix("file://").unwrap_or(name)));
+        };
+        let (bucket, within) = address.split_once('/').unwrap_or((address, ""));
+        if bucket.is_empty() {
+            bail!("{name} names no bucket; it is s3://BUCKET or s3://BUCKET/WITHIN");
+        }
+        let mut builder = match (&settings.s3_access_key, &settings.s3_secret_key) {
+            (Some(key), Some(secret)) => AmazonS3Builder::new()
+                .with_access_key_id(key)
+                .with_secret_access_key(secret),
+            // As everybody who speaks S3 finds them.
+            _ => AmazonS3Builder::from_env(),
+        };
+        builder = builder
+            .with_bucket_name(bucket)
+            .with_http_connector(Client::new())
+            .with_retry(RetryConfig {
+                retry_timeout: PATIENCE,
+                ..RetryConfig::default()
+            });
+        if let Some(endpoint) = &settings.s3_endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        if let Some(region) = &settings.s3_region {
+            builder = builder.with_region(region);
+        }
+        let store = builder.build().map_err(|error| say(error, name))?;
+        let hash = Sha256::digest(name);
+        let aside: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Place {
+            name: name.to_owned(),
+            aside: settings.data_dir.join("exports").join(aside),
+            kind: Kind::Bucket {
+                store: Arc::new(store),
+                within: Key::from(within),
+            },
+        })
+    }
+
+    pub(crate) fn folder(path: impl AsRef<Path>) -> Place {
+        let path = path.as_ref();
+        Place {
+            name: path.display().to_string(),
+            aside: path.join(".partial"),
+            kind: Kind::Folder(path.to_owned()),
+        }
+    }
+
+    /// What the file holds, if it is there.
+    pub(super) async fn read(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        match &self.kind {
+            Kind::Folder(folder) => {
+                let path = folder.join(name);
+                match std::fs::read(&path) {
+                    Ok(content) => Ok(Some(content)),
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+                }
+            }
+            Kind::Bucket { store, within } => {
+                let read = async { store.get(&key(within, name)).await?.bytes().await };
+                match read.await {
+                    Ok(content) => Ok(Some(content.into())),
+                    Err(object_store::Error::NotFound { .. }) => Ok(None),
+                    Err(error) => Err(say(error, &self.name)),
+                }
+            }
+        }
+    }
+
+    /// Puts a file here as a whole: at no time is there a part of it.
+    pub(super) async fn write(&self, name: &str, content: Vec<u8>) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Folder(_) => {
+                let made = self.make(name)?;
+                write(&made, &content).with_context(|| format!("write {}", made.display()))?;
+                self.put(name).await
+            }
+            Kind::Bucket { store, within } => {
+                let put = store.put(&key(within, name), content.into()).await;
+                put.map(|_| ()).map_err(|error| say(error, &self.name))
+            }
+        }
+    }
+
+    /// The path at which a file is made that will be put here by this name.
+    pub(super) fn make(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.aside.join(name);
+        make_folder_of(&path)?;
+        Ok(path)
+    }
+
+    /// Puts a file here that was made aside.
+    pub(super) async fn put(&self, name: &str) -> anyhow::Result<()> {
+        let made = self.aside.join(name);
+        match &self.kind {
+            Kind::Folder(folder) => {
+                let path = folder.join(name);
+                make_folder_of(&path)?;
+                std::fs::rename(&made, &path).with_context(|| format!("write {}", path.display()))
+            }
+            Kind::Bucket { store, within } => {
+                let file = tokio::fs::File::open(&made)
+                    .await
+                    .with_context(|| format!("read {}", made.display()))?;
+                let mut file = tokio::io::BufReader::with_capacity(PART, file);
+                let store: Arc<dyn ObjectStore> = Arc::<AmazonS3>::clone(store);
+                let mut object = BufWriter::with_capacity(store, key(within, name), PART)
+                    .with_max_concurrency(1);
+                let copied = async {
+                    tokio::io::copy_buf(&mut file, &mut object).await?;
+                    object.shutdown().await
+                };
+                if let Err(error) = copied.await {
+                    object.abort().await.ok();
+                    let context = format!("write {}/{name}: {}", self.name, line(&error));
+                    return Err(anyhow!(context));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) async fn remove(&self, name: &str) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Folder(folder) => {
+                let path = folder.join(name);
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        Err(error).with_context(|| format!("remove {}", path.display()))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Kind::Bucket { store, within } => match store.delete(&key(within, name)).await {
+                Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
+                Err(error) => Err(say(error, &self.name)),
+            },
+        }
+    }
+
+    /// Leaves nothing aside.
+    pub(super) fn clear(&self) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(&self.aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", self.aside.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+fn key(within: &Key, name: &str) -> Key {
+    Key::from(format!("{within}/{name}"))
+}
+
+fn make_folder_of(path: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// What a store complains of, and what to do about it, in one line.
+fn say(error: object_store::Error, place: &str) -> anyhow::Error {
+    use object_store::Error;
+    let advice = match &error {
+        Error::NotFound { .. } => "is there such a bucket",
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            "are s3_access_key and s3_secret_key right"
+        }
+        _ => "is s3_endpoint right",
+    };
+    anyhow!("{place}: {advice}? {}", line(&error))
+}
+
+fn line(error: &dyn fmt::Display) -> String {
+    let words = error.to_string();
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,89 @@
+//! A store that speaks S3, for one test: a real server over HTTP that checks signatures, with one bucket in
+//! a folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use s3s_fs::FileSystem;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::Deployment;
+
+pub(crate) struct Bucket {
+    folder: PathBuf,
+    endpoint: String,
+    /// Of so many requests that write, each takes one.
+    writes: Arc<Semaphore>,
+}
+
+const ACCESS_KEY: &str = "lemonair-test";
+pub(crate) const SECRET_KEY: &str = "not to be found in any output";
+
+impl Bucket {
+    /// The bucket is called `exports`; after so many writes, more wait.
+    pub(crate) async fn open(folder: &Path, writes: usize) -> Bucket {
+        let root = folder.join("store");
+        std::fs::create_dir_all(root.join("exports")).expect("make the bucket");
+        let mut service = S3ServiceBuilder::new(FileSystem::new(&root).expect("open the store"));
+        service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let service = service.build();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let writes = Arc::new(Semaphore::new(writes));
+        let gate = Arc::clone(&writes);
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let (service, gate) = (service.clone(), Arc::clone(&gate));
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let (service, gate) = (service.clone(), Arc::clone(&gate));
+                    async move {
+                        if request.method() == Method::PUT {
+                            gate.acquire().await.expect("never closed").forget();
+                        }
+                        Service::call(&service, request).await
+                    }
+                });
+                tokio::spawn(async move {
+                    let served = Builder::new(TokioExecutor::new());
+                    let connection = TokioIo::new(connection);
+                    served.serve_connection(connection, service).await.ok();
+                });
+            }
+        });
+        Bucket {
+            folder: root.join("exports"),
+            endpoint: format!("http://{address}"),
+            writes,
+        }
+    }
+
+    /// Settings by which it is found.
+    pub(crate) fn of(&self, deployment: Deployment) -> Deployment {
+        deployment
+            .with("LEMONAIR_S3_ENDPOINT", &self.endpoint)
+            .with("LEMONAIR_S3_REGION", "test-1")
+            .with("LEMONAIR_S3_ACCESS_KEY", ACCESS_KEY)
+            .with("LEMONAIR_S3_SECRET_KEY", SECRET_KEY)
+    }
+
+    /// Where what was put into it lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.writes.available_permits() == 0
+    }
+
+    pub(crate) fn let_all_in(&self) {
+        self.writes.add_permits(1_000_000);
+    }
+}
