@@ -42,7 +42,7 @@ defences: ## take each defence out in turn, and show which test bites (docs/defe
 bench: ## run the benchmarks
 	@stack/stack install
 	@stack/stack up
-	@cargo build --release --workspace --bins --benches
+	@cargo build --release -p lemonair
 	@set -a; eval "$$(sed -n 's/^\(kafka_brokers\|registry_url\) = \(.*\)/LEMONAIR_\U\1\E=\2/p' .lemonair/stack.toml)"; \
 	cargo bench --bench decider --bench publisher --bench rooms --bench history && \
 	cargo bench --bench rebuild -- rebuild=$${LEMONAIR_BENCH_RECORDS:-10000000}
