@@ -310,7 +310,7 @@ async fn last_week(deployment: &Deployment, up: &Lemonair) {
     let room = || "mint".parse().expect("a room");
     let person = |number: i64| Actor {
         id: AccountId(uuid::Uuid::from_u128(
-            0x018b_cfe5_6800_7000_9000_0000_0000_0000 | number.unsigned_abs() as u128,
+            0x018b_cfe5_6800_7000_9000_0000_0000_0000 | u128::from(number.unsigned_abs()),
         )),
         name: format!("guest_{number}"),
         roles: Vec::new(),

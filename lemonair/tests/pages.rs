@@ -266,6 +266,9 @@ async fn recorded(up: &Lemonair, mint: &Api, key: &str) -> String {
     .await
 }
 
+/// A page, a tab of it, and what shows there with which words.
+type Shown<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_words_stay_words_at_the_desks_too() {
     let deployment = Deployment::new("desks");
@@ -315,8 +318,7 @@ async fn hostile_words_stay_words_at_the_desks_too() {
     let recording = format!("/recordings/{stream}");
     let overlay = format!("/overlay/{overlay}");
     let searched = format!("/?q={}", CODE.replace(' ', "%20"));
-    // The page, the tab, and what shows there with which words.
-    let places: &[(&str, &str, &[(&str, &str)])] = &[
+    let places: &[Shown<'_>] = &[
         (
             "/mint",
             "",
