@@ -4,10 +4,7 @@ mod operators;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::account::{
-    AccountRegistered, DisplayNameChosen, PasswordChanged, RoleGranted, SessionClosed,
-    SessionOpened,
-};
+use lemonair_schemas::account::{AccountRegistered, SessionClosed, SessionOpened};
 use lemonair_schemas::{AccountId, Event, SessionId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
@@ -52,6 +49,10 @@ pub struct Session {
 const NAMES: usize = 50;
 
 // === Writes ===
+
+const DISPLAY_NAME: &str = "UPDATE accounts SET display_name = NULLIF(?, '') WHERE id = ?";
+const PASSWORD: &str = "UPDATE accounts SET password_hash = NULLIF(?, '') WHERE id = ?";
+const ROLE: &str = "UPDATE accounts SET role = ? WHERE id = ?";
 
 impl Projection for Accounts {
     fn name(&self) -> &'static str {
@@ -109,10 +110,14 @@ impl Projection for Accounts {
             for fact in facts {
                 match fact.event {
                     Event::AccountRegistered(event) => register(tx, event).await?,
-                    Event::DisplayNameChosen(event) => choose_name(tx, event).await?,
-                    Event::PasswordChanged(event) => change_password(tx, event).await?,
+                    Event::DisplayNameChosen(event) => {
+                        change(tx, DISPLAY_NAME, event.account, &event.display_name).await?;
+                    }
+                    Event::PasswordChanged(event) => {
+                        change(tx, PASSWORD, event.account, &event.password_hash).await?;
+                    }
                     Event::RoleGranted(event) => {
-                        grant(tx, event).await?;
+                        change(tx, ROLE, event.account, &event.role).await?;
                         operators::granted(tx, event).await?;
                     }
                     Event::OperatorActed(event) => operators::acted(tx, event).await?,
@@ -146,39 +151,20 @@ async fn register(tx: &mut MySqlConnection, event: &AccountRegistered) -> Result
     Ok(())
 }
 
-async fn choose_name(tx: &mut MySqlConnection, event: &DisplayNameChosen) -> Result<(), Fault> {
-    // Found, though it may have the name already.
-    let found = sqlx::query("UPDATE accounts SET display_name = NULLIF(?, '') WHERE id = ?")
-        .bind(&event.display_name)
-        .bind(event.account.0)
+/// Changes something of an account that is there, though it may be so already.
+async fn change(
+    tx: &mut MySqlConnection,
+    sql: &'static str,
+    account: AccountId,
+    value: &str,
+) -> Result<(), Fault> {
+    let found = sqlx::query(sql)
+        .bind(value)
+        .bind(account.0)
         .execute(tx)
         .await?;
     if found.rows_affected() == 0 {
-        return Fault::unfit(format!("no account {}", event.account));
-    }
-    Ok(())
-}
-
-async fn change_password(tx: &mut MySqlConnection, event: &PasswordChanged) -> Result<(), Fault> {
-    let changed = sqlx::query("UPDATE accounts SET password_hash = NULLIF(?, '') WHERE id = ?")
-        .bind(&event.password_hash)
-        .bind(event.account.0)
-        .execute(tx)
-        .await?;
-    if changed.rows_affected() == 0 {
-        return Fault::unfit(format!("no account {}", event.account));
-    }
-    Ok(())
-}
-
-async fn grant(tx: &mut MySqlConnection, event: &RoleGranted) -> Result<(), Fault> {
-    let changed = sqlx::query("UPDATE accounts SET role = ? WHERE id = ?")
-        .bind(&event.role)
-        .bind(event.account.0)
-        .execute(tx)
-        .await?;
-    if changed.rows_affected() == 0 {
-        return Fault::unfit(format!("no account {}", event.account));
+        return Fault::unfit(format!("no account {account}"));
     }
     Ok(())
 }
@@ -239,7 +225,7 @@ pub async fn search(
     role: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Account>> {
-    // Behind every character that a name may have.
+    // `~` stands behind every character that a name may have.
     let found = sqlx::query_as(
         "SELECT * FROM accounts WHERE lower_name >= ? AND lower_name < CONCAT(?, '~') \
          AND (? OR role = ?) ORDER BY lower_name LIMIT ?",

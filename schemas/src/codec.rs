@@ -8,12 +8,11 @@ use std::sync::Arc;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 use dashmap::DashMap;
-use futures::future::try_join_all;
 use serde::de::DeserializeOwned;
 use serde_avro_fast::de::DeserializerState;
 
 use crate::record::Schema;
-use crate::registry::{self, AT_ONCE, Registry};
+use crate::registry::{self, Registry, at_once};
 use crate::{Erased, Record, Records};
 
 /// Encodes with our newest schemas, decodes whatever the registry knows.
@@ -99,10 +98,7 @@ impl Codec {
         registry: Registry,
         schemas: &[Schema],
     ) -> Result<Codec, registry::Error> {
-        let mut ids = Vec::with_capacity(schemas.len());
-        for some in schemas.chunks(AT_ONCE) {
-            ids.extend(try_join_all(some.iter().map(|schema| registry.register(schema))).await?);
-        }
+        let ids = at_once(schemas, |schema| registry.register(schema)).await?;
         let mut writers = HashMap::new();
         for (schema, id) in schemas.iter().zip(ids) {
             let parsed = parse_own(schema)?;

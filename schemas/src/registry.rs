@@ -88,7 +88,22 @@ struct Config {
 
 /// Subjects that are asked about, or written, at once: a registry on a busy machine takes them one after
 /// the other, and the last of many would wait too long.
-pub(crate) const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 8;
+
+/// Asks for all of them in their order, no more than [`AT_ONCE`] at a time.
+pub(crate) async fn at_once<'a, T, A, F>(
+    all: &'a [T],
+    ask: impl Fn(&'a T) -> F,
+) -> Result<Vec<A>, Error>
+where
+    F: Future<Output = Result<A, Error>>,
+{
+    let mut answers = Vec::with_capacity(all.len());
+    for some in all.chunks(AT_ONCE) {
+        answers.extend(try_join_all(some.iter().map(&ask)).await?);
+    }
+    Ok(answers)
+}
 
 // === impl Registry ===
 
@@ -204,10 +219,7 @@ impl Registry {
     /// What it has of these subjects. It is not asked which there are: deployments may share it, and
     /// some registries list no more than their first thousand.
     pub async fn subjects(&self, names: &[String]) -> Result<Vec<Subject>, Error> {
-        let mut subjects = Vec::with_capacity(names.len());
-        for some in names.chunks(AT_ONCE) {
-            subjects.extend(try_join_all(some.iter().map(|name| self.describe(name))).await?);
-        }
+        let mut subjects = at_once(names, |name| self.describe(name)).await?;
         subjects.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(subjects)
     }

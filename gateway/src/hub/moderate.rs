@@ -1,9 +1,10 @@
 //! The hub's part in moderation: loading a room's state, and asking it.
 
+use std::collections::HashMap;
+
 use lemonair_consumers::watermarks;
 use lemonair_projections::{messages, moderation as rows};
 use lemonair_schemas::{Event, EventId, Position, RoomId, Timestamp, Topic};
-use std::collections::HashMap;
 
 use super::{Entry, Error, Hub, READ_MODEL, lock};
 use crate::audience::Member;
