@@ -78,12 +78,14 @@ pub(crate) async fn end_session(
     user: User,
     Path(session): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    let open = accounts::open_sessions(&app.pool, user.0.sub, Timestamp::now()).await?;
-    if !open.iter().any(|found| found.id == session) {
-        return Err(Problem::not_found("you are not logged in there"));
-    }
-    write(&app, [closed(&user, session).into()]).await?;
-    Ok(StatusCode::NO_CONTENT)
+    end(
+        &app,
+        &user,
+        user.0.sub,
+        session,
+        "you are not logged in there",
+    )
+    .await
 }
 
 /// Another display name, or none. Names stay as they are, and are shown with it.
@@ -151,7 +153,7 @@ pub(crate) async fn change_password(
     let open = accounts::open_sessions(&app.pool, user.0.sub, Timestamp::now()).await?;
     let others = open.iter().filter(|session| user.0.sid != Some(session.id));
     let mut events: Vec<Event> = vec![changed.into()];
-    events.extend(others.map(|session| closed(&user, session.id).into()));
+    events.extend(others.map(|session| closed(&user, user.0.sub, session.id).into()));
     write(&app, events).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -171,10 +173,7 @@ pub(crate) async fn erase(
         .name
         .parse()
         .map_err(|error| Problem::unavailable(&error))?;
-    let erased = AccountErased::new(user.0.sub, &room, Timestamp::now());
-    let position = app.log.append(erased.clone()).await?;
-    app.codec.erased().learn(&erased);
-    app.settle(&[position]).await;
+    forget(&app, user.0.sub, &room).await?;
     Ok((StatusCode::NO_CONTENT, jar.add(cookie(&app, String::new()))))
 }
 
@@ -192,11 +191,36 @@ async fn prove(app: &App, user: &User, password: String) -> Result<(), Problem> 
     ))
 }
 
-fn closed(user: &User, session: SessionId) -> SessionClosed {
+/// Erases an account, and waits until that can be read.
+pub(super) async fn forget(app: &App, account: AccountId, room: &RoomId) -> Result<(), Problem> {
+    let erased = AccountErased::new(account, room, Timestamp::now());
+    let position = app.log.append(erased.clone()).await?;
+    app.codec.erased().learn(&erased);
+    app.settle(&[position]).await;
+    Ok(())
+}
+
+/// Ends a log-in of the account, by `user`; a problem that says `missing` where there is none.
+pub(super) async fn end(
+    app: &App,
+    user: &User,
+    account: AccountId,
+    session: SessionId,
+    missing: &str,
+) -> Result<StatusCode, Problem> {
+    let open = accounts::open_sessions(&app.pool, account, Timestamp::now()).await?;
+    if !open.iter().any(|found| found.id == session) {
+        return Err(Problem::not_found(missing));
+    }
+    write(app, [closed(user, account, session).into()]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn closed(user: &User, account: AccountId, session: SessionId) -> SessionClosed {
     SessionClosed {
         id: EventId::new(),
         at: Timestamp::now(),
-        account: user.0.sub,
+        account,
         actor: Some(user.actor(None)),
         session,
     }

@@ -6,15 +6,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use lemonair_projections::accounts::{self, Account};
-use lemonair_schemas::account::{RoleGranted, SessionClosed};
-use lemonair_schemas::erasure::AccountErased;
+use lemonair_schemas::account::RoleGranted;
 use lemonair_schemas::{AccountId, Event, EventId, RoomId, SessionId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::note;
 use crate::App;
-use crate::api::me::write;
+use crate::api::me::{closed, end, forget, write};
 use crate::api::moderation::target;
 use crate::api::{Body, Params, User};
 use crate::error::Problem;
@@ -110,12 +109,7 @@ pub(in crate::api) async fn end_session(
     Path((account, session)): Path<(AccountId, SessionId)>,
 ) -> Result<StatusCode, Problem> {
     user.must_operate()?;
-    let open = accounts::open_sessions(&app.pool, account, Timestamp::now()).await?;
-    if !open.iter().any(|found| found.id == session) {
-        return Err(Problem::not_found("nobody is logged in there"));
-    }
-    write(&app, [closed(&user, account, session).into()]).await?;
-    Ok(StatusCode::NO_CONTENT)
+    end(&app, &user, account, session, "nobody is logged in there").await
 }
 
 pub(in crate::api) async fn erase(
@@ -130,10 +124,7 @@ pub(in crate::api) async fn erase(
     let name: Result<RoomId, _> = account.name.parse();
     let room = name.map_err(|error| Problem::unavailable(&error))?;
     note(&app, &user, "account.erased", account.id.to_string()).await?;
-    let erased = AccountErased::new(account.id, &room, Timestamp::now());
-    let position = app.log.append(erased.clone()).await?;
-    app.codec.erased().learn(&erased);
-    app.settle(&[position]).await;
+    forget(&app, account.id, &room).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -155,14 +146,4 @@ async fn end_all(app: &App, user: &User, account: AccountId) -> Result<(), Probl
         .map(|session| closed(user, account, session.id).into())
         .collect();
     write(app, closed).await
-}
-
-fn closed(user: &User, account: AccountId, session: SessionId) -> SessionClosed {
-    SessionClosed {
-        id: EventId::new(),
-        at: Timestamp::now(),
-        account,
-        actor: Some(user.actor(None)),
-        session,
-    }
 }
