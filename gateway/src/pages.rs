@@ -1,15 +1,18 @@
 //! The pages, embedded in the binary.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
-use std::sync::Arc;
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
+use lemonair_schemas::{EventId, RoomId};
 use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
@@ -44,22 +47,21 @@ pub(crate) fn router() -> Router<Arc<App>> {
 }
 
 async fn watch(Path(room): Path<String>, headers: HeaderMap) -> Response {
-    match room.parse::<lemonair_schemas::RoomId>() {
-        Ok(_) => page("watch.html", &headers),
-        Err(_) => Problem::not_found("there is no such page").into_response(),
-    }
+    page_of::<RoomId>(&room, "watch.html", &headers)
 }
 
 async fn overlay(Path(room): Path<String>, headers: HeaderMap) -> Response {
-    match room.parse::<lemonair_schemas::RoomId>() {
-        Ok(_) => page("overlay.html", &headers),
-        Err(_) => Problem::not_found("there is no such page").into_response(),
-    }
+    page_of::<RoomId>(&room, "overlay.html", &headers)
 }
 
 async fn recording(Path(stream): Path<String>, headers: HeaderMap) -> Response {
-    match stream.parse::<lemonair_schemas::EventId>() {
-        Ok(_) => page("recording.html", &headers),
+    page_of::<EventId>(&stream, "recording.html", &headers)
+}
+
+/// The page of what has this name, if there can be such a name.
+fn page_of<T: FromStr>(name: &str, file: &str, headers: &HeaderMap) -> Response {
+    match name.parse::<T>() {
+        Ok(_) => page(file, headers),
         Err(_) => Problem::not_found("there is no such page").into_response(),
     }
 }
@@ -68,26 +70,51 @@ async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
     page(&format!("assets/{path}"), &headers)
 }
 
+/// What is sent of a file.
+struct Sent {
+    data: Bytes,
+    etag: String,
+}
+
+/// All HTML, made when the first is asked for: what a page imports is found in many files.
+static MADE: LazyLock<HashMap<String, Sent>> = LazyLock::new(|| {
+    let html = Web::iter().filter(|path| path.ends_with(".html"));
+    let made = html.filter_map(|path| {
+        let file = Web::get(&path)?;
+        let data = with_modules(&String::from_utf8_lossy(&file.data)).into_bytes();
+        let etag = etag(&Sha256::digest(&data));
+        let data = data.into();
+        Some((path.into_owned(), Sent { data, etag }))
+    });
+    made.collect()
+});
+
 /// Always asked for again, and not sent again if it is the same: a new version shows at once.
 fn page(path: &str, headers: &HeaderMap) -> Response {
+    if let Some(Sent { data, etag }) = MADE.get(path) {
+        return send(path, data.clone(), etag.clone(), headers);
+    }
     let Some(EmbeddedFile { data, metadata }) = Web::get(path) else {
         return Problem::not_found("there is no such page").into_response();
     };
-    let (data, hash) = match std::str::from_utf8(&data) {
-        Ok(html) if path.ends_with(".html") => {
-            let whole = with_modules(html).into_bytes();
-            let hash = Sha256::digest(&whole).into();
-            (Cow::Owned(whole), hash)
-        }
-        _ => (data, metadata.sha256_hash()),
+    let data = match data {
+        Cow::Borrowed(data) => Bytes::from_static(data),
+        Cow::Owned(data) => data.into(),
     };
+    send(path, data, etag(&metadata.sha256_hash()), headers)
+}
+
+/// Weak, as the body may be compressed on its way.
+fn etag(hash: &[u8]) -> String {
     let hash: String = hash
         .iter()
         .take(16)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    // Weak, as the body may be compressed on its way.
-    let etag = format!("W/\"{hash}\"");
+    format!("W/\"{hash}\"")
+}
+
+fn send(path: &str, data: Bytes, etag: String, headers: &HeaderMap) -> Response {
     let known = headers
         .get(header::IF_NONE_MATCH)
         .is_some_and(|known| known == etag.as_str());
