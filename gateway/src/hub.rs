@@ -39,10 +39,7 @@ mod watched;
 /// however much is in it: what comes meanwhile is sent together. A quiet chat is sent at once.
 const REST: Duration = Duration::from_micros(50);
 /// How long it rests at most: nobody notices so little.
-const LONGEST_REST: Duration = Duration::from_millis(20);
-/// From so many events in a batch on, nobody reads them one by one, and it may rest longer.
-const BUSY: usize = 5;
-const LONGEST_BUSY_REST: Duration = Duration::from_millis(25);
+const LONGEST_REST: Duration = Duration::from_millis(25);
 /// Reads of the topics for cursors older than a room's tail, at once.
 const CATCH_UPS: usize = 8;
 /// How long a room that opens waits for the read models before it reads the topics instead.
@@ -184,11 +181,7 @@ impl Hub {
             let batch = feed.next(2000).await?;
             let begin = Instant::now();
             let frames = u32::try_from(self.deliver(&batch)).unwrap_or(u32::MAX);
-            let longest = match batch.records.len() {
-                ..BUSY => LONGEST_REST,
-                _ => LONGEST_BUSY_REST,
-            };
-            let rest = REST.saturating_mul(frames).min(longest);
+            let rest = REST.saturating_mul(frames).min(LONGEST_REST);
             // The clock of the runtime has milliseconds.
             if rest >= Duration::from_millis(1) {
                 tokio::time::sleep_until(begin + rest).await;
