@@ -71,6 +71,9 @@ impl<R: Records> Group<R> {
             // The broker's least: a process that died is replaced within this time.
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "1000")
+            // Fetched when the last batch is taken, and not record by record as they trickle in: what
+            // a member rests from, broker and client rest from too.
+            .set("queued.min.messages", "1")
             .create_with_context(Rebalancing(Arc::clone(&changes)))?;
         let names: Vec<String> = topics
             .iter()

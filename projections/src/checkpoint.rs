@@ -172,6 +172,15 @@ pub(crate) async fn step(
     Ok(())
 }
 
+/// Notes steps that were committed.
+pub(crate) fn settle(moves: &[Move], claims: &mut Claims) {
+    for step in moves {
+        if let Some(claim) = claims.get_mut(&(step.to.topic, step.to.partition)) {
+            claim.next = step.to.offset;
+        }
+    }
+}
+
 /// Whether the steps were committed after all, when nobody answered whether they were. They stand or
 /// fall together.
 pub(crate) async fn is_done(

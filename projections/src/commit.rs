@@ -72,15 +72,6 @@ impl<'a> Batch<'a> {
         self.records.len()
     }
 
-    /// Notes what was committed.
-    pub(crate) fn settle(&self, claims: &mut Claims) {
-        for step in &self.moves {
-            if let Some(claim) = claims.get_mut(&(step.to.topic, step.to.partition)) {
-                claim.next = step.to.offset;
-            }
-        }
-    }
-
     /// Commits the batch, to whichever database the connection is in. Records that cannot be applied
     /// become dead letters; any other trouble leaves everything as it was.
     pub(crate) async fn commit(

@@ -24,6 +24,7 @@ use crate::{Error, Projection, Projector, Result, checkpoint, fault};
 mod board;
 mod compare;
 mod filling;
+mod lane;
 mod room;
 mod shadow;
 mod wish;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{self, Checkpoint, Claims, claim};
+use crate::checkpoint::{self, Checkpoint, Claims, claim, settle};
 use crate::commit::Batch;
 use crate::health::{Health, report};
 use crate::{Error, Projection, Result, fault, projection};
@@ -140,7 +140,7 @@ impl Follower<'_> {
                     }
                     fault::point("read");
                     self.commit(&batch).await?;
-                    batch.settle(&mut claims);
+                    settle(&batch.moves, &mut claims);
                     fault::point("settled");
                     *pause = FIRST_PAUSE;
                 }

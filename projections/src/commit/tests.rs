@@ -5,7 +5,7 @@ use lemonair_schemas::{EventId, Timestamp};
 
 use super::*;
 use crate::channels::{self, Channels};
-use crate::checkpoint::claim;
+use crate::checkpoint::{claim, settle};
 use crate::dead_letters::{self, Filter};
 use crate::messages::{self, Messages};
 use crate::page::Slice;
@@ -48,7 +48,7 @@ async fn commit(
     let batch = Batch::new(claims, records, &next);
     let mut connection = db.pool.acquire().await.unwrap();
     let committed = batch.commit(&mut connection, projection).await?;
-    batch.settle(claims);
+    settle(&batch.moves, claims);
     Ok(committed)
 }
 
@@ -228,7 +228,7 @@ async fn markers_move_the_checkpoint_without_a_record() {
     let batch = Batch::new(&claims, [], &[to, foreign]);
     let mut connection = db.pool.acquire().await.unwrap();
     batch.commit(&mut connection, &Messages).await.unwrap();
-    batch.settle(&mut claims);
+    settle(&batch.moves, &mut claims);
     let found = crate::checkpoint::read(&mut connection, &Messages)
         .await
         .unwrap();

@@ -1,25 +1,24 @@
 //! The tables being made: read up to a position, compared, and swapped in.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use lemonair_consumers::kafka::reachable;
-use lemonair_consumers::{Consumed, Feed};
-use lemonair_schemas::{Event, Position, RoomId, Timestamp, Topic};
+use futures::future::try_join_all;
+use lemonair_schemas::{Position, RoomId, Timestamp, Topic};
 use sqlx::{Connection, MySqlConnection};
 use tokio::time::Instant;
 
 use super::board::Board;
 use super::compare::Comparison;
+use super::lane::{Lane, Work};
 use super::shadow::Shadow;
 use super::{Ends, Phase, Progress, Report};
-use crate::checkpoint::{self, Claim, Claims};
-use crate::commit::Batch;
+use crate::checkpoint::{self, Claim, Claims, settle};
 use crate::database::{lock, unlock};
 use crate::{Error, Projection, Projector, Result, dead_letters, fault};
 
-/// Records of one transaction: more than live, where nobody waits for a row.
-const BATCH: usize = 2000;
+/// Shares of the partitions that are read side by side: as many as keep two cores busy, beside the live
+/// loop, with the server's work and ours.
+const LANES: usize = 2;
 
 /// Records read in vain, at most, before a feed is opened anew without the partitions they came from.
 const WASTE: usize = 20_000;
@@ -119,62 +118,43 @@ impl<'a> Filling<'a> {
             if rest.is_empty() {
                 return Ok(());
             }
-            self.fill_from(&rest, ends).await?;
+            self.fill_from(shares(rest), ends).await?;
         }
     }
 
     /// Reads until all of the partitions are at their ends, or until those that are have been read so
     /// far beyond that it pays to leave them out.
-    async fn fill_from(&mut self, from: &[Position], ends: &Ends) -> Result<()> {
-        let Projector { kafka, codec, .. } = self.projector;
-        let from = reachable(kafka, from.to_vec()).await?;
-        let mut feed: Feed<Event> = Feed::open(kafka, Arc::clone(codec), &from)?;
-        let mut moved = Instant::now();
-        let mut wasted = 0;
-        let mut batch = feed.next(BATCH).await?;
-        while wasted < WASTE {
-            let mut at_end = true;
-            for next in &mut batch.next {
-                let end = ends.get(&(next.topic, next.partition)).copied();
-                let end = end.unwrap_or(next.offset);
-                at_end &= next.offset >= end;
-                next.offset = next.offset.min(end);
+    async fn fill_from(&mut self, shares: Vec<Vec<Position>>, ends: &Ends) -> Result<()> {
+        let open = shares
+            .into_iter()
+            .map(|share| Lane::open(self.projector, &self.shadow.name, share));
+        let mut lanes = try_join_all(open).await?;
+        while lanes.iter().any(|lane| !lane.at_end) && lanes.iter().all(|lane| lane.wasted < WASTE)
+        {
+            let work = Work {
+                projection: self.projection,
+                claims: &self.claims,
+                ends,
+                room: self.room.as_ref(),
+            };
+            let running = lanes.iter_mut().filter(|lane| !lane.at_end);
+            let laps = try_join_all(running.map(|lane| lane.lap(&work))).await?;
+            for (moves, committed) in laps {
+                settle(&moves, &mut self.claims);
+                self.records += committed.records;
+                self.dead_letters += committed.dead_letters;
             }
-            let ours = |record: &&Consumed<Event>| match &self.room {
-                Some(room) => record.key == room.as_str().as_bytes(),
-                None => true,
-            };
-            let ours = batch.records.iter().filter(ours);
-            let work = Batch::new(&self.claims, ours, &batch.next);
-            let commit = work.commit(&mut self.shadow.connection, self.projection);
-            // The next records are read and decoded while the server is busy with these.
-            let (committed, following) = if at_end {
-                (commit.await?, None)
-            } else {
-                let (committed, following) = tokio::join!(commit, feed.next(BATCH));
-                (committed?, Some(following))
-            };
-            work.settle(&mut self.claims);
             fault::point("filled");
-            if self.room.is_none() {
-                wasted += batch.records.len() - work.len();
-            }
-            if !work.moves.is_empty() {
-                moved = Instant::now();
-            }
-            self.records += committed.records;
-            self.dead_letters += committed.dead_letters;
             self.tell().await?;
-            let Some(following) = following else {
-                return Ok(());
-            };
-            if moved.elapsed() > STANDSTILL {
+            let stands = |lane: &Lane| !lane.at_end && lane.moved.elapsed() > STANDSTILL;
+            if lanes.iter().any(stands) {
                 return Err(Error::Standstill(self.projection.name()));
             }
             if self.wait_while_paused().await? {
-                moved = Instant::now();
+                for lane in &mut lanes {
+                    lane.moved = Instant::now();
+                }
             }
-            batch = following?;
         }
         Ok(())
     }
@@ -314,4 +294,21 @@ impl<'a> Filling<'a> {
             swapped,
         }
     }
+}
+
+/// One for each lane. Erasures come when these are done: whoever they tell of is then taken out of all
+/// that the lanes have added.
+fn shares(rest: Vec<Position>) -> Vec<Vec<Position>> {
+    let (erasures, records): (Vec<_>, Vec<_>) = rest
+        .into_iter()
+        .partition(|position| position.topic == Topic::Erasures);
+    if records.is_empty() {
+        return vec![erasures];
+    }
+    let mut shares = vec![Vec::new(); LANES.min(records.len())];
+    let lanes = shares.len();
+    for (n, position) in records.into_iter().enumerate() {
+        shares[n % lanes].push(position);
+    }
+    shares
 }
