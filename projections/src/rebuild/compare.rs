@@ -78,7 +78,8 @@ pub(super) async fn table(
     };
     let mut theirs = query().fetch(live);
     let mut ours = query().fetch(rebuilt);
-    let (mut left, mut right) = (theirs.try_next().await?, ours.try_next().await?);
+    // The server works on both at the same time.
+    let (mut left, mut right) = tokio::try_join!(theirs.try_next(), ours.try_next())?;
     // Both come in the order of the bytes that they are grouped by.
     loop {
         let group = match (&left, &right) {
