@@ -2,6 +2,7 @@
 
 mod column;
 mod files;
+mod lines;
 mod narrow;
 mod output;
 mod tally;
