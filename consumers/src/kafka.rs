@@ -108,6 +108,14 @@ impl Kafka {
         config
     }
 
+    /// A consumer that asks about topics and reads none. It is in no group, which it would have to
+    /// leave before it is gone.
+    fn asker(&self) -> Result<BaseConsumer, Error> {
+        let mut config = self.consumer();
+        config.remove("group.id");
+        Ok(config.create()?)
+    }
+
     /// Makes the topics that are missing. Safe when many processes start at once.
     pub async fn ensure_topics(&self) -> Result<(), Error> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
@@ -145,7 +153,7 @@ impl Kafka {
 
     /// A topic that was just made may have no leader yet.
     fn await_leaders(&self) -> Result<(), Error> {
-        let consumer: BaseConsumer = self.consumer().create()?;
+        let consumer = self.asker()?;
         let deadline = std::time::Instant::now() + TIMEOUT;
         loop {
             match partitions(self, &consumer, &Topic::ALL) {
@@ -184,7 +192,7 @@ pub async fn watermarks(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Watermark
     let kafka = kafka.clone();
     let topics = topics.to_vec();
     run_blocking(move || {
-        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let consumer = kafka.asker()?;
         let mut marks = Vec::new();
         for (topic, count) in partitions(&kafka, &consumer, &topics)? {
             for partition in 0..count {
@@ -240,7 +248,7 @@ pub async fn offsets_at(
     let kafka = kafka.clone();
     let marks = marks.to_vec();
     run_blocking(move || {
-        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let consumer = kafka.asker()?;
         let name = |mark: &Watermark| mark.topic.in_kafka(&kafka.prefix);
         let mut list = TopicPartitionList::with_capacity(marks.len());
         for mark in &marks {
@@ -330,7 +338,7 @@ fn while_led<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
 pub async fn brokers(kafka: &Kafka) -> Result<Vec<String>, Error> {
     let kafka = kafka.clone();
     run_blocking(move || {
-        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let consumer = kafka.asker()?;
         let metadata = consumer
             .fetch_metadata(None, TIMEOUT)
             .map_err(|source| kafka.unreachable(source))?;
@@ -344,7 +352,7 @@ pub async fn brokers(kafka: &Kafka) -> Result<Vec<String>, Error> {
 pub async fn cluster_id(kafka: &Kafka) -> Result<String, Error> {
     let kafka = kafka.clone();
     run_blocking(move || {
-        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let consumer = kafka.asker()?;
         let client = consumer.client();
         // Says why, if nobody answers.
         client
@@ -359,7 +367,7 @@ pub async fn cluster_id(kafka: &Kafka) -> Result<String, Error> {
 pub async fn members(kafka: &Kafka, group: &str) -> Result<usize, Error> {
     let (kafka, group) = (kafka.clone(), format!("{}{group}", kafka.prefix));
     run_blocking(move || {
-        let consumer: BaseConsumer = kafka.consumer().create()?;
+        let consumer = kafka.asker()?;
         let groups = consumer
             .fetch_group_list(Some(&group), TIMEOUT)
             .map_err(|source| kafka.unreachable(source))?;

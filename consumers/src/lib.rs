@@ -11,7 +11,8 @@
 //! | [`retention`] | how long topics are kept |
 //! | `watchdog` | notices a consumer that stands still while its topic grows |
 //! | [`mod@slice`] | which records of history, and where they stand |
-//! | [`merge`], [`replay`] | a slice of history, merged into one deterministic order, decoded |
+//! | [`merge`], [`scan`] | a slice of history, merged into one deterministic order, decoded batch by batch |
+//! | [`replay`] | the same, record by record |
 
 pub mod batch;
 pub mod cluster;
@@ -22,6 +23,7 @@ pub mod kafka;
 mod merge;
 pub mod replay;
 pub mod retention;
+pub mod scan;
 pub mod slice;
 mod watchdog;
 
@@ -30,6 +32,7 @@ pub use feed::Feed;
 pub use group::{Group, Step};
 pub use kafka::{Kafka, Watermark, watermarks};
 pub use replay::Replay;
+pub use scan::Scan;
 pub use slice::{Bound, Range, Selection, Who};
 
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use lemonair_schemas::{Timestamp, Topic};
 use rdkafka::ClientContext;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::sync::mpsc::Sender;
 
@@ -115,27 +115,39 @@ impl Merged {
 
 impl Merge {
     /// Merges until the ranges end or nobody listens any more.
-    pub(crate) fn run(&self, out: &Sender<Result<Merged, Error>>) {
-        if let Err(error) = self.try_run(out) {
+    pub(crate) fn run(&self, out: Sender<Result<Merged, Error>>) {
+        let consumer = match self.consumer() {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                out.blocking_send(Err(error.into())).ok();
+                return;
+            }
+        };
+        if let Err(error) = self.merge(&consumer, &out) {
             out.blocking_send(Err(error)).ok();
         }
+        // Nobody needs to wait until the consumer has left its group.
+        drop(out);
     }
 
-    fn try_run(&self, out: &Sender<Result<Merged, Error>>) -> Result<(), Error> {
-        let consumer: BaseConsumer<Quiet> = self
+    fn consumer(&self) -> KafkaResult<Arc<BaseConsumer<Quiet>>> {
+        let queue = (QUEUES / self.ranges.len().max(1)).clamp(1024, 8192);
+        let consumer = self
             .kafka
             .consumer()
             .set("enable.partition.eof", "true")
             // History is there already: at the end of a partition nothing is worth waiting for.
             .set("fetch.wait.max.ms", "10")
-            .set(
-                "queued.max.messages.kbytes",
-                (QUEUES / self.ranges.len().max(1))
-                    .clamp(1024, 8192)
-                    .to_string(),
-            )
+            .set("queued.max.messages.kbytes", queue.to_string())
             .create_with_context(Quiet)?;
-        let consumer = Arc::new(consumer);
+        Ok(Arc::new(consumer))
+    }
+
+    fn merge(
+        &self,
+        consumer: &Arc<BaseConsumer<Quiet>>,
+        out: &Sender<Result<Merged, Error>>,
+    ) -> Result<(), Error> {
         let mut lanes = Vec::new();
         // Before the assignment: what came in between would be in the consumer's queue, lost to us.
         for range in &self.ranges {
@@ -154,7 +166,7 @@ impl Merge {
         let mut heads: BinaryHeap<Head<'_>> = BinaryHeap::with_capacity(lanes.len());
         let mut batch = Merged::default();
         for lane in 0..lanes.len() {
-            heads.extend(self.head(&consumer, &lanes, lane, &mut batch, out)?);
+            heads.extend(self.head(consumer, &lanes, lane, &mut batch, out)?);
         }
         while let Some(Reverse(first)) = heads.pop() {
             let Ordered { lane, message, .. } = first;
@@ -167,7 +179,7 @@ impl Merge {
                 return Ok(());
             }
             if message.offset() + 1 < lanes[lane].range.end {
-                heads.extend(self.head(&consumer, &lanes, lane, &mut batch, out)?);
+                heads.extend(self.head(consumer, &lanes, lane, &mut batch, out)?);
             }
         }
         hand_on(&mut batch, out);

@@ -138,13 +138,14 @@ impl Selection {
 
     /// Whether a record belongs to the slice. What cannot be decoded may always be what was wanted.
     pub fn wants(&self, record: &Consumed<Event>) -> bool {
-        if !self.may_want(record.position.topic, &record.key, record.at) {
-            return false;
-        }
-        let Ok(event) = &record.content else {
-            return true;
-        };
-        (self.is_room(&record.key) || self.rooms.iter().any(|room| event.counts(room)))
+        let event = record.content.as_ref();
+        self.may_want(record.position.topic, &record.key, record.at)
+            && event.map_or(true, |event| self.wants_event(&record.key, event))
+    }
+
+    /// The same of a record that [`Selection::may_want`].
+    pub(crate) fn wants_event(&self, key: &[u8], event: &Event) -> bool {
+        (self.is_room(key) || self.rooms.iter().any(|room| event.counts(room)))
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind()))
             && (self.accounts.is_empty() || self.accounts.iter().any(|who| who.is_in(event)))
     }

@@ -14,6 +14,9 @@ use support::{Deployment, eventually};
 const TOPICS: [&str; 3] = ["chat", "donations", "streams"];
 const FORMATS: [&str; 4] = ["parquet", "avro", "jsonl", "csv"];
 
+/// What a store that refuses us makes us say.
+const KEYS: &str = "are s3_access_key and s3_secret_key right?";
+
 async fn export(deployment: &Deployment, folder: &str, more: &[&str]) -> String {
     let arguments = [&["export"], &TOPICS[..], &["-o", folder], more].concat();
     deployment.run(&arguments).await
@@ -261,6 +264,7 @@ async fn a_bucket_is_not_whole_until_all_is_there() {
 
 #[tokio::test]
 async fn what_a_store_refuses_is_said_in_one_line() {
+    const PLACE: &str = "s3://exports/place";
     let deployment = Deployment::new("locked");
     let bucket = Bucket::open(deployment.data(), 1_000_000).await;
     let right = bucket.of(deployment);
@@ -272,14 +276,41 @@ async fn what_a_store_refuses_is_said_in_one_line() {
         assert!(!line.contains(SECRET_KEY), "{line}");
     };
     refused(&right, "s3://", "names no bucket").await;
+    refused(&right, "s3://missing/place", "is there such a bucket?").await;
+    bucket.allow_writes(0);
+    refused(&right, PLACE, KEYS).await;
+    bucket.allow_writes(usize::MAX);
     let wrong = right.with("LEMONAIR_S3_SECRET_KEY", "wrong");
-    refused(
-        &wrong,
-        "s3://exports/place",
-        "are s3_access_key and s3_secret_key right?",
-    )
-    .await;
+    refused(&wrong, PLACE, KEYS).await;
+    let unknown = wrong.with("LEMONAIR_S3_ACCESS_KEY", "nobody's");
+    refused(&unknown, PLACE, KEYS).await;
     assert!(files(bucket.folder()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_refused_half_way_leaves_nothing_that_looks_whole() {
+    let deployment = Deployment::new("revoked");
+    let bucket = Bucket::open(deployment.data(), 1_000_000).await;
+    let deployment = bucket.of(deployment);
+    History::of(&deployment, 2_000).await;
+    let more = ["--format", "parquet", "--by", "room"];
+    export(&deployment, "whole", &more).await;
+    let whole = files(&deployment.data().join("whole"));
+    // What is to be done, two files, and no more.
+    bucket.allow_writes(3);
+    let place = "s3://exports";
+    let arguments = [&["export"], &TOPICS[..], &["-o", place], &more].concat();
+    let line = deployment.refused(&arguments).await;
+    assert!(line.contains(KEYS) && line.lines().count() == 1, "{line}");
+    let half = files(bucket.folder());
+    assert!(half.len() < whole.len() && !half.contains_key(Path::new("manifest.json")));
+    let query = ["query", "SELECT count(*) FROM chat", "--export", place];
+    let line = deployment.refused(&query).await;
+    assert!(line.contains("not a whole one"), "{line}");
+
+    bucket.allow_writes(usize::MAX);
+    export(&deployment, place, &more).await;
+    assert!(files(bucket.folder()) == whole);
 }
 
 #[tokio::test]

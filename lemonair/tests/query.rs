@@ -196,6 +196,8 @@ async fn an_export_answers_as_the_topics_do() {
                 actor_name, actor_roles, text, nonce FROM chat ORDER BY partition, offset",
             "SELECT room, count(*), sum(amount), max(anonymous) FROM donations GROUP BY room",
             "SELECT count(*) FROM chat WHERE room = 'mint' AND at > '2023-11-14T22:13:21'",
+            "SELECT count(*) FROM chat",
+            "SELECT event ->> 'text' FROM chat ORDER BY partition, offset",
         ] {
             let of_topics = ask(&deployment, sql, &[]).await;
             let of_export = ask(&deployment, sql, &["--export", by]).await;

@@ -25,7 +25,8 @@ pub struct Codec {
 
 struct Writer {
     subject: String,
-    id: u32,
+    /// Once it is registered.
+    id: Option<u32>,
     schema: &'static apache_avro::Schema,
     datum: GenericDatumWriter<'static>,
 }
@@ -99,8 +100,27 @@ impl Codec {
         schemas: &[Schema],
     ) -> Result<Codec, registry::Error> {
         let ids = at_once(schemas, |schema| registry.register(schema)).await?;
-        let mut writers = HashMap::new();
+        let mut codec = Codec::new(registry, schemas)?;
         for (schema, id) in schemas.iter().zip(ids) {
+            if let Some(writer) = codec.writers.get_mut(schema.name) {
+                writer.id = Some(id);
+            }
+        }
+        Ok(codec)
+    }
+
+    /// Reads records, and writes none: the registry is told nothing. It must answer, unless
+    /// something of it is known from before.
+    pub async fn reading(registry: Registry, schemas: &[Schema]) -> Result<Codec, registry::Error> {
+        if !registry.is_known() {
+            registry.ping().await?;
+        }
+        Codec::new(registry, schemas)
+    }
+
+    fn new(registry: Registry, schemas: &[Schema]) -> Result<Codec, registry::Error> {
+        let mut writers = HashMap::new();
+        for schema in schemas {
             let parsed = parse_own(schema)?;
             let datum = GenericDatumWriter::builder(parsed)
                 .human_readable(false)
@@ -113,7 +133,7 @@ impl Codec {
                 schema.name,
                 Writer {
                     subject: registry.subject(schema),
-                    id,
+                    id: None,
                     schema: parsed,
                     datum,
                 },
@@ -143,14 +163,24 @@ impl Codec {
     }
 
     pub fn encode<R: Record>(&self, record: &R) -> Result<Vec<u8>, EncodeError> {
-        let writer = self
-            .writers
-            .get(R::NAME)
-            .ok_or(EncodeError::Unregistered(R::NAME))?;
+        let id = self.writers.get(R::NAME).and_then(|writer| writer.id);
+        let id = id.ok_or(EncodeError::Unregistered(R::NAME))?;
         let mut bytes = Vec::with_capacity(256);
         bytes.push(0);
-        bytes.extend(writer.id.to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+        self.write(record, bytes)
+    }
+
+    /// The record's datum alone, as it stands in files that say the schema themselves.
+    pub fn datum<R: Record>(&self, record: &R) -> Result<Vec<u8>, EncodeError> {
+        self.write(record, Vec::with_capacity(256))
+    }
+
+    /// Puts the record's datum behind `bytes`.
+    fn write<R: Record>(&self, record: &R, mut bytes: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
+        let writer = self.writers.get(R::NAME);
         writer
+            .ok_or(EncodeError::Unregistered(R::NAME))?
             .datum
             .write_ser(&mut bytes, record)
             .map_err(|source| EncodeError::Avro {

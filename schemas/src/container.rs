@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::codec::unframe;
 use crate::record::Schema;
 
 /// A container of one kind of record, in today's schema. The same records give the same bytes.
@@ -47,9 +46,8 @@ impl<W: Write> Container<W> {
         })
     }
 
-    /// Adds a record, as [`crate::Records::encode`] gives it.
-    pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
-        let (_, datum) = unframe(record).map_err(io::Error::other)?;
+    /// Adds a record, as [`crate::Records::datum`] gives it.
+    pub fn push(&mut self, datum: &[u8]) -> io::Result<()> {
         self.block.extend_from_slice(datum);
         self.records += 1;
         if self.block.len() >= BLOCK {

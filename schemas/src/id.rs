@@ -154,11 +154,22 @@ impl Serialize for RoomId {
 
 impl<'de> Deserialize<'de> for RoomId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RoomId, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = RoomId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a room's name")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RoomId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Visitor)
     }
 }
+
 impl AccountId {
     /// No account: where something of an account is asked for and it has none.
     pub const NOBODY: AccountId = AccountId(Uuid::nil());

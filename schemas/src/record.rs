@@ -29,6 +29,9 @@ pub trait Records: Sized + Send + 'static {
 
     /// The record's bytes in Kafka: Confluent's header, then the datum.
     fn encode(&self, codec: &Codec) -> Result<Vec<u8>, EncodeError>;
+
+    /// The datum without the header.
+    fn datum(&self, codec: &Codec) -> Result<Vec<u8>, EncodeError>;
 }
 
 /// What is registered at start.
@@ -109,6 +112,10 @@ macro_rules! records {
 
             fn encode(&self, codec: &$crate::Codec) -> Result<Vec<u8>, $crate::EncodeError> {
                 match self { $($enum::$name(record) => codec.encode(record)),+ }
+            }
+
+            fn datum(&self, codec: &$crate::Codec) -> Result<Vec<u8>, $crate::EncodeError> {
+                match self { $($enum::$name(record) => codec.datum(record)),+ }
             }
         }
 

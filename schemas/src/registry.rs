@@ -138,6 +138,11 @@ impl Registry {
         format!("{}-{}", schema.topic.in_kafka(&self.prefix), schema.name)
     }
 
+    /// Whether it has answered before, here or in an earlier process.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.cache.known.is_empty()
+    }
+
     /// Registers a schema and returns its id. The registry refuses what could not read all older
     /// versions; when it is down, a schema that was registered before is still known.
     pub async fn register(&self, schema: &Schema) -> Result<u32, Error> {
@@ -196,10 +201,16 @@ impl Registry {
     }
 
     /// A registry that has not yet read its own journal denies every schema; to believe it would be
-    /// to take good records for bad ones. So it is asked for one that it must have.
+    /// to take good records for bad ones. So it is asked for one that it must have; where we have
+    /// registered none, whoever wrote the records has.
     async fn check_memory(&self) -> Result<(), Error> {
         let Some(id) = self.cache.registered() else {
-            return Ok(());
+            let subjects: Vec<String> = self.read("subjects").await?;
+            return if subjects.is_empty() {
+                Err(self.unreachable("it knows no schema at all"))
+            } else {
+                Ok(())
+            };
         };
         match get_schema_by_id(id, &self.settings).await {
             Ok(_) => Ok(()),

@@ -16,6 +16,7 @@ use rusqlite::vtab::{
 };
 use rusqlite::{Connection, Error, Result};
 
+use crate::plan;
 use crate::table::{Cell, Condition, Rows, Table, Test, Type};
 
 #[repr(C)]
@@ -135,9 +136,10 @@ fn mark(operator: &IndexConstraintOp) -> Option<char> {
 #[expect(unsafe_code, reason = "`base` comes first, and the struct is repr(C)")]
 unsafe impl VTabCursor for Cursor {
     fn filter(&mut self, _: c_int, plan: Option<&str>, arguments: &Filters<'_>) -> Result<()> {
-        let marks = plan.unwrap_or_default().split(' ').skip(2);
+        let mut words = plan.unwrap_or_default().split(' ').skip(1);
+        let wanted = plan::columns(words.next());
         let mut conditions = Vec::new();
-        for (index, (mark, value)) in marks.zip(arguments.iter()).enumerate() {
+        for (index, (mark, value)) in words.zip(arguments.iter()).enumerate() {
             let Some((column, mark)) = mark.split_at_checked(mark.len().saturating_sub(1)) else {
                 continue;
             };
@@ -169,7 +171,7 @@ unsafe impl VTabCursor for Cursor {
         }
         self.rows = Some(
             self.table
-                .scan(&conditions)
+                .scan(&conditions, wanted)
                 .map_err(|error| module(&error))?,
         );
         self.next()

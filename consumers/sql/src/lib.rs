@@ -17,7 +17,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, InterruptHandle, Statement};
 
-pub use table::{Cell, Column, Condition, Rows, Table, Test, Type};
+pub use table::{Cell, Column, Condition, Rows, Table, Test, Type, Wanted};
 
 /// Tables, and nothing else: no file, no write.
 pub struct Database {

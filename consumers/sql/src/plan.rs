@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::{Error, Table};
+use crate::{Error, Table, Wanted};
 
-/// A table, and a bit for each column of it that the statement uses.
-pub(crate) type Used = (Arc<dyn Table>, u64);
+/// A table, and the columns of it that the statement uses.
+pub(crate) type Used = (Arc<dyn Table>, Wanted);
 
 pub(crate) fn read_again(
     connection: &Connection,
@@ -43,28 +43,32 @@ pub(crate) fn read_again(
         {
             let mut words = plan.split(' ');
             let table = words.next().unwrap_or_default();
-            let columns = words.next().unwrap_or_default();
             let entry = used.entry(table.to_owned()).or_default();
-            entry.0 |= u64::from_str_radix(columns, 16).unwrap_or(u64::MAX);
+            entry.0 |= columns(words.next()).0;
             entry.1 |= within;
         }
     }
     let again = tables.iter().filter_map(|table| {
         let (columns, again) = used.get(table.name())?;
-        again.then(|| (Arc::clone(table), *columns))
+        again.then(|| (Arc::clone(table), Wanted(*columns)))
     });
     Ok(again.collect())
+}
+
+/// The columns that a plan says are used.
+pub(crate) fn columns(word: Option<&str>) -> Wanted {
+    let bits = word.and_then(|word| u64::from_str_radix(word, 16).ok());
+    Wanted(bits.unwrap_or(u64::MAX))
 }
 
 /// Puts what the statement uses of a table into a temporary one of the same name.
 pub(crate) fn copy(connection: &Connection, (table, used): &Used) -> Result<(), Error> {
     let name = table.name();
-    let is_used = |index: usize| used & (1 << index.min(63)) != 0;
     let mut columns: Vec<&str> = table
         .columns()
         .iter()
         .enumerate()
-        .filter(|(index, _)| is_used(*index))
+        .filter(|(index, _)| used.contains(*index))
         .map(|(_, column)| column.name.as_str())
         .collect();
     if columns.is_empty() {

@@ -14,8 +14,9 @@ pub trait Table: Send + Sync + 'static {
     /// Columns by which rows are mostly looked for, together: a copy gets an index of them.
     fn index(&self) -> &[&'static str];
 
-    /// Rows, at least those that meet all `conditions`: SQLite looks again.
-    fn scan(&self, conditions: &[Condition]) -> Result<Box<dyn Rows>, String>;
+    /// Rows, at least those that meet all `conditions`: SQLite looks again. Of columns that are not
+    /// `wanted` no cell is asked for.
+    fn scan(&self, conditions: &[Condition], wanted: Wanted) -> Result<Box<dyn Rows>, String>;
 }
 
 /// Rows one after another; before the first [`Rows::next`] there is none.
@@ -26,7 +27,6 @@ pub trait Rows {
     /// The same number for the same row in every scan, and for no other row.
     fn id(&self) -> i64;
 
-    /// Only what is asked for is worked out.
     fn cell(&self, column: usize) -> Cell<'_>;
 }
 
@@ -42,6 +42,16 @@ pub struct Column {
 pub enum Type {
     Number,
     Text,
+}
+
+/// Columns of a table: a bit for each, the last of them for all that are beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted(pub(crate) u64);
+
+impl Wanted {
+    pub fn contains(self, column: usize) -> bool {
+        self.0 & (1 << column.min(63)) != 0
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

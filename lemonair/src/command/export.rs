@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use lemonair_consumers::{Range, Replay};
-use lemonair_schemas::{Codec, Timestamp};
+use lemonair_schemas::{Codec, Event, Records, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::files::Files;
@@ -21,7 +21,7 @@ use self::place::Place;
 use self::pseudonym::Pseudonyms;
 use super::progress::Progress;
 use super::slice::Slice;
-use crate::services::{open_registry, schemas};
+use crate::services::open_registry;
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -64,7 +64,7 @@ pub(crate) enum By {
 impl Export {
     pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         let kafka = settings.kafka();
-        let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
+        let codec = Arc::new(Codec::reading(open_registry(settings)?, Event::SCHEMAS).await?);
         let place = Place::open(settings, &self.output)?;
         let pseudonyms = Pseudonyms::open(settings, self.pseudonymise)?;
         let selection = self

@@ -2,6 +2,7 @@
 
 mod column;
 mod files;
+mod lines;
 mod narrow;
 mod output;
 mod tally;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use lemonair_schemas::{Codec, Timestamp, Topic};
+use lemonair_schemas::{Codec, Event, Records, Timestamp, Topic};
 use lemonair_sql::{Database, Table};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use self::tally::Tally;
 use super::export::pseudonym::Pseudonyms;
 use super::progress::Progress;
 use super::slice::Window;
-use crate::services::{open_registry, schemas};
+use crate::services::open_registry;
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -134,7 +135,7 @@ impl Query {
             return files::tables(folder, tally, stop).await;
         }
         let kafka = settings.kafka();
-        let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
+        let codec = Arc::new(Codec::reading(open_registry(settings)?, Event::SCHEMAS).await?);
         let pseudonyms = Pseudonyms::open(settings, self.pseudonymise)?;
         let window = self
             .window

@@ -10,13 +10,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use lemonair_consumers::batch::Consumed;
 use lemonair_consumers::{Feed, Kafka, Range, Selection};
-use lemonair_schemas::{Codec, Event, RoomId, Timestamp};
+use lemonair_schemas::{Codec, Event, Records, RoomId, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::output::Output;
 pub(crate) use self::output::write_line;
 use super::slice::Slice;
-use crate::services::{open_registry, schemas};
+use crate::services::open_registry;
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -69,7 +69,7 @@ impl Replay {
             }
         };
         let kafka = settings.kafka();
-        let codec = Arc::new(Codec::register(open_registry(settings)?, &schemas()).await?);
+        let codec = Arc::new(Codec::reading(open_registry(settings)?, Event::SCHEMAS).await?);
         let output = match (self.to_topic, self.to_ws, self.as_room) {
             (Some(prefix), _, room) => Output::topics(settings, &prefix, room).await?,
             (_, Some(url), Some(room)) => Output::socket(&url, &room, self.token).await?,

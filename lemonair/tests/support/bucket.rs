@@ -3,14 +3,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
+use s3s::{S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -22,7 +25,15 @@ pub(crate) struct Bucket {
     endpoint: String,
     /// Of so many requests that write, each takes one.
     writes: Arc<Semaphore>,
+    allowed: Arc<AtomicUsize>,
 }
+
+/// What who is known may do: everything in the one bucket, but write only so often.
+struct Access {
+    writes: Arc<AtomicUsize>,
+}
+
+const NAME: &str = "exports";
 
 const ACCESS_KEY: &str = "lemonair-test";
 pub(crate) const SECRET_KEY: &str = "not to be found in any output";
@@ -31,9 +42,13 @@ impl Bucket {
     /// The bucket is called `exports`; after so many writes, more wait.
     pub(crate) async fn open(folder: &Path, writes: usize) -> Bucket {
         let root = folder.join("store");
-        std::fs::create_dir_all(root.join("exports")).expect("make the bucket");
+        std::fs::create_dir_all(root.join(NAME)).expect("make the bucket");
         let mut service = S3ServiceBuilder::new(FileSystem::new(&root).expect("open the store"));
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let allowed = Arc::new(AtomicUsize::new(usize::MAX));
+        service.set_access(Access {
+            writes: Arc::clone(&allowed),
+        });
         let service = service.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("an address");
@@ -59,9 +74,10 @@ impl Bucket {
             }
         });
         Bucket {
-            folder: root.join("exports"),
+            folder: root.join(NAME),
             endpoint: format!("http://{address}"),
             writes,
+            allowed,
         }
     }
 
@@ -79,11 +95,37 @@ impl Bucket {
         &self.folder
     }
 
+    /// From now on, nobody may write more often than this.
+    pub(crate) fn allow_writes(&self, times: usize) {
+        self.allowed.store(times, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_waited_for(&self) -> bool {
         self.writes.available_permits() == 0
     }
 
     pub(crate) fn let_all_in(&self) {
         self.writes.add_permits(1_000_000);
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Access {
+    async fn check(&self, request: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if request.credentials().is_none() {
+            return Err(s3_error!(AccessDenied));
+        }
+        if request.s3_path().get_bucket_name() != Some(NAME) {
+            return Err(s3_error!(NoSuchBucket));
+        }
+        let take = |writes: usize| writes.checked_sub(1);
+        let may_write = || {
+            self.writes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+        };
+        if request.method() == Method::PUT && may_write().is_err() {
+            return Err(s3_error!(AccessDenied));
+        }
+        Ok(())
     }
 }

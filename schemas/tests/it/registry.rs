@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use lemonair_schemas::record::Schema;
-use lemonair_schemas::{Codec, DecodeError, Registry};
+use lemonair_schemas::{Codec, DecodeError, Records, Registry};
 use lemonair_testkit::{all_schemas, random_prefix, registry_url};
 
 use crate::forwarder::{Forwarder, Way};
@@ -175,4 +175,51 @@ async fn a_registry_that_forgot_everything_is_not_believed() {
     assert!(error.is_transient(), "{error}");
     forwarder.turn(Way::Open);
     assert_wallet(codec.decode(&unseen).await);
+}
+
+/// Analysts only read: they may do so where they must not write.
+#[tokio::test]
+async fn who_only_reads_registers_nothing() {
+    let forwarder = Forwarder::start().await;
+    let (theirs, ours, folder) = (random_prefix(), random_prefix(), Folder::new());
+    let writer = start(&registry_url(), &theirs, &Folder::new()).await;
+    let writer = writer.unwrap();
+    let reading = async || {
+        let registry = Registry::open(&forwarder.url(), &ours, Some(&folder.0))?;
+        Codec::reading(registry, &all_schemas()).await
+    };
+    let reader = reading().await.unwrap();
+    let written = samples(&writer, &Seed::fixed(true));
+    for sample in &written {
+        let Any(read) = reader.decode(sample.bytes.as_ref().unwrap()).await.unwrap();
+        assert_eq!(read, sample.json);
+    }
+    reader.subjects().await.unwrap_err();
+    for (sample, refused) in written.iter().zip(samples(&reader, &Seed::fixed(true))) {
+        refused.bytes.unwrap_err();
+        if let (Some(event), Ok(bytes)) = (refused.event, &sample.bytes) {
+            assert_eq!(event.datum(&reader).unwrap(), bytes[5..]);
+        }
+    }
+
+    // What it has read once it knows without the registry; before that, it must answer.
+    forwarder.turn(Way::Shut);
+    let reader = reading().await.unwrap();
+    for sample in &written {
+        let Any(read) = reader.decode(sample.bytes.as_ref().unwrap()).await.unwrap();
+        assert_eq!(read, sample.json);
+    }
+    let registry = Registry::open(&forwarder.url(), &ours, None).unwrap();
+    let error = Codec::reading(registry, &all_schemas()).await.unwrap_err();
+    assert!(error.to_string().contains("does not answer"), "{error}");
+
+    // One that denies what the records name, and knows nothing at all, has only just started.
+    forwarder.turn(Way::Open);
+    let registry = Registry::open(&forwarder.url(), &ours, None).unwrap();
+    let reader = Codec::reading(registry, &all_schemas()).await.unwrap();
+    forwarder.turn(Way::Forgetful);
+    let error = reader
+        .decode::<Any>(written[0].bytes.as_ref().unwrap())
+        .await;
+    assert!(error.unwrap_err().is_transient());
 }

@@ -214,6 +214,10 @@ macro_rules! samples {
             fn encode(&self, _: &Codec) -> Result<Vec<u8>, EncodeError> {
                 unreachable!("only read")
             }
+
+            fn datum(&self, _: &Codec) -> Result<Vec<u8>, EncodeError> {
+                unreachable!("only read")
+            }
         }
     };
     (@room $codec:ident, $name:ident { $($field:ident: $value:expr),* }, $seed:ident) => {

@@ -107,7 +107,7 @@ impl Writer {
             Kind::Avro(container) => {
                 let mut event = event.clone();
                 event.mask(&table::Private);
-                container.push(&event.encode(codec)?)?;
+                container.push(&event.datum(codec)?)?;
             }
             Kind::Jsonl(out) => {
                 let mut line = Vec::with_capacity(512);

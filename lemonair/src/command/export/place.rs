@@ -150,16 +150,22 @@ impl Place {
                 let store: Arc<dyn ObjectStore> = Arc::<AmazonS3>::clone(store);
                 let mut object = BufWriter::with_capacity(store, key(within, name), PART)
                     .with_max_concurrency(1);
-                let copied = async {
-                    tokio::io::copy_buf(&mut file, &mut object).await?;
-                    object.shutdown().await
+                let sent = match tokio::io::copy_buf(&mut file, &mut object).await {
+                    // It takes back what it began if this fails.
+                    Ok(_) => object.shutdown().await,
+                    Err(error) => {
+                        object.abort().await.ok();
+                        Err(error)
+                    }
                 };
-                if let Err(error) = copied.await {
-                    object.abort().await.ok();
-                    let context = format!("write {}/{name}: {}", self.name, line(&error));
-                    return Err(anyhow!(context));
-                }
-                Ok(())
+                let Err(error) = sent else {
+                    return Ok(());
+                };
+                let name = format!("{}/{name}", self.name);
+                Err(match error.downcast() {
+                    Ok(error) => say(error, &name),
+                    Err(error) => anyhow!("write {name}: {}", line(&error)),
+                })
             }
         }
     }

@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Schema};
 use lemonair_schemas::field::Value;
 use lemonair_schemas::{Timestamp, Topic};
-use lemonair_sql::{Cell, Column, Condition, Rows, Table};
+use lemonair_sql::{Cell, Column, Condition, Rows, Table, Wanted};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,7 @@ struct Lines {
     row: usize,
     /// Of all files so far.
     number: i64,
+    wanted: Wanted,
     fields: Arc<Vec<Field>>,
     tally: Arc<Tally>,
     stop: CancellationToken,
@@ -137,7 +139,7 @@ impl Table for FilesTable {
         &["room", "at", "at_ms"]
     }
 
-    fn scan(&self, conditions: &[Condition]) -> Result<Box<dyn Rows>, String> {
+    fn scan(&self, conditions: &[Condition], wanted: Wanted) -> Result<Box<dyn Rows>, String> {
         let narrow = Narrow::new(conditions, |column| &self.columns[column].name);
         let (from, to) = narrow.times;
         let mut files = self.files.clone();
@@ -156,6 +158,7 @@ impl Table for FilesTable {
             batch: None,
             row: 0,
             number: 0,
+            wanted,
             fields: Arc::clone(&self.fields),
             tally: Arc::clone(&self.tally),
             stop: self.stop.clone(),
@@ -186,13 +189,32 @@ impl Lines {
             };
             let context = || format!("read {}", file.path.display());
             let open = std::fs::File::open(&file.path).with_context(context)?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(open)
-                .with_context(context)?
+            let reader = ParquetRecordBatchReaderBuilder::try_new(open).with_context(context)?;
+            let columns = self.columns_of(reader.schema());
+            let columns = ProjectionMask::roots(reader.parquet_schema(), columns);
+            let reader = reader
+                .with_projection(columns)
                 .with_batch_size(4096)
                 .build()
                 .with_context(context)?;
             self.reader = Some(reader);
         }
+    }
+
+    /// Which columns of a file are wanted; others are not read.
+    fn columns_of(&self, schema: &Schema) -> Vec<usize> {
+        let wanted = self.fields.iter().enumerate();
+        let wanted: Vec<&Field> = wanted
+            .filter(|(column, _)| self.wanted.contains(*column))
+            .map(|(_, field)| field)
+            .collect();
+        let whole = wanted.iter().any(|field| field.form == Form::Event);
+        let is_wanted = |name: &str| whole || wanted.iter().any(|field| field.name == name);
+        let columns = schema.fields().iter().enumerate();
+        columns
+            .filter(|(_, column)| is_wanted(column.name()))
+            .map(|(index, _)| index)
+            .collect()
     }
 }
 

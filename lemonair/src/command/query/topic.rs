@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use lemonair_consumers::batch::Consumed;
-use lemonair_consumers::{Bound, Kafka, Replay, Selection, Watermark};
-use lemonair_schemas::{Codec, Event, RoomId, Timestamp, Topic};
-use lemonair_sql::{Cell, Column, Condition, Rows, Table};
+use lemonair_consumers::{Bound, Kafka, Range, Scan, Selection, Watermark};
+use lemonair_schemas::{Codec, RoomId, Timestamp, Topic};
+use lemonair_sql::{Cell, Column, Condition, Rows, Table, Wanted};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::column::{Field, Form, columns};
+use super::column::{Field, columns};
+use super::lines::{Kept, Lines};
 use super::narrow::Narrow;
 use super::tally::Tally;
 use crate::command::export::pseudonym::Pseudonyms;
-use crate::command::export::table::{each_cell, is_called};
 
 /// What all tables of a query are read from.
 pub(super) struct History {
@@ -37,12 +36,14 @@ struct TopicTable {
     runtime: Handle,
 }
 
+/// The rows of a scan, and which of them is looked at.
 struct Records {
-    replay: Replay,
+    scan: Scan<Lines>,
     /// How many records the tally knows of.
     told: u64,
-    record: Option<(Consumed<Event>, Event)>,
-    fields: Arc<Vec<Field>>,
+    lines: Lines,
+    row: usize,
+    kept: Arc<Kept>,
     history: Arc<History>,
     runtime: Handle,
 }
@@ -93,38 +94,62 @@ impl Table for TopicTable {
         &["room", "at", "at_ms"]
     }
 
-    fn scan(&self, conditions: &[Condition]) -> Result<Box<dyn Rows>, String> {
+    fn scan(&self, conditions: &[Condition], wanted: Wanted) -> Result<Box<dyn Rows>, String> {
         let history = &self.history;
+        let kept = Arc::new(Kept::new(&self.fields, wanted));
         let narrow = Narrow::new(conditions, |column| &self.columns[column].name);
         let opening = async {
             tokio::select! {
                 () = history.stop.cancelled() => Err("stopped".to_owned()),
-                replay = history.open(self.topic, narrow) => {
-                    replay.map_err(|error| error.to_string())
+                scan = open(history, self.topic, narrow, Arc::clone(&kept)) => {
+                    scan.map_err(|error| error.to_string())
                 }
             }
         };
-        let replay = self.runtime.block_on(opening)?;
+        let scan = self.runtime.block_on(opening)?;
         history.tally.begin(self.size());
         Ok(Box::new(Records {
-            replay,
+            scan,
             told: 0,
-            record: None,
-            fields: Arc::clone(&self.fields),
+            lines: Lines::default(),
+            row: 0,
+            kept,
             history: Arc::clone(history),
             runtime: self.runtime.clone(),
         }))
     }
 }
 
+async fn open(
+    history: &Arc<History>,
+    topic: Topic,
+    narrow: Narrow,
+    kept: Arc<Kept>,
+) -> Result<Scan<Lines>, lemonair_consumers::Error> {
+    let (selection, ranges) = history.slice(topic, narrow).await?;
+    let (kafka, codec) = (&history.kafka, Arc::clone(&history.codec));
+    let history = Arc::clone(history);
+    Scan::open(
+        kafka,
+        codec,
+        selection,
+        ranges,
+        move |lines: &mut Lines, found| {
+            lines.add(&kept, history.pseudonyms.as_ref(), found);
+        },
+    )
+    .await
+}
+
 // === impl History ===
 
 impl History {
-    async fn open(
+    /// What of a topic is to be read.
+    async fn slice(
         &self,
         topic: Topic,
         narrow: Narrow,
-    ) -> Result<Replay, lemonair_consumers::Error> {
+    ) -> Result<(Selection, Vec<Range>), lemonair_consumers::Error> {
         let mut selection = Selection {
             topics: vec![topic],
             from: self.window.from,
@@ -187,21 +212,17 @@ impl History {
             range.end = range.end.min(narrow.offsets.1).min(end);
         }
         ranges.retain(|range| range.start < range.end);
-        Replay::open(&self.kafka, Arc::clone(&self.codec), selection, ranges).await
+        Ok((selection, ranges))
     }
 }
 
 // === impl Records ===
 
 impl Records {
-    /// The next record, decoded or not.
-    fn record(&mut self) -> Result<Option<Consumed<Event>>, String> {
-        if let Some(record) = self.replay.ready() {
-            return Ok(Some(record));
-        }
+    fn next_lines(&mut self) -> Result<Option<Lines>, String> {
         self.tell();
         let Records {
-            replay,
+            scan,
             history,
             runtime,
             ..
@@ -210,13 +231,16 @@ impl Records {
             tokio::select! {
                 biased;
                 () = history.stop.cancelled() => Err("stopped".to_owned()),
-                record = replay.next() => record.map_err(|error| error.to_string()),
+                part = scan.next() => match part {
+                    Ok(part) => Ok(part.map(|part| part.made)),
+                    Err(error) => Err(error.to_string()),
+                },
             }
         })
     }
 
     fn tell(&mut self) {
-        let read = self.replay.read();
+        let read = self.scan.read();
         self.history.tally.read(read - self.told);
         self.told = read;
     }
@@ -230,53 +254,25 @@ impl Drop for Records {
 
 impl Rows for Records {
     fn next(&mut self) -> Result<bool, String> {
-        while let Some(mut record) = self.record()? {
-            let poison = lemonair_consumers::Poison {
-                cause: String::new(),
+        self.row += 1;
+        while self.row >= self.lines.len() {
+            let Some(mut lines) = self.next_lines()? else {
+                return Ok(false);
             };
-            match std::mem::replace(&mut record.content, Err(poison)) {
-                Ok(mut event) => {
-                    if let Some(pseudonyms) = &self.history.pseudonyms {
-                        event.mask(pseudonyms);
-                    }
-                    self.record = Some((record, event));
-                    return Ok(true);
-                }
-                Err(poison) => self.history.tally.unreadable(record.position, poison.cause),
+            for (position, cause) in lines.unreadable.drain(..) {
+                self.history.tally.unreadable(position, cause);
             }
+            self.lines = lines;
+            self.row = 0;
         }
-        self.tell();
-        Ok(false)
+        Ok(true)
     }
 
     fn id(&self) -> i64 {
-        let position = self.record.as_ref().map(|(record, _)| record.position);
-        position.map_or(0, |position| {
-            (i64::from(position.partition) << 48) | position.offset
-        })
+        self.lines.id(self.row)
     }
 
     fn cell(&self, column: usize) -> Cell<'_> {
-        let (Some((record, event)), Some(field)) = (&self.record, self.fields.get(column)) else {
-            return Cell::Null;
-        };
-        if field.form == Form::Event {
-            let mut json = b"{".to_vec();
-            event.write_json(&mut json);
-            json.push(b'}');
-            return Cell::Text(String::from_utf8_lossy(&json).into_owned().into());
-        }
-        let mut found = Cell::Null;
-        each_cell(
-            record.position,
-            record.at,
-            event,
-            &mut |stem, end, value| {
-                if is_called(&field.name, stem, end) {
-                    found = field.cell(value);
-                }
-            },
-        );
-        found
+        self.lines.cell(&self.kept, self.row, column)
     }
 }
