@@ -224,6 +224,7 @@ async fn smuggle(deployment: &Deployment, up: &Lemonair) {
         actor: actor(),
         text: HOSTILE.to_owned(),
         nonce: None,
+        reply_to: None,
     };
     let given = DonationAccepted {
         id: id(),
