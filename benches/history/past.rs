@@ -112,6 +112,7 @@ fn message(number: u64, records: u64) -> Event {
         actor: actor(number),
         text: format!("message {number}: what a goal that was, did you see it?"),
         nonce: Some(format!("n{number}")),
+        reply_to: None,
     }
     .into()
 }

@@ -310,6 +310,7 @@ fn message(number: u64) -> Event {
         }),
         text: format!("message {number}: what a goal that was, did you see it?"),
         nonce: Some(format!("n{number}")),
+        reply_to: None,
     }
     .into()
 }

@@ -78,7 +78,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         )
         .route(
             "/api/channels/{room}/messages/{message}",
-            delete(chat::delete_message),
+            get(history::message).delete(chat::delete_message),
         )
         .route("/api/channels/{room}/clear", post(chat::clear))
         .route(

@@ -27,6 +27,8 @@ pub(crate) enum Ask {
         room: String,
         text: String,
         nonce: Option<String>,
+        /// As it came: whether it is one is for whoever answers to say.
+        reply_to: Option<String>,
     },
     Leave {
         id: Option<Value>,

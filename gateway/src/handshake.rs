@@ -23,7 +23,7 @@ use crate::websocket;
 
 /// What a client may name in `Sec-WebSocket-Protocol`; who names nothing speaks JSON too.
 const JSON: &str = "lemonair.json";
-const AVRO: &str = "lemonair.avro";
+const AVRO: &str = "lemonair.avro.2";
 
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,

@@ -237,6 +237,23 @@ impl Hub {
         lock(&self.entry(id)?.room).sent(account, nonce)
     }
 
+    /// Whether everybody may read a message, as far as the room remembers it.
+    pub fn says(&self, id: &RoomId, message: EventId) -> Option<bool> {
+        lock(&self.entry(id)?.room).says(message)
+    }
+
+    /// The same of a message that the feed may bring in a moment.
+    pub async fn will_say(&self, id: &RoomId, message: EventId, within: Duration) -> Option<bool> {
+        let deadline = Instant::now() + within;
+        loop {
+            let delivered = self.delivered.notified();
+            if let Some(stands) = self.says(id, message) {
+                return Some(stands);
+            }
+            tokio::time::timeout_at(deadline, delivered).await.ok()?;
+        }
+    }
+
     pub fn leave(&self, id: &RoomId, connection: u64, now: Timestamp) {
         if let Some(entry) = self.entry(id) {
             lock(&entry.room).leave(connection, now);

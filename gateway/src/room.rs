@@ -348,6 +348,19 @@ impl Room {
         self.nonces.get(&(account, nonce.to_owned())).copied()
     }
 
+    /// Whether everybody may still read a message; `None` if the room remembers none that was said to
+    /// everybody with this id.
+    pub fn says(&self, message: EventId) -> Option<bool> {
+        let tail = self.tail.iter().map(|kept| &kept.view);
+        let views = self.history.iter().flatten().chain(tail);
+        let mut said = views
+            .filter(|view| view.says && view.shows.is_some_and(|(shown, _)| shown == message))
+            .peekable();
+        said.peek()?;
+        // Let through twice, it is shown once.
+        Some(said.any(|view| !view.open.is_empty()))
+    }
+
     /// What stands between a cursor and the tail. `reached` is how far the feed has come.
     pub fn resume(&self, since: &Cursor, reached: &[i64; LANES]) -> Resume {
         let mut older = false;

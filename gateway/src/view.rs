@@ -57,7 +57,7 @@ impl View {
             Event::HeldMessageApproved(e) if e.text.is_empty() => Default::default(),
             Event::HeldMessageApproved(e) => (
                 json(&approved(e).into(), &[]),
-                json(event, &["author", "text", "nonce"]),
+                json(event, &["author", "text", "nonce", "reply_to"]),
             ),
             Event::DonationAccepted(e) => donation(event, e),
             Event::DonationRefunded(e) if e.anonymous => (json(event, &["donor"]), String::new()),
@@ -151,6 +151,7 @@ fn approved(event: &HeldMessageApproved) -> MessagePosted {
         actor: Some(event.author.clone()),
         text: event.text.clone(),
         nonce: event.nonce.clone(),
+        reply_to: event.reply_to,
     }
 }
 

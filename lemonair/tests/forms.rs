@@ -334,10 +334,10 @@ async fn binary_frames_say_the_same() {
         Dialect::parse(&schema.to_string()).expect("a schema")
     };
     let mut plain = Viewer::join(&up.ws(), "pulp", None, None).await;
-    let protocol = "Sec-WebSocket-Protocol: unknown, lemonair.avro\r\n";
+    let protocol = "Sec-WebSocket-Protocol: unknown, lemonair.avro.2\r\n";
     let (raw, head) = Raw::shake_with(&up.http, &format!("{protocol}{OFFER}")).await;
     let head = head.to_lowercase();
-    let agreed = "sec-websocket-protocol: lemonair.avro\r\n";
+    let agreed = "sec-websocket-protocol: lemonair.avro.2\r\n";
     assert!(head.contains(agreed), "{head}");
     assert!(!head.contains("sec-websocket-extensions"), "{head}");
     let mut binary = Binary {
@@ -360,6 +360,10 @@ async fn binary_frames_say_the_same() {
         let chat = json!({ "type": "chat", "id": id, "room": "pulp", "text": text, "nonce": id });
         assert_eq!(binary.ask(chat).await["type"], "ack");
     }
+    let first = plain.until("what can be answered", |event| event["text"] == "größer 0");
+    let first = first.await["id"].clone();
+    let answer = json!({ "type": "chat", "id": "answer", "room": "pulp", "text": "so it is", "reply_to": first });
+    assert_eq!(binary.ask(answer).await["type"], "ack");
     let elsewhere = json!({ "type": "chat", "id": "3", "room": "elsewhere", "text": "hi" });
     assert_eq!(binary.ask(elsewhere).await["code"], "not_joined");
     let settings = json!({ "blocked_words": ["secret"], "unique_messages": true });
@@ -370,7 +374,8 @@ async fn binary_frames_say_the_same() {
         binary.receive().await;
     }
     plain.until("the settings", changed).await;
-    assert_eq!(plain.seen.len(), 4);
+    assert_eq!(plain.seen.len(), 5);
+    assert_eq!(plain.seen[3]["reply_to"], first);
     assert_eq!(binary.seen, plain.seen);
     assert_eq!(binary.cursor, plain.cursor);
 

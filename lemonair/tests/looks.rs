@@ -363,6 +363,7 @@ async fn last_week(deployment: &Deployment, up: &Lemonair) {
                     actor: Some(person((minute * 31 + said * 17) % viewers)),
                     text: "그때 그 노래 좋았어요".to_owned(),
                     nonce: None,
+                    reply_to: None,
                 };
                 events.push(message.into());
             }

@@ -224,6 +224,7 @@ async fn smuggle(deployment: &Deployment, up: &Lemonair) {
         actor: actor(),
         text: HOSTILE.to_owned(),
         nonce: None,
+        reply_to: None,
     };
     let given = DonationAccepted {
         id: id(),
@@ -237,8 +238,15 @@ async fn smuggle(deployment: &Deployment, up: &Lemonair) {
         anonymous: false,
         held: false,
     };
+    let answer = MessagePosted {
+        id: id(),
+        text: CODE.to_owned(),
+        reply_to: Some(said.id),
+        ..said.clone()
+    };
     log.append(named).await.expect("appended");
     log.append(said).await.expect("appended");
+    log.append(answer).await.expect("appended");
     log.append(given).await.expect("appended");
     // A record that nobody can read, under a key that is code.
     let producer: FutureProducer = deployment.kafka().client().create().expect("a producer");
@@ -326,6 +334,8 @@ async fn hostile_words_stay_words_at_the_desks_too() {
                 (".owner-name", NAME),
                 (".author", NAME),
                 (".message .text", HOSTILE),
+                (".reply-line .quoted-name", NAME),
+                (".reply-line .quoted-text", HOSTILE),
                 (".donation-message", HOSTILE),
                 (".goal-title", CODE),
                 (".watch-title", &title),

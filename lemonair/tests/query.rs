@@ -193,7 +193,7 @@ async fn an_export_answers_as_the_topics_do() {
             .await;
         for sql in [
             "SELECT partition, offset, recorded_at_ms, type, id, at, at_ms, room, actor_id,
-                actor_name, actor_roles, text, nonce FROM chat ORDER BY partition, offset",
+                actor_name, actor_roles, text, nonce, reply_to FROM chat ORDER BY partition, offset",
             "SELECT room, count(*), sum(amount), max(anonymous) FROM donations GROUP BY room",
             "SELECT count(*) FROM chat WHERE room = 'mint' AND at > '2023-11-14T22:13:21'",
             "SELECT count(*) FROM chat",

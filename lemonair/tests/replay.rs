@@ -176,6 +176,7 @@ fn message(at: Timestamp, room: &str, text: &str) -> MessagePosted {
         actor: None,
         text: text.to_owned(),
         nonce: None,
+        reply_to: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::person::{Person, done, kind, set};
 use support::viewer::Viewer;
 use support::{Api, Deployment, eventually};
 use tokio_tungstenite::tungstenite::Message;
@@ -361,4 +362,109 @@ async fn who_talks_too_much_is_told_when_to_go_on() {
         );
     }
     assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_names_the_message_that_it_answers() {
+    let deployment = Deployment::new("replies").with("LEMONAIR_CHAT_BURST", "1000");
+    let up = deployment.start("up").await;
+    let mut host = Person::new(&up, "mint", "mint").await;
+    let mut guest = Person::new(&up, "mint", "lime").await;
+    let asked = guest.viewer.chat("mint", "who is there?").await["event"].clone();
+    let answer = json!({ "type": "chat", "id": 1, "room": "mint", "text": "me", "nonce": "n", "reply_to": asked });
+    let ack = host.viewer.ask(answer.clone()).await;
+    assert_eq!(ack["type"], "ack", "{ack}");
+    let said = |text: &'static str| move |event: &Value| event["text"] == text;
+    let heard = guest.viewer.until("the answer", said("me")).await;
+    assert_eq!(heard["reply_to"], asked);
+    let first = guest.viewer.until("the question", said("who is there?"));
+    assert!(first.await.get("reply_to").is_none());
+
+    // What cannot be answered: a message that is none, is elsewhere, or waits for a moderator.
+    let replies = |to: &Value| json!({ "type": "chat", "id": 2, "room": "mint", "text": "hm", "reply_to": to });
+    let mut elsewhere = Viewer::join(&up.ws(), "lime", guest.api.token.as_deref(), None).await;
+    let elsewhere = elsewhere.chat("lime", "my own room").await["event"].clone();
+    set(&host.api, "mint", json!({ "hold_for_review": true })).await;
+    guest.viewer.until("the rule", kind("chat.settings")).await;
+    let held = json!({ "type": "chat", "id": 3, "room": "mint", "text": "held", "reply_to": ack["event"] });
+    let held = guest.viewer.ask(held).await["event"].clone();
+    let nothing = json!(uuid::Uuid::nil());
+    for (to, code) in [
+        (&json!("x"), "bad_request"),
+        (&json!(1), "bad_request"),
+        (&nothing, "no_such_message"),
+        (&elsewhere, "no_such_message"),
+        (&held, "no_such_message"),
+    ] {
+        let refused = host.viewer.ask(replies(to)).await;
+        assert_eq!(refused["code"], code, "{to}: {refused}");
+    }
+
+    // A held answer is one for whoever decides, and for everybody afterwards; then it can be answered.
+    let waits = host.viewer.until("it waits", kind("chat.held")).await;
+    assert_eq!(waits["reply_to"], ack["event"]);
+    let path = format!("/api/channels/mint/held/{}", held.as_str().expect("an id"));
+    eventually("it is held", async || {
+        let held = host.api.get("/api/channels/mint/held").await;
+        (held["held"][0]["reply_to"] == ack["event"]).then_some(())
+    })
+    .await;
+    done(&host.api, "PUT", &path, None).await;
+    let through = |event: &Value| event["type"] == "chat.message" && event["text"] == "held";
+    let through = host.viewer.until("it is let through", through).await;
+    assert_eq!(through["reply_to"], ack["event"]);
+    let approved = host.viewer.until("by whom", kind("chat.approved")).await;
+    assert!(approved.get("reply_to").is_none(), "{approved}");
+    assert_eq!(host.viewer.ask(replies(&held)).await["type"], "ack");
+
+    // What was taken away is not answered any more; what was answered before stands.
+    let path = format!(
+        "/api/channels/mint/messages/{}",
+        asked.as_str().expect("an id")
+    );
+    let (_, found) = host.api.send("GET", &path, None, &[]).await;
+    assert_eq!(found["text"], "who is there?");
+    done(&guest.api, "DELETE", &path, None).await;
+    host.viewer.until("it is gone", kind("chat.deleted")).await;
+    let refused = host.viewer.ask(replies(&asked)).await;
+    assert_eq!(refused["code"], "message_deleted", "{refused}");
+    assert_eq!(host.viewer.ask(answer.clone()).await["event"], ack["event"]);
+    let (_, gone) = host.api.send("GET", &path, None, &[]).await;
+    assert_eq!(
+        (&gone["type"], gone.get("text")),
+        (&json!("chat.deleted"), None)
+    );
+    let elsewhere = path.replace("/mint/", "/lime/");
+    assert_eq!(host.api.send("GET", &elsewhere, None, &[]).await.0, 404);
+
+    // A gateway that does not remember them looks them up.
+    for n in 0..60 {
+        host.viewer.chat("mint", &format!("more {n}")).await;
+    }
+    eventually("the read model has all of it", async || {
+        let messages = host.api.get("/api/channels/mint/messages?limit=1").await;
+        (messages["messages"][0]["text"] == "more 59").then_some(())
+    })
+    .await;
+    let other = deployment.start("gateway").await;
+    let token = host.api.token.as_deref();
+    let mut later = Viewer::join(&other.ws(), "mint", token, None).await;
+    assert_eq!(later.ask(replies(&ack["event"])).await["type"], "ack");
+    assert_eq!(later.ask(replies(&asked)).await["code"], "message_deleted");
+    assert_eq!(
+        later.ask(replies(&nothing)).await["code"],
+        "no_such_message"
+    );
+
+    // History and the topic say it too.
+    let all = host.api.get("/api/channels/mint/messages?limit=100").await;
+    let all = all["messages"].as_array().expect("a list").clone();
+    let told = deployment.replay(&["lemonair.chat"]).await;
+    for events in [all, told] {
+        let answer = events.iter().find(|event| event["text"] == "me");
+        assert_eq!(answer.expect("it is there")["reply_to"], asked);
+    }
+    for gateway in [other, up] {
+        assert_eq!(gateway.stop().await, Some(0));
+    }
 }

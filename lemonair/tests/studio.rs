@@ -232,6 +232,20 @@ async fn a_past_broadcast_shows_what_came_of_it() {
             assert!(said.contains(part), "{part}: {said}");
         }
         fits(&browser).await;
+        // Where not all tabs fit beside each other, the one that is shown can be seen.
+        for tab in ["giving", "past"] {
+            browser
+                .js(&format!("document.querySelector('#tab-{tab}').click();"))
+                .await;
+            let whole = format!(
+                "const tab = document.querySelector('#tab-{tab}'); \
+                 const [own, list] = [tab, tab.parentElement].map((element) => element.getBoundingClientRect()); \
+                 return own.left >= list.left && own.right <= list.right;"
+            );
+            browser
+                .until(&format!("the tab {tab} is whole"), &whole)
+                .await;
+        }
         browser.close().await;
     }
     the_recording_is_gone_when_asked(&up, &rind, id).await;

@@ -185,8 +185,11 @@ async fn people_talk_to_each_other() {
     browser
         .js("document.querySelector('.message.for-me [data-do=answer]').click();")
         .await;
-    let value = "return document.querySelector('[data-testid=chat-input]').value;";
-    assert_eq!(browser.js(value).await, "@Lime ");
+    let answering = browser.text("[data-testid=answering]").await;
+    assert_eq!(answering, "Replying to Lime\nhello @yuzu");
+    browser.click("[data-testid=answer-cancel]").await;
+    let none = "return document.querySelector('[data-testid=answering]').hidden;";
+    assert_eq!(browser.js(none).await, true);
 
     // Whoever reads what was is not moved; what is new is counted, and marked.
     for n in 0..60 {
@@ -249,6 +252,154 @@ async fn people_talk_to_each_other() {
     browser.close().await;
 }
 
+/// Presses keys where the focus is.
+async fn keys(browser: &Browser, keys: &str) {
+    let active = browser.page.active_element().await;
+    let active = active.expect("something has the focus");
+    active.send_keys(keys).await.expect("press");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_quotes_and_leads_to_what_it_answers() {
+    const UP: &str = "\u{e013}";
+    let deployment = Deployment::new("answers")
+        .with("LEMONAIR_CHAT_PER_SECOND", "1000")
+        .with("LEMONAIR_CHAT_BURST", "1000");
+    let up = deployment.start("up").await;
+    let (mint, _) = streamer(&up).await;
+    Api::sign_up(&up.http, "Yuzu").await;
+    let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    let old = host.chat("mint", "long ago").await["event"].clone();
+    let mut lines = Vec::new();
+    for n in 0..60 {
+        lines.push(host.chat("mint", &format!("line {n}")).await["event"].clone());
+    }
+    let asked = host.chat("mint", "who <b>likes</b> tea?").await["event"].clone();
+    let browser = open(&up, DESKTOP, "/mint").await;
+    browser.sign_in("Yuzu").await;
+    let last = "const row = [...document.querySelectorAll('.message')].at(-1);";
+    let reads = async |what: &str, script: String| browser.until(what, &script).await;
+    let ends_with = async |text: &str| {
+        let script = format!(
+            "{last} return row?.querySelector('.text').textContent === {};",
+            json!(text)
+        );
+        browser
+            .until(&format!("{text:?} comes last"), &script)
+            .await;
+    };
+    ends_with("who <b>likes</b> tea?").await;
+
+    // By the pointer, and given up by Escape.
+    let none = "return document.querySelector('[data-testid=answering]').hidden;";
+    let click = format!("{last} row.querySelector('[data-do=answer]').click();");
+    browser.js(&click).await;
+    let answering = browser.text("[data-testid=answering]").await;
+    assert_eq!(answering, "Replying to Mint\nwho <b>likes</b> tea?");
+    keys(&browser, "\u{e00c}").await;
+    assert_eq!(browser.js(none).await, true);
+
+    // By keyboard: from the list up to the last message, and one further, and back.
+    browser
+        .js("document.querySelector('.scroller').focus();")
+        .await;
+    for (pressed, label) in [
+        (UP, "Reply to Mint: who <b>likes</b> tea?"),
+        (UP, "Reply to Mint: line 59"),
+        ("\u{e015}", "Reply to Mint: who <b>likes</b> tea?"),
+    ] {
+        keys(&browser, pressed).await;
+        let focused = browser
+            .js("return document.activeElement.getAttribute('aria-label');")
+            .await;
+        assert_eq!(focused, label);
+    }
+    keys(&browser, "\u{e007}").await;
+    keys(&browser, "I do\u{e007}").await;
+    let said = host.until("the answer", |event| event["text"] == "I do");
+    let said = said.await;
+    assert_eq!(said["reply_to"], asked);
+    assert_eq!(browser.js(none).await, true, "once is enough");
+    let quotes = "row.querySelector('.reply-line')?.innerText.replace(/\\s+/g, ' ')";
+    reads(
+        "it quotes what it answers",
+        format!("{last} return row.dataset.state === 'sent' && {quotes} === 'Mint who <b>likes</b> tea?';"),
+    )
+    .await;
+
+    // Whose message is answered is told so, and counted where they read what was.
+    let answer = |text: &str, to: &serde_json::Value| json!({ "type": "chat", "id": text, "room": "mint", "text": text, "reply_to": to });
+    host.ask(answer("so do I", &said["id"])).await;
+    ends_with("so do I").await;
+    browser.see(".message.for-me .reply-line").await;
+    host.ask(answer("this one", &lines[20])).await;
+    ends_with("this one").await;
+    browser
+        .js("new MutationObserver((list) => { window.lit ??= list.find(({ target }) => target.matches('.found'))?.target.dataset.id; }) \
+             .observe(document.querySelector('.scroller'), { subtree: true, attributeFilter: ['class'] });")
+        .await;
+    browser
+        .js(&format!("{last} row.querySelector('.reply-line').click();"))
+        .await;
+    reads(
+        "it leads to the message",
+        format!(
+            "const [own, list] = [document.activeElement, document.querySelector('.scroller')].map((element) => element.getBoundingClientRect()); \
+             return document.activeElement.dataset.id === {} && window.lit === {0} && own.top >= list.top && own.bottom <= list.bottom;",
+            lines[20]
+        ),
+    )
+    .await;
+    browser.see("[data-testid=unread]").await;
+    host.chat("mint", "by the way").await;
+    host.ask(answer("you there?", &said["id"])).await;
+    reads(
+        "both are counted, and the one",
+        "return document.querySelector('[data-testid=unread]').innerText.replace(/\\s+/g, ' ').startsWith('2 new messages') \
+         && document.querySelector('.pill-mine')?.textContent === '1 for you';"
+            .to_owned(),
+    )
+    .await;
+    browser.click("[data-testid=unread]").await;
+
+    // What the page does not have is looked for when it is wanted.
+    host.ask(answer("do you remember?", &old)).await;
+    ends_with("do you remember?").await;
+    assert_eq!(
+        browser.js(&format!("{last} return {quotes};")).await,
+        "an earlier message"
+    );
+    browser
+        .js(&format!("{last} row.querySelector('.reply-line').click();"))
+        .await;
+    reads(
+        "it is shown",
+        format!("{last} return {quotes} === 'Mint long ago';"),
+    )
+    .await;
+
+    // What is taken away is so wherever it was quoted, and is not answered any more.
+    browser
+        .js("[...document.querySelectorAll('.message')].find((row) => row.querySelector('.text').textContent.startsWith('who')) \
+             .querySelector('[data-do=answer]').click();")
+        .await;
+    browser.see("[data-testid=answering]").await;
+    let path = format!(
+        "/api/channels/mint/messages/{}",
+        asked.as_str().expect("an id")
+    );
+    let (status, answer) = mint.send("DELETE", &path, None, &[]).await;
+    assert_eq!(status, 204, "{answer}");
+    let gone = "const lines = [...document.querySelectorAll('.reply-line')].map((line) => line.innerText); \
+         return lines.includes('message removed') && document.querySelector('[data-testid=answering]').hidden \
+           && !document.body.innerText.includes('tea?');";
+    browser.until("nobody reads it any more", gone).await;
+    browser.goto(&format!("{}/mint", up.http)).await;
+    ends_with("do you remember?").await;
+    browser.until("a reload changes nothing", gone).await;
+    browser.close().await;
+}
+
 /// An address that stays the same over restarts.
 fn address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -271,22 +422,25 @@ async fn the_chat_loses_and_repeats_nothing_when_its_line_does() {
         browser.until(&format!("the chat is {list}"), &script).await;
     };
     let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
-    host.chat("mint", "before").await;
+    let before = host.chat("mint", "before").await["event"].clone();
     shows(&["before"]).await;
 
     // The server dies. What is written meanwhile waits, and the page says why.
     up.kill().await;
     browser.see(".chat-banner").await;
+    browser
+        .js("document.querySelector('[data-do=answer]').click();")
+        .await;
     say(&browser, "into the dark").await;
     browser
-        .see("[data-testid=message][data-state=pending]")
+        .see("[data-testid=message][data-state=pending] .reply-line.known")
         .await;
     let up = deployment.start("up").await;
     let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
-    host.until("it is sent by itself", |event| {
+    let sent = host.until("it is sent by itself", |event| {
         event["text"] == "into the dark"
-    })
-    .await;
+    });
+    assert_eq!(sent.await["reply_to"], before);
     host.chat("mint", "after").await;
     shows(&["before", "into the dark", "after"]).await;
 
@@ -295,6 +449,8 @@ async fn the_chat_loses_and_repeats_nothing_when_its_line_does() {
     host.chat("mint", "meanwhile").await;
     browser.goto(&format!("{}/mint", up.http)).await;
     shows(&["before", "into the dark", "after", "meanwhile"]).await;
+    let quoted = browser.text(".reply-line.known").await;
+    assert_eq!(quoted, "Mint\nbefore");
 
     // The line is there and carries nothing, as after a tunnel or a night's sleep.
     up.signal("STOP").await;

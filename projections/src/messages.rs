@@ -30,6 +30,8 @@ pub struct Message {
     /// Empty once it was deleted.
     pub text: String,
     pub nonce: Option<String>,
+    /// The message that it answers.
+    pub reply_to: Option<EventId>,
     pub sent_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
     /// The room's order.
@@ -146,6 +148,7 @@ fn approved(event: &HeldMessageApproved) -> MessagePosted {
         actor: Some(event.author.clone()),
         text: event.text.clone(),
         nonce: event.nonce.clone(),
+        reply_to: event.reply_to,
     }
 }
 
@@ -154,14 +157,14 @@ async fn post(
     posted: &[(Position, &MessagePosted)],
 ) -> Result<(), Fault> {
     const INSERT: &str = "INSERT INTO messages (room, part, record_offset, id, author, author_name, \
-         author_roles, text, nonce, sent_at, deleted_at)";
+         author_roles, text, nonce, reply_to, sent_at, deleted_at)";
     // A message that was sent twice (by an unsure producer, or with the same nonce through two
     // gateways at once) is one message, where it first stood.
     const TAIL: &str = "ON DUPLICATE KEY UPDATE room = room";
     for chunk in insert::chunks(posted) {
         let sql = insert::statement(
             INSERT,
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             chunk.len(),
             TAIL,
         );
@@ -178,6 +181,7 @@ async fn post(
                 .bind(author.map_or_else(String::new, |author| author.roles.join(",")))
                 .bind(&event.text)
                 .bind(&event.nonce)
+                .bind(event.reply_to.map(|message| message.0))
                 .bind(event.at.millis())
                 .bind(event.text.is_empty().then_some(event.at.millis()));
         }
@@ -295,6 +299,7 @@ impl FromRow<'_, MySqlRow> for Message {
                 None => row.try_get("text")?,
             },
             nonce: row.try_get("nonce")?,
+            reply_to: row.try_get::<Option<Uuid>, _>("reply_to")?.map(EventId),
             sent_at: row::time(row, "sent_at")?,
             deleted_at,
             position: row::position(row, Topic::Chat)?,

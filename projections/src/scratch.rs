@@ -206,5 +206,6 @@ pub(crate) fn said(in_room: &str, by: &str, text: &str) -> MessagePosted {
         actor: Some(actor(by)),
         text: text.to_owned(),
         nonce: None,
+        reply_to: None,
     }
 }

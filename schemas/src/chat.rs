@@ -12,6 +12,9 @@ event! {
         text: String,
         /// The client's own mark; a resend with the same nonce is the same message.
         nonce: Option<String>,
+        /// The message that this one answers. Whose that is and what it says is not told again: it may
+        /// have to be forgotten.
+        reply_to: Option<EventId>,
     }
 
     /// A moderator or the author took a message away.
@@ -23,6 +26,7 @@ event! {
     MessageHeld of room {
         text: String,
         nonce: Option<String>,
+        reply_to: Option<EventId>,
     }
 
     /// A moderator let a held message through. It carries the message, so that whoever reads this
@@ -33,6 +37,7 @@ event! {
         author: Actor,
         text: String,
         nonce: Option<String>,
+        reply_to: Option<EventId>,
     }
 
     /// A moderator kept a held message from being seen.

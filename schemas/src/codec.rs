@@ -37,8 +37,9 @@ struct Reader {
 }
 
 enum How {
-    /// Written just as we would: read straight into our types.
-    Same(serde_avro_fast::Schema),
+    /// Written just as we would, or without what is null where it is absent: read straight into our
+    /// types.
+    Straight(serde_avro_fast::Schema),
     /// Written by an older or newer schema: resolved to ours, which costs several times more.
     Resolved(GenericDatumReader<'static>),
 }
@@ -232,9 +233,9 @@ impl Codec {
             .map(|name| name.fullname(None))
             .unwrap_or_default();
         let own = self.writers.get(name.as_str()).map(|writer| writer.schema);
-        let same = own.is_none_or(|own| own.canonical_form() == written.canonical_form());
+        let straight = own.is_none_or(|own| lacks_only_nulls(&written, own));
         let how = match avsc.parse() {
-            Ok(schema) if same => How::Same(schema),
+            Ok(schema) if straight => How::Straight(schema),
             _ => How::Resolved(
                 GenericDatumReader::builder(leak(written))
                     .maybe_reader_schema(own)
@@ -266,6 +267,24 @@ fn parse_own(schema: &Schema) -> Result<&'static apache_avro::Schema, registry::
         })
 }
 
+/// Whether a record was written as we would write it, but for fields that came later and are null by
+/// default: our types take what is absent for the same.
+fn lacks_only_nulls(written: &apache_avro::Schema, own: &apache_avro::Schema) -> bool {
+    use apache_avro::Schema;
+    let known = match (written, own) {
+        (Schema::Record(written), Schema::Record(own)) => {
+            let mut known = own.clone();
+            known.fields.retain(|field| {
+                written.lookup.contains_key(&field.name)
+                    || field.default != Some(serde_json::Value::Null)
+            });
+            Schema::Record(known)
+        }
+        _ => own.clone(),
+    };
+    known.canonical_form() == written.canonical_form()
+}
+
 /// Schemas are few (as many as ids in the registry) and live as long as the process; leaking them
 /// lets readers and writers keep them resolved instead of resolving them again at every datum.
 fn leak(schema: apache_avro::Schema) -> &'static apache_avro::Schema {
@@ -295,7 +314,7 @@ impl Datum<'_> {
             cause,
         };
         let (record, left) = match &self.reader.how {
-            How::Same(schema) => {
+            How::Straight(schema) => {
                 let mut state = DeserializerState::from_slice(self.bytes, schema);
                 let record =
                     T::deserialize(state.deserializer()).map_err(|error| bad(error.to_string()))?;

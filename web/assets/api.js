@@ -35,6 +35,7 @@ export const api = {
   unfollow: (room) => call('DELETE', `${channel(room)}/follow`),
 
   messages: (room, page) => send('GET', `${channel(room)}/messages${query(page)}`),
+  message: (room, id) => send('GET', `${channel(room)}/messages/${encodeURIComponent(id)}`),
   donations: (room, page) => call('GET', `${channel(room)}/donations${query(page)}`),
   rank: (room, period) => send('GET', `${channel(room)}/donations/rank${query({ period })}`),
   heldDonations: (room) => call('GET', `${channel(room)}/donations/held`),

@@ -22,8 +22,8 @@ export class Chat {
   #room;
   #log;
   #line;
-  #timeline = new Timeline();
-  #composer = new Composer((text) => this.#write(text), () => this.#names());
+  #timeline;
+  #composer = new Composer((text, answered) => this.#write(text, answered), () => this.#names());
   #banner = h('div', { class: 'chat-banner', role: 'status', hidden: true });
   #connecting = 0;
   /** nonce → { entry, row, timer }: own messages whose event has not come yet. */
@@ -38,6 +38,7 @@ export class Chat {
     this.#heard = heard;
     this.#log = new RoomLog(room);
     this.#pin = new Pin(room);
+    this.#timeline = new Timeline((id) => api.message(room, id));
     this.element = h('section', { class: 'chat', 'aria-label': t('chat.title') }, this.#banner, this.#pin.element, this.#timeline.element, this.#composer.element);
     this.#timeline.element.addEventListener('click', (event) => this.#clicked(event));
     session.addEventListener('change', () => markMentions(this.#timeline.element));
@@ -80,12 +81,18 @@ export class Chat {
 
   #clicked(event) {
     const row = event.target.closest('.message');
-    if (event.target.closest('[data-do=answer]')) this.#composer.answer(row.querySelector('.author').dataset.name);
+    if (event.target.closest('[data-do=answer]')) this.#answer(row);
     // Where there is no pointer that hovers, a touch brings up what can be done.
-    else if (row && !event.target.closest('a, button')) {
-      for (const other of this.element.querySelectorAll('.message.picked')) if (other !== row) other.classList.remove('picked');
-      row.classList.toggle('picked');
-    } else onTools(this.#room, event);
+    else if (row && !event.target.closest('a, button')) this.#timeline.pick(row.matches('.picked') ? null : row);
+    else onTools(this.#room, event);
+  }
+
+  #answer(row) {
+    const { id } = row.dataset;
+    const said = this.#timeline.said(id);
+    row.querySelector('.row-tools')?.remove();
+    this.#timeline.pick(null);
+    if (said?.text) this.#composer.answer({ id, ...said });
   }
 
   /** The rules, told before somebody runs into them. */
@@ -107,7 +114,7 @@ export class Chat {
     // After the gap, so that a message whose ack got lost is not sent again when its event is there already.
     for (const waiting of this.#outbox.values()) {
       if (waiting.row.dataset.state !== 'pending') continue;
-      if (waiting.entry.from.id === session.account?.id) this.#line.chat(waiting.entry.text, waiting.entry.nonce);
+      if (waiting.entry.from.id === session.account?.id) this.#line.chat(waiting.entry);
       else this.#fail(waiting, t('chat.code.unauthorized'));
     }
   }
@@ -120,6 +127,7 @@ export class Chat {
       if (event.type === 'member.timeout_lifted' && event.account === session.account?.id) this.#composer.holdFor(0);
       if (event.type === 'chat.settings') this.#rule(event);
     }
+    if (this.#timeline.said(this.#composer.answered)?.removed) this.#composer.answer(null);
     this.#heard([...fresh, ...more]);
   }
 
@@ -156,12 +164,12 @@ export class Chat {
     for (const event of this.#log.take(events, cursor)) this.#timeline.add(event);
   }
 
-  #write(text) {
+  #write(text, answered) {
     const { id, name, roles } = session.account;
-    const entry = { nonce: uuid(), text, at: new Date().toISOString(), from: { id, name, roles } };
+    const entry = { nonce: uuid(), text, at: new Date().toISOString(), from: { id, name, roles }, reply_to: answered };
     this.#show(entry);
     this.#log.setOutbox(this.#entries());
-    this.#line.chat(text, entry.nonce);
+    this.#line.chat(entry);
   }
 
   #show(entry) {
@@ -195,7 +203,7 @@ export class Chat {
     if (!waiting) return;
     if (PASSING.includes(error.code)) {
       // Sent again by itself for as long as its time to be acknowledged runs.
-      setTimeout(() => waiting.row.dataset.state === 'pending' && this.#line.chat(waiting.entry.text, nonce), error.retry_after_ms ?? AGAIN_MS);
+      setTimeout(() => waiting.row.dataset.state === 'pending' && this.#line.chat(waiting.entry), error.retry_after_ms ?? AGAIN_MS);
       return;
     }
     if (error.retry_after_ms) this.#composer.holdFor(error.retry_after_ms);
@@ -217,7 +225,7 @@ export class Chat {
       entry.failed = false;
       row.querySelector('.failure').remove();
       this.#await(waiting);
-      this.#line.chat(entry.text, entry.nonce);
+      this.#line.chat(entry);
     };
     const discard = () => {
       row.remove();

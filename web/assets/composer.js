@@ -1,11 +1,12 @@
-// Where one writes: Enter sends, the limit counts, names and emotes are completed, and a refusal for haste counts down
-// until the next message may go.
+// Where one writes: Enter sends, the limit counts, names and emotes are completed, what is being answered stands above,
+// and a refusal for haste counts down until the next message may go.
 
 import { openAccount } from './account.js';
 import { Completer } from './completer.js';
 import { h, iconButton } from './dom.js';
 import { emote, EMOTES } from './emotes.js';
 import { number, t } from './i18n.js';
+import { excerpt } from './replies.js';
 import { session } from './session.js';
 
 const LIMIT = 500;
@@ -23,6 +24,8 @@ export class Composer {
     enterkeyhint: 'send',
   });
   #send = iconButton('send', t('chat.send'), { class: 'icon-button send', type: 'submit', 'data-testid': 'chat-send' });
+  #answered = null;
+  #whom = h('div', { class: 'answering', 'data-testid': 'answering', hidden: true });
   #note = h('p', { class: 'composer-note', role: 'status', hidden: true });
   #completer;
   #form;
@@ -44,7 +47,7 @@ export class Composer {
       { class: 'composer-guest', hidden: true },
       h('button', { type: 'button', class: 'button block', onclick: () => openAccount('login') }, t('chat.log_in')),
     );
-    this.element = h('div', { class: 'composer' }, this.#note, this.#completer.element, this.#form, picker, this.#guest);
+    this.element = h('div', { class: 'composer' }, this.#note, this.#completer.element, this.#whom, this.#form, picker, this.#guest);
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -53,7 +56,8 @@ export class Composer {
     this.#input.addEventListener('keydown', (event) => {
       // While a syllable is being composed, as Korean always is, Enter ends the syllable and not the message.
       if (event.isComposing || this.#completer.key(event)) return;
-      if (event.key === 'Escape') this.#input.blur();
+      if (event.key === 'Escape' && this.#answered) this.answer(null);
+      else if (event.key === 'Escape') this.#input.blur();
       if (event.key !== 'Enter') return;
       event.preventDefault();
       this.#submit();
@@ -93,13 +97,36 @@ export class Composer {
     else this.#input.focus();
   }
 
-  /** An answer to somebody begins with their name. */
-  answer(name) {
-    const mention = `@${name} `;
-    if (!this.#input.value.startsWith(mention)) this.#input.value = mention + this.#input.value;
-    this.focus();
-    this.#input.setSelectionRange(this.#input.value.length, this.#input.value.length);
+  /** Which message the next one answers. */
+  get answered() {
+    return this.#answered;
+  }
+
+  /** The next message answers this one, `{ id, from, text }`, or again none. */
+  answer(message) {
+    this.#answered = message?.id ?? null;
+    this.#whom.replaceChildren();
+    if (!message) {
+      this.#input.removeAttribute('aria-describedby');
+      this.#refresh();
+      return;
+    }
+    const cancel = () => {
+      this.answer(null);
+      this.#input.focus();
+    };
+    this.#whom.append(
+      h(
+        'div',
+        { class: 'answering-words', id: 'answering' },
+        h('bdi', { class: 'quoted-name' }, t('chat.answering', { name: message.from?.name ?? t('nobody') })),
+        h('bdi', { class: 'quoted-text', dir: 'auto' }, excerpt(message.text)),
+      ),
+      iconButton('close', t('chat.answer_cancel'), { class: 'icon-button', 'data-testid': 'answer-cancel', onclick: cancel }),
+    );
+    this.#input.setAttribute('aria-describedby', 'answering');
     this.#refresh();
+    this.focus();
   }
 
   #insert(code) {
@@ -113,9 +140,9 @@ export class Composer {
   #submit() {
     const text = this.#input.value.replace(/\s+/g, ' ').trim();
     if (text === '' || this.#send.disabled) return;
-    this.#onSend(text);
+    this.#onSend(text, this.#answered ?? undefined);
     this.#input.value = '';
-    this.#refresh();
+    this.answer(null);
     this.#input.focus();
   }
 
@@ -129,6 +156,7 @@ export class Composer {
     const signedIn = session.account !== null;
     this.#form.hidden = !signedIn;
     this.#guest.hidden = signedIn;
+    this.#whom.hidden = !signedIn || !this.#answered;
     const length = Array.from(this.#input.value).length;
     const left = this.#until - Date.now();
     this.#send.disabled = length > LIMIT || left > 0 || this.#blocked;

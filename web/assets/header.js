@@ -8,6 +8,7 @@ import { session } from './session.js';
 import { local, word } from './storage.js';
 import { openTopUp, wallet } from './wallet.js';
 
+const NARROW = matchMedia('(max-width: 46rem)');
 const THEMES = ['auto', 'light', 'dark'];
 
 /** Fills `<header>`. `onSearch`, on the page that lists channels, gets what is typed; elsewhere Enter goes there. */
@@ -16,7 +17,7 @@ export function showHeader({ onSearch = null } = {}) {
     type: 'search',
     name: 'q',
     id: 'search',
-    placeholder: t('header.search'),
+    placeholder: t(NARROW.matches ? 'header.search_short' : 'header.search'),
     'aria-label': t('header.search'),
     autocomplete: 'off',
     value: new URLSearchParams(location.search).get('q') ?? '',

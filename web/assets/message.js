@@ -4,6 +4,7 @@ import { hue } from './avatar.js';
 import { h, icon } from './dom.js';
 import { clock, knows, points, t } from './i18n.js';
 import { call } from './names.js';
+import { replyLine } from './replies.js';
 import { markMentions, speech } from './speech.js';
 import { tool } from './tools.js';
 
@@ -20,8 +21,8 @@ export function rowOf(event) {
 }
 
 /** `state`: pending, sent, failed or held. */
-export function messageRow({ id, at, from, text, removed }, state) {
-  const row = h('div', { class: 'message', 'data-testid': 'message', 'data-state': state }, time(at), author(from), body(text, 'text'));
+export function messageRow({ id, at, from, text, reply_to: answered, removed }, state) {
+  const row = h('div', { class: 'message', 'data-testid': 'message', 'data-state': state }, answered && replyLine(answered), time(at), author(from), body(text, 'text'));
   if (id) row.dataset.id = id;
   if (id && from) row.dataset.author = from.id;
   if (removed) strike(row);
@@ -32,8 +33,8 @@ export function messageRow({ id, at, from, text, removed }, state) {
 }
 
 /**
- * Shown at the pointer. Answering needs no place in the order of tabs: by keyboard one writes `@`. Letters rather than
- * icons, since every row has them.
+ * Shown at the pointer. Answering needs no place in the order of tabs: by keyboard the arrows bring one to it (see
+ * `Timeline`). Letters rather than icons, since every row has them.
  */
 function actions() {
   const action = (sign, label, props) => h('button', { type: 'button', 'aria-label': label, title: label, ...props }, sign);
@@ -49,7 +50,7 @@ function actions() {
 export function strike(row) {
   row.classList.add('removed');
   row.querySelector('.text').replaceChildren(t('chat.removed'));
-  for (const extra of row.querySelectorAll('.held, .row-actions, .row-tools')) extra.remove();
+  for (const extra of row.querySelectorAll('.held, .row-actions, .row-tools, .reply-line')) extra.remove();
 }
 
 /** Says on a donation's card that it was given back, or a part of it. */

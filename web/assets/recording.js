@@ -44,7 +44,7 @@ function show(recording) {
     h('div', { class: 'watch-lines' }, h('h1', { class: 'watch-title', dir: 'auto' }, told), h('p', { class: 'watch-meta' }, length && h('span', { class: 'meta' }, icon('clock'), duration(length)), h('time', { datetime: at }, date(at)))),
     h('div', { class: 'watch-actions' }, iconButton('link', t('watch.share'), { class: 'icon-button share', onclick: () => copy(location.href, t('watch.shared')) })),
   );
-  const { timeline, follow } = replayed();
+  const { timeline, follow } = replayed(room);
   main.replaceChildren(
     h('div', { class: 'stage' }, stage(recording, video, follow), info),
     h('aside', { class: 'panel', 'aria-label': t('recordings.chat') }, h('h2', { class: 'panel-title' }, t('recordings.chat')), h('section', { class: 'chat' }, timeline.element)),
@@ -73,8 +73,8 @@ function stage({ playlist, started_at: begun }, video, follow) {
   return element;
 }
 
-function replayed() {
-  const timeline = new Timeline();
+function replayed(room) {
+  const timeline = new Timeline((id) => api.message(room, id), { over: true });
   const replay = new Replay((since, limit) => api.recordingEvents(stream, { since, limit }));
   let busy = false;
 

@@ -32,9 +32,9 @@ export function join(room, listener) {
   if (socket?.readyState === WebSocket.OPEN) enter(member);
   else open();
   return {
-    chat(text, nonce) {
+    chat({ text, nonce, reply_to }) {
       if (!member.joined) return false;
-      ask({ type: 'chat', room, text, nonce }, { member, nonce });
+      ask({ type: 'chat', room, text, nonce, reply_to }, { member, nonce });
       return true;
     },
     /** For a button: after a close that must not be answered by the page itself. */

@@ -29,12 +29,21 @@ function tokens(text) {
   return nodes.filter((node) => node !== '');
 }
 
-/** Lifts the rows under `root` that mention whoever is signed in. */
-export function markMentions(root) {
-  const me = session.account && `@${session.account.name.toLowerCase()}`;
-  for (const mention of root.querySelectorAll('.mention')) {
-    const mine = mention.textContent.toLowerCase() === me;
-    mention.classList.toggle('mine', mine);
-    mention.closest('.message')?.classList.toggle('for-me', mine);
+/** Whether a text mentions whoever is signed in. */
+export function mentionsMe(text) {
+  const me = session.account?.name.toLowerCase();
+  return me !== undefined && Array.from(text.matchAll(TOKEN)).some(([, , name]) => name?.toLowerCase() === me);
+}
+
+/** Lifts `row`, or the rows under it, that mention or answer whoever is signed in. */
+export function markMentions(row) {
+  const me = session.account;
+  const name = me && `@${me.name.toLowerCase()}`;
+  for (const mention of row.querySelectorAll('.mention')) mention.classList.toggle('mine', mention.textContent.toLowerCase() === name);
+  for (const message of row.matches('.message') ? [row] : row.querySelectorAll('.message')) {
+    const { author } = message.dataset;
+    // Own words are for others.
+    const answered = me && author && author !== me.id && message.querySelector('.reply-line')?.dataset.author === me.id;
+    message.classList.toggle('for-me', Boolean(answered || message.querySelector('.mention.mine')));
   }
 }

@@ -21,12 +21,19 @@ export function tabs(label, panels) {
     event.stopPropagation();
   });
 
+  /** Where not all tabs fit beside each other, the selected one stands in the middle, as far as the ends let it. */
+  function intoView(button) {
+    const [inside, box] = [button.getBoundingClientRect(), list.getBoundingClientRect()];
+    list.scrollLeft += inside.left + inside.width / 2 - (box.left + box.width / 2);
+  }
+
   function show(id) {
     panels.forEach((panel, place) => {
       const selected = panel.id === id;
       buttons[place].setAttribute('aria-selected', selected);
       buttons[place].tabIndex = selected ? 0 : -1;
       bodies[place].hidden = !selected;
+      if (selected) intoView(buttons[place]);
       if (selected) panel.shown?.();
     });
   }

@@ -1,16 +1,23 @@
 // The chat's scrolling list. Rows are made a few times a second and only so many are kept, so that a torrent of messages
 // costs what an eye can follow. While one has scrolled up nothing moves: rows wait, and a pill counts them. Where one
 // left off, be it by scrolling up or by looking at another tab, a line marks what is new.
+// By keyboard the arrows go from message to message, and Enter answers.
 
+import { explain } from './api.js';
 import { h, icon } from './dom.js';
 import { t } from './i18n.js';
 import { markRefunded, rowOf, showWords, strike } from './message.js';
+import { excerpt, Replies } from './replies.js';
+import { session } from './session.js';
+import { markMentions, mentionsMe } from './speech.js';
+import { toast } from './toast.js';
 
 const CAP = 400;
 const NEAR_PX = 48;
 // The next rows wait so long for more of them: laying out the list costs the same for one row as for twenty.
 const PACE_MS = 120;
 const ANNOUNCE_MS = 4_000;
+const FOUND_MS = 2_000;
 
 export class Timeline {
   #rows = h('div', { class: 'rows' });
@@ -29,15 +36,26 @@ export class Timeline {
   #following = true;
   #top = 0;
   #unread = 0;
+  /** Of those, the ones that mention or answer who looks. */
+  #forMe = 0;
   #unheard = [];
   #announcing = 0;
+  #replies;
 
-  constructor() {
+  /** `read(id)` asks for a message that somebody answers and that is not here. What is `over` is not answered any more. */
+  constructor(read, { over = false } = {}) {
+    this.#replies = new Replies(read);
     // A log that announces every row would never stop talking in a busy room, so a separate region sums up.
     this.#scroller = h('div', { class: 'scroller', role: 'log', 'aria-live': 'off', 'aria-label': t('chat.title'), tabindex: 0 }, this.#rows, this.outbox);
     this.#pill = h('button', { type: 'button', class: 'pill', hidden: true, 'data-testid': 'unread', onclick: () => this.follow() });
-    this.element = h('div', { class: 'timeline' }, this.#scroller, this.#empty, this.#pill, this.#announcer);
+    this.element = h('div', { class: over ? 'timeline over' : 'timeline' }, this.#scroller, this.#empty, this.#pill, this.#announcer);
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    if (!over) this.#scroller.addEventListener('keydown', (event) => this.#step(event));
+    this.#scroller.addEventListener('focusout', ({ relatedTarget }) => this.#scroller.contains(relatedTarget) || this.pick(null));
+    this.#scroller.addEventListener('click', ({ target }) => {
+      const line = target.closest('.reply-line');
+      if (line) this.#open(line);
+    });
     document.addEventListener('visibilitychange', () => document.hidden && this.#leave());
     new ResizeObserver(() => this.#following && this.#toBottom()).observe(this.#scroller);
   }
@@ -45,17 +63,23 @@ export class Timeline {
   /** Adds events in the room's order. `row`, when given, is an element that already shows one of them. */
   add(event, row = null) {
     this.#queue.push({ event, row });
+    this.#replies.heard(event);
+    if (row) this.#dress(row);
     // Only the newest can still be shown; this also bounds a tab that nobody looks at, where no frame comes.
     if (this.#queue.length > CAP * 2) this.#skip(this.#queue.length - CAP);
     // What was taken away goes at once, also while everything else waits.
     if (event.type === 'chat.deleted' || event.type === 'chat.cleared') {
       this.#amend(event, this.element);
+      this.#replies.draw(this.element);
       // Nor is it read out any more.
       this.#unheard = [];
       this.#announcer.textContent = '';
     }
     const said = event.type === 'chat.message' || event.type === 'donation.accepted';
-    if (!this.#following && said) this.#unread += 1;
+    if (!this.#following && said) {
+      this.#unread += 1;
+      if (this.#isForMe(event)) this.#forMe += 1;
+    }
     if (said && !row && (document.hidden || !this.#following)) this.#newest ??= event;
     this.#draw();
   }
@@ -67,13 +91,16 @@ export class Timeline {
 
   /** Puts an own message at the foot. */
   addPending(row) {
+    this.#dress(row);
     this.outbox.append(row);
     this.follow();
   }
 
   clear() {
     this.#skip(this.#queue.length);
+    this.#replies.clear();
     this.#unread = 0;
+    this.#forMe = 0;
     this.#rows.replaceChildren();
     this.follow();
   }
@@ -82,6 +109,85 @@ export class Timeline {
   follow() {
     this.#following = true;
     this.#draw();
+  }
+
+  /** What is known of a message: `{ from, text }`, or `{ removed }`. */
+  said(id) {
+    return this.#replies.of(id);
+  }
+
+  /** Brings up what can be done with one row, and with no other. */
+  pick(row) {
+    for (const other of this.element.querySelectorAll('.message.picked')) other.classList.remove('picked');
+    row?.classList.add('picked');
+  }
+
+  /** Draws what a row quotes, if it is an answer. */
+  #dress(row) {
+    if (!row.querySelector('.reply-line')) return;
+    this.#replies.draw(row);
+    markMentions(row);
+  }
+
+  #isForMe({ text, from, reply_to: answered }) {
+    const me = session.account?.id;
+    if (!me || !text || from?.id === me) return false;
+    return this.#replies.of(answered)?.from?.id === me || mentionsMe(text);
+  }
+
+  /** To the message that is answered; where that is not on the page, all that can be known of it is shown in the line. */
+  async #open(line) {
+    const { parent } = line.dataset;
+    if (this.#find(parent)) return;
+    try {
+      await this.#replies.look(parent);
+    } catch (fault) {
+      toast(explain(fault), { kind: 'bad' });
+      return;
+    }
+    this.#replies.draw(this.element);
+    markMentions(this.element);
+    line.classList.toggle('open');
+  }
+
+  /** Brings a message into view, and lights it up for a moment; false where it is not on the page. */
+  #find(id) {
+    const row = this.#scroller.querySelector(`.message[data-id="${CSS.escape(id)}"]`);
+    if (!row) return false;
+    this.#reveal(row, 0.5);
+    row.tabIndex = -1;
+    row.focus({ preventScroll: true });
+    row.classList.add('found');
+    setTimeout(() => row.classList.remove('found'), FOUND_MS);
+    return true;
+  }
+
+  /** Scrolls no further than needed; what has to move stands at this part of the height. */
+  #reveal(row, place) {
+    const [inside, box] = [row.getBoundingClientRect(), this.#scroller.getBoundingClientRect()];
+    if (inside.top >= box.top && inside.bottom <= box.bottom) return;
+    this.#scroller.scrollTop += inside.top - box.top - (box.height - inside.height) * place;
+  }
+
+  #step(event) {
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    const buttons = Array.from(this.#rows.querySelectorAll('.row-actions [data-do=answer]'));
+    const here = document.activeElement.closest('.message');
+    const { bottom } = this.#scroller.getBoundingClientRect();
+    const inView = (button) => button.closest('.message').getBoundingClientRect().bottom <= bottom + 1;
+    // From a message to the next one, and from the list itself up to the last in view.
+    const place = here ? buttons.findIndex((button) => here.contains(button)) : buttons.findLastIndex(inView) + 1;
+    const button = place < 0 || (!here && step > 0) ? null : buttons[place + step];
+    if (!button) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const row = button.closest('.message');
+    this.pick(row);
+    this.#reveal(row, step < 0 ? 0 : 1);
+    const { from, text } = this.said(row.dataset.id) ?? {};
+    if (text) button.setAttribute('aria-label', t('chat.answer_to', { name: from?.name ?? t('nobody'), text: excerpt(text) }));
+    button.focus({ preventScroll: true });
   }
 
   /** At once while it is calm. */
@@ -100,6 +206,7 @@ export class Timeline {
       return;
     }
     this.#unread = 0;
+    this.#forMe = 0;
     this.#showPill();
     if (this.#queue.length > CAP) this.#skip(this.#queue.length - CAP);
     const queue = this.#queue;
@@ -109,6 +216,7 @@ export class Timeline {
       this.#amend(event, fragment);
       const made = row ?? rowOf(event);
       if (!made) continue;
+      if (!row) this.#dress(made);
       if (event === this.#newest) fragment.append(this.#line);
       fragment.append(made);
       this.#hear(event);
@@ -169,7 +277,9 @@ export class Timeline {
   #showPill() {
     this.#pill.hidden = this.#following;
     if (this.#following) return;
+    this.#pill.classList.toggle('for-me', this.#forMe > 0);
     this.#pill.replaceChildren(icon('down'), this.#unread ? t('chat.unread', { n: this.#unread }) : t('chat.latest'));
+    if (this.#forMe) this.#pill.append(h('span', { class: 'pill-mine' }, t('chat.unread_mine', { n: this.#forMe })));
   }
 
   #hear(event) {

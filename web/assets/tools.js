@@ -12,7 +12,7 @@ const TIMEOUT_S = 600;
 export function onTools(room, event) {
   const button = event.target.closest('[data-do]');
   const row = button?.closest('.message');
-  if (!row || button.dataset.do === 'answer') return;
+  if (!row) return;
   const { id, author } = row.dataset;
   const work = {
     menu: () => toggle(row, button),
@@ -23,7 +23,7 @@ export function onTools(room, event) {
     approve: () => api.approve(room, id),
     deny: () => api.deny(room, id),
   }[button.dataset.do];
-  run(work, button, row);
+  if (work) run(work, button, row);
 }
 
 async function run(work, button, row) {
@@ -42,7 +42,7 @@ function toggle(row, button) {
   const open = row.querySelector('.row-tools');
   button.setAttribute('aria-expanded', String(!open));
   if (open) open.remove();
-  else row.append(h('span', { class: 'row-tools' }, ['delete', 'pin', 'timeout', 'ban'].map((what) => tool(what))));
+  else row.append(h('span', { class: 'row-tools' }, ['answer', 'delete', 'pin', 'timeout', 'ban'].map((what) => tool(what))));
 }
 
 /** A button that `onTools` understands. */

@@ -107,7 +107,7 @@ function drawActions() {
     return;
   }
   actions.replaceChildren(
-    h('button', { type: 'button', class: 'button', 'data-testid': 'follow', 'aria-pressed': String(following), onclick: follow }, icon(following ? 'check' : 'heart'), t(following ? 'watch.following' : 'watch.follow')),
+    h('button', { type: 'button', class: 'button', 'data-testid': 'follow', 'aria-pressed': String(following), onclick: follow }, icon(following ? 'check' : 'heart'), h('span', null, t(following ? 'watch.following' : 'watch.follow'))),
     h('button', { type: 'button', class: 'button primary', 'data-testid': 'donate-open', onclick: () => openDonate(channel) }, icon('lemon'), t('donate.open')),
     share,
   );

@@ -62,6 +62,7 @@ pub(crate) fn message(room: &str, text: &str) -> MessagePosted {
         actor: None,
         text: text.to_owned(),
         nonce: None,
+        reply_to: None,
     }
 }
 

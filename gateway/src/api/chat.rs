@@ -184,7 +184,8 @@ pub(crate) async fn approve(
         return Ok(StatusCode::NO_CONTENT);
     };
     let approved = fact!(HeldMessageApproved in room by moderator.actor;
-        message: held.id, author: held.author, text: held.text, nonce: held.nonce);
+        message: held.id, author: held.author, text: held.text, nonce: held.nonce,
+        reply_to: held.reply_to);
     record(&app, approved).await
 }
 
@@ -366,7 +367,7 @@ async fn clear_all(
     record(app, cleared).await
 }
 
-async fn find_message(
+pub(super) async fn find_message(
     app: &App,
     room: &RoomId,
     message: EventId,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::channel::find;
+use super::chat::find_message;
 use super::{InRoom, Params, recording};
 use crate::App;
 use crate::error::Problem;
@@ -74,19 +75,33 @@ pub(crate) async fn messages(
     Ok(page("messages", &shown, found.older, found.newer))
 }
 
+/// One message: what an answer to it quotes.
+pub(crate) async fn message(
+    State(app): State<Arc<App>>,
+    InRoom(room): InRoom,
+    Path((_, message)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let id = message
+        .parse()
+        .map_err(|_| Problem::not_found("there is no such message"))?;
+    let found = find_message(&app, &room, id).await?;
+    Ok(Json(shown(found)))
+}
+
 fn shown(message: Message) -> Value {
     let Message {
         id,
         author,
         text,
         nonce,
+        reply_to,
         sent_at,
         deleted_at,
         ..
     } = message;
     match deleted_at {
         None => {
-            json!({ "type": "chat.message", "id": id, "at": sent_at, "from": author, "text": text, "nonce": nonce })
+            json!({ "type": "chat.message", "id": id, "at": sent_at, "from": author, "text": text, "nonce": nonce, "reply_to": reply_to })
         }
         Some(_) => json!({ "type": "chat.deleted", "id": id, "at": sent_at, "message": id }),
     }

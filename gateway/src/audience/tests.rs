@@ -54,6 +54,7 @@ fn events(steps: &[Step]) -> Vec<Event> {
                     actor,
                     text,
                     nonce: None,
+                    reply_to: None,
                 }
                 .into()
             }
@@ -67,6 +68,7 @@ fn events(steps: &[Step]) -> Vec<Event> {
                     actor,
                     text,
                     nonce: None,
+                    reply_to: None,
                 }
                 .into()
             }
@@ -87,6 +89,7 @@ fn events(steps: &[Step]) -> Vec<Event> {
                     author,
                     text,
                     nonce: None,
+                    reply_to: None,
                 }
                 .into()
             }

@@ -225,6 +225,7 @@ fn posted(message: messages::Message) -> Event {
         author,
         text,
         nonce,
+        reply_to,
         sent_at,
         ..
     } = message;
@@ -235,6 +236,7 @@ fn posted(message: messages::Message) -> Event {
         actor: author,
         text,
         nonce,
+        reply_to,
     }
     .into()
 }

@@ -61,6 +61,7 @@ fn said(id: u128, by: u128, text: &str, ms: i64) -> Event {
         actor: Some(actor(by)),
         text: text.to_owned(),
         nonce: None,
+        reply_to: None,
     }
     .into()
 }
@@ -73,6 +74,7 @@ fn held(id: u128, by: u128, text: &str, ms: i64) -> Event {
         actor: Some(actor(by)),
         text: text.to_owned(),
         nonce: None,
+        reply_to: None,
     }
     .into()
 }
@@ -270,7 +272,7 @@ fn history() -> impl Strategy<Value = Vec<Event>> {
                 0 | 1 => said(id, who, &text, now),
                 2 => held(what, who, &text, now),
                 3 => event!(HeldMessageApproved, id, now, {
-                    message: message(what), author: actor(who), text: text, nonce: None,
+                    message: message(what), author: actor(who), text: text, nonce: None, reply_to: None,
                 }),
                 4 => event!(HeldMessageDenied, id, now, {
                     message: message(what), account: whom, name: name,

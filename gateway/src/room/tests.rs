@@ -301,6 +301,7 @@ fn event(lane: usize, at: Timestamp) -> Event {
             actor: None,
             text: "hello".to_owned(),
             nonce: None,
+            reply_to: None,
         }
         .into(),
         1 => DonationAccepted {

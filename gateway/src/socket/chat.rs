@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lemonair_producers::log::Pending;
-use lemonair_projections::channels;
+use lemonair_projections::{channels, messages};
 use lemonair_schemas::chat::{MessageHeld, MessagePosted};
 use lemonair_schemas::{AccountId, Event, EventId, RoomId, Timestamp};
 use serde_json::Value;
@@ -22,6 +22,23 @@ const LONGEST_TEXT: usize = 500;
 const LONGEST_NONCE: usize = 64;
 /// Messages of one connection that wait for Kafka.
 const MOST_PENDING: usize = 64;
+/// How long a message that was acked may be on its way back to this gateway.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+
+/// A message as its author asks for it.
+pub(super) struct Said {
+    pub(super) text: String,
+    pub(super) nonce: Option<String>,
+    pub(super) reply_to: Option<String>,
+}
+
+/// What is left of a message that somebody answers.
+enum Parent {
+    Stands,
+    Deleted,
+    /// Never seen by everybody here.
+    Missing,
+}
 
 impl Connection {
     /// Validates a message, appends it, and answers once Kafka has it.
@@ -29,8 +46,11 @@ impl Connection {
         &mut self,
         id: Option<Value>,
         room: &str,
-        text: String,
-        nonce: Option<String>,
+        Said {
+            text,
+            nonce,
+            reply_to,
+        }: Said,
     ) {
         let joined = room
             .parse::<RoomId>()
@@ -64,6 +84,9 @@ impl Connection {
                 &format!("a nonce has 1 to {LONGEST_NONCE} characters"),
             );
         }
+        let Ok(reply_to) = reply_to.map(|id| id.parse::<EventId>()).transpose() else {
+            return self.refuse(&id, "bad_request", "reply_to is the id of a message");
+        };
         if self.acks.len() >= MOST_PENDING {
             return self.busy(&id);
         }
@@ -80,6 +103,16 @@ impl Connection {
             },
             false => None,
         };
+        let parent = match reply_to {
+            None => Parent::Stands,
+            Some(message) => match parent(&self.app, &room, message).await {
+                Ok(parent) => parent,
+                Err(error) => {
+                    tracing::warn!(%room, %error, "look up the message that is answered");
+                    return self.refuse(&id, "unavailable", "messages cannot be looked up now");
+                }
+            },
+        };
         let form = self.outbox.form;
         let sent = match &nonce {
             Some(nonce) => self.app.nonces.seen(&room, actor.id, nonce, &self.app.hub),
@@ -89,6 +122,17 @@ impl Connection {
             self.acks
                 .push(Box::pin(async move { ack(&id, first.await, form) }));
             return;
+        }
+        match parent {
+            Parent::Stands => {}
+            Parent::Deleted => {
+                let why = "the message that is answered was taken away";
+                return self.refuse(&id, "message_deleted", why);
+            }
+            Parent::Missing => {
+                let why = "the room has no such message to answer";
+                return self.refuse(&id, "no_such_message", why);
+            }
         }
         if !unlimited
             && let Err(Limited { retry_after }) = self.app.limits.chat(actor.id, self.peer)
@@ -126,6 +170,7 @@ impl Connection {
                 actor: Some(actor),
                 text: text.to_owned(),
                 nonce: nonce.clone(),
+                reply_to,
             }
             .into(),
             Verdict::Hold => MessageHeld {
@@ -135,6 +180,7 @@ impl Connection {
                 actor: Some(actor),
                 text: text.to_owned(),
                 nonce: nonce.clone(),
+                reply_to,
             }
             .into(),
         };
@@ -174,6 +220,29 @@ impl Connection {
             Some(Duration::from_millis(250)),
         );
     }
+}
+
+/// Looked for where the room remembers it; then in the read model, which has what is no longer
+/// remembered; and it may have been acked a moment ago.
+async fn parent(
+    app: &App,
+    room: &RoomId,
+    message: EventId,
+) -> lemonair_projections::Result<Parent> {
+    let mut stands = app.hub.says(room, message);
+    if stands.is_none() {
+        let found = messages::by_id(&app.pool, message).await?;
+        let found = found.filter(|message| message.room == *room);
+        stands = found.map(|message| message.deleted_at.is_none());
+    }
+    if stands.is_none() {
+        stands = app.hub.will_say(room, message, ON_ITS_WAY).await;
+    }
+    Ok(match stands {
+        Some(true) => Parent::Stands,
+        Some(false) => Parent::Deleted,
+        None => Parent::Missing,
+    })
 }
 
 /// The event that stands for the message, once Kafka has it.

@@ -6,6 +6,7 @@ use lemonair_schemas::frame as avro;
 use serde_json::Value;
 
 use super::Connection;
+use super::chat::Said;
 use crate::frame::{Ask, Form, Tell};
 use crate::outbox::Close;
 use crate::websocket::Received;
@@ -29,7 +30,15 @@ impl Connection {
                 room,
                 text,
                 nonce,
-            }) => self.chat(id, &room, text, nonce).await,
+                reply_to,
+            }) => {
+                let said = Said {
+                    text,
+                    nonce,
+                    reply_to,
+                };
+                self.chat(id, &room, said).await;
+            }
             Err((id, why)) => self.refuse(&id, "bad_request", &why),
         }
         Ok(())

@@ -44,6 +44,7 @@ fn said(at: &str, place: &str, who: &str, text: &str) -> MessagePosted {
         actor: actor(who),
         text: text.to_owned(),
         nonce: None,
+        reply_to: None,
     }
 }
 

@@ -81,7 +81,7 @@ impl History {
         let mut avsc: serde_json::Value =
             serde_json::from_str(MessagePosted::SCHEMA).expect("an .avsc file is JSON");
         let fields = avsc["fields"].as_array_mut().expect("fields");
-        fields.retain(|field| field["name"] != "nonce");
+        fields.retain(|field| field["name"] != "reply_to");
         let older = Schema {
             topic: Topic::Chat,
             name: MessagePosted::NAME,
@@ -266,6 +266,8 @@ fn event(number: usize, room: &str, at: i64) -> Event {
             actor,
             text: format!("message {number}, Größe 🍋"),
             nonce: None,
+            // Of those that the newer schema writes.
+            reply_to: (number % 3 == 1).then_some(id),
         }
         .into(),
     }

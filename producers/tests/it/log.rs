@@ -23,6 +23,7 @@ fn message(room: &str, text: String) -> MessagePosted {
         actor: None,
         text,
         nonce: None,
+        reply_to: None,
     }
 }
 

@@ -12,6 +12,7 @@ async fn a_message_reads_back_as_it_was_said() {
     let mut event = said("mint", "lime", "hé 🍋 \u{0}'\"%");
     event.actor.as_mut().unwrap().roles = vec!["streamer".to_owned(), "operator".to_owned()];
     event.nonce = Some("n1".to_owned());
+    event.reply_to = Some(EventId::new());
     db.given(&Messages, &[event.clone().into()]).await;
     let found = by_id(&db.pool, event.id).await.unwrap().unwrap();
     let position = Position {
@@ -25,6 +26,7 @@ async fn a_message_reads_back_as_it_was_said() {
         author: event.actor,
         text: event.text,
         nonce: event.nonce,
+        reply_to: event.reply_to,
         sent_at: event.at,
         deleted_at: None,
         position,

@@ -94,7 +94,8 @@ pub(super) async fn write(tx: &mut MySqlConnection, fact: &Fact<'_>) -> Result<(
     let mut detail = fact.event.json();
     // What has a column of its own, and what was said: that is kept where it can be taken away.
     for name in [
-        "type", "id", "at", "room", "from", "account", "name", "message", "author", "text", "nonce",
+        "type", "id", "at", "room", "from", "account", "name", "message", "author", "text",
+        "nonce", "reply_to",
     ] {
         detail.remove(name);
     }

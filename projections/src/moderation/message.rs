@@ -5,6 +5,7 @@ use lemonair_schemas::{Actor, EventId, RoomId, Timestamp};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
+use uuid::Uuid;
 
 use super::somebody;
 use crate::projection::Fault;
@@ -17,6 +18,7 @@ pub struct Held {
     pub author: Actor,
     pub text: String,
     pub nonce: Option<String>,
+    pub reply_to: Option<EventId>,
     #[serde(rename = "at")]
     pub held_at: Timestamp,
 }
@@ -40,7 +42,7 @@ pub(super) async fn hold(tx: &mut MySqlConnection, event: &MessageHeld) -> Resul
     sqlx::query(
         // Sent twice, it is one message, where it first stood.
         "INSERT INTO held_messages (room, id, author, author_name, author_roles, text, nonce, \
-         held_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE room = room",
+         reply_to, held_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE room = room",
     )
     .bind(event.room.as_str())
     .bind(event.id.0)
@@ -49,6 +51,7 @@ pub(super) async fn hold(tx: &mut MySqlConnection, event: &MessageHeld) -> Resul
     .bind(author.roles.join(","))
     .bind(&event.text)
     .bind(&event.nonce)
+    .bind(event.reply_to.map(|message| message.0))
     .bind(event.at.millis())
     .execute(tx)
     .await?;
@@ -162,6 +165,7 @@ impl FromRow<'_, MySqlRow> for Held {
             author: somebody(row, "author")?.ok_or(sqlx::Error::RowNotFound)?,
             text: row.try_get("text")?,
             nonce: row.try_get("nonce")?,
+            reply_to: row.try_get::<Option<Uuid>, _>("reply_to")?.map(EventId),
             held_at: row::time(row, "held_at")?,
         })
     }

@@ -115,9 +115,10 @@ async fn settings_are_read_as_they_were_set() {
 #[tokio::test]
 async fn a_held_message_is_a_message_once_it_is_approved() {
     let db = Scratch::new().await;
-    let held_back = event!(MessageHeld by "lime" at 1 { text: "hm".to_owned(), nonce: None });
+    let held_back =
+        event!(MessageHeld by "lime" at 1 { text: "hm".to_owned(), nonce: None, reply_to: None });
     let approved = event!(HeldMessageApproved by "mint" at 2 {
-        message: held_back.id, author: actor("lime"), text: "hm".to_owned(), nonce: None,
+        message: held_back.id, author: actor("lime"), text: "hm".to_owned(), nonce: None, reply_to: None,
     });
     let first: Event = held_back.clone().into();
     db.given(&Moderation, std::slice::from_ref(&first)).await;
@@ -158,7 +159,7 @@ async fn what_is_taken_away_leaves_no_text() {
             message: message.id, author: message.actor.clone(), text: message.text.clone(),
         })
     };
-    let waiting = event!(MessageHeld by "lime" at 3 { text: "secret".to_owned(), nonce: None });
+    let waiting = event!(MessageHeld by "lime" at 3 { text: "secret".to_owned(), nonce: None, reply_to: None });
     let history: Vec<Event> = vec![
         mine.clone().into(),
         yours.clone().into(),

@@ -75,6 +75,7 @@ fn moderated() -> Vec<Event> {
         actor: Some(actor("lime")),
         text: text.to_owned(),
         nonce: None,
+        reply_to: Some(said.id),
     };
     let (approved, waiting) = (hold("approved"), hold("waiting"));
     vec![
@@ -104,6 +105,7 @@ fn moderated() -> Vec<Event> {
             author: actor("lime"),
             text: approved.text.clone(),
             nonce: None,
+            reply_to: approved.reply_to,
         }),
         waiting.into(),
         event!(MemberBanned {

@@ -79,6 +79,7 @@ async fn a_broadcast_has_a_course_and_totals() {
         author: actor("kiwi"),
         text: "waited".to_owned(),
         nonce: None,
+        reply_to: None,
     };
     let said = [
         message("lime", -100),

@@ -25,7 +25,7 @@ async fn events(full: bool) -> Vec<Value> {
         // Named by the frame; not for everybody; said by the message itself.
         let hidden: &[&str] = match event {
             Event::ChatSettingsChanged(_) => &["room", "blocked_words"],
-            Event::HeldMessageApproved(_) => &["room", "author", "text", "nonce"],
+            Event::HeldMessageApproved(_) => &["room", "author", "text", "nonce", "reply_to"],
             Event::DonationMessageApproved(_) | Event::DonationMessageDenied(_) => {
                 &["room", "from", "donor"]
             }
@@ -127,6 +127,7 @@ fn requests_are_read() {
         json!({ "type": "join", "id": "1", "room": "mint", "token": "t", "since": "c1" }),
         json!({ "type": "join", "room": "mint" }),
         json!({ "type": "chat", "id": "2", "room": "mint", "text": "größer", "nonce": "n" }),
+        json!({ "type": "chat", "room": "mint", "text": "größer", "reply_to": "e" }),
         json!({ "type": "leave", "room": "mint" }),
         json!({ "type": "ping", "id": "4" }),
     ] {

@@ -253,14 +253,23 @@ macro_rules! samples {
 }
 
 samples! { seed:
-    room MessagePosted { text: seed.text(1), nonce: seed.option(seed.text(2)) }
+    room MessagePosted {
+        text: seed.text(1),
+        nonce: seed.option(seed.text(2)),
+        reply_to: seed.option(seed.other_event()),
+    }
     room MessageDeleted { message: seed.other_event() }
-    room MessageHeld { text: seed.text(1), nonce: seed.option(seed.text(2)) }
+    room MessageHeld {
+        text: seed.text(1),
+        nonce: seed.option(seed.text(2)),
+        reply_to: seed.option(seed.other_event()),
+    }
     room HeldMessageApproved {
         message: seed.other_event(),
         author: seed.actor(),
         text: seed.text(1),
         nonce: seed.option(seed.text(2)),
+        reply_to: seed.option(seed.other_event()),
     }
     room HeldMessageDenied {
         message: seed.other_event(),
