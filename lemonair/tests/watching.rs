@@ -619,3 +619,63 @@ async fn a_torrent_of_messages_costs_what_the_screen_can_show() {
         .await;
     browser.close().await;
 }
+
+/// Who chooses another picture of a broadcast sees it, and misses nothing of what is played.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_picture_changes_between_rungs_while_it_plays() {
+    let deployment =
+        Deployment::new("rungs").with("LEMONAIR_LADDER", r#"["240p:313k", "120p:157k"]"#);
+    let up = deployment.start("up").await;
+    let (_, key) = streamer(&up).await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let browser = open(&up, DESKTOP, "/mint").await;
+    let video = "const v = document.querySelector('video#player');";
+    browser
+        .until(
+            "it plays, and may be had in three sizes",
+            &format!(
+                "{video} return v?.currentTime > 1 && document.querySelectorAll('[data-testid=quality] option').length === 4;"
+            ),
+        )
+        .await;
+    // How long the picture has stood still at most, and how often its place was changed by other than
+    // playing on.
+    browser
+        .js(&format!(
+            "{video} window.stall = 0; window.jumps = 0; window.player = v;
+             let [at, since] = [v.currentTime, performance.now()];
+             v.addEventListener('seeking', () => window.jumps += 1);
+             setInterval(() => {{
+               const now = performance.now();
+               window.stall = Math.max(window.stall, now - since);
+               if (v.currentTime !== at) [at, since] = [v.currentTime, now];
+             }}, 50);"
+        ))
+        .await;
+    for (name, width, height) in [("120p", 214, 120), ("240p", 426, 240), ("360p", 640, 360)] {
+        browser
+            .js(&format!(
+                "const choice = document.querySelector('[data-testid=quality]');
+                 choice.value = Array.from(choice.options).find((option) => option.text === '{name}').value;
+                 choice.dispatchEvent(new Event('change'));"
+            ))
+            .await;
+        browser
+            .until(
+                name,
+                &format!("{video} return v.videoWidth === {width} && v.videoHeight === {height};"),
+            )
+            .await;
+        plays(&browser).await;
+    }
+    let played = browser
+        .js(&format!(
+            "{video} return [window.stall < 5000, window.jumps, v === window.player, v.error];"
+        ))
+        .await;
+    assert_eq!(played, json!([true, 0, true, null]));
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    publisher.stop().await;
+    assert_eq!(up.stop().await, Some(0));
+}
