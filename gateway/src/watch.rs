@@ -65,7 +65,11 @@ async fn recording(
 ) -> Result<Response, Problem> {
     let broadcast = recording::find(&app, &stream).await?;
     let (path, headers) = asked(&request);
-    if let Some(response) = here(&app, request).await {
+    // What is still being made is asked for where it is made, whatever becomes of a store.
+    if let Some(response) = here(&app, request).await
+        && (response.status() != StatusCode::SERVICE_UNAVAILABLE
+            || is_ours(&app, &broadcast.origin))
+    {
         return Ok(response);
     }
     let nothing = || Problem::not_found("there is nothing of this recording");
@@ -108,6 +112,10 @@ async fn here(app: &App, request: Request) -> Option<Response> {
     (response.status() != StatusCode::NOT_FOUND).then_some(response)
 }
 
+fn is_ours(app: &App, origin: &str) -> bool {
+    origin.trim_end_matches('/') == app.config.public_url.trim_end_matches('/')
+}
+
 /// Passes on what an ingest elsewhere answers, without holding it in memory.
 async fn pass_on(
     app: &App,
@@ -116,11 +124,11 @@ async fn pass_on(
     headers: &HeaderMap,
     nothing: impl FnOnce() -> Problem,
 ) -> Result<Response, Problem> {
-    let origin = origin.trim_end_matches('/');
     // Our own ingest has already said that it has nothing.
-    if origin == app.config.public_url.trim_end_matches('/') {
+    if is_ours(app, origin) {
         return Err(nothing());
     }
+    let origin = origin.trim_end_matches('/');
     let mut ask = app.http.get(format!("{origin}{path}"));
     for name in [header::RANGE, header::IF_NONE_MATCH, header::IF_RANGE] {
         if let Some(value) = headers.get(&name) {

@@ -7,7 +7,7 @@
 
 mod answer;
 mod health;
-mod recordings;
+pub(crate) mod recordings;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use axum::routing::get;
 use self::answer::{A_WHILE, ONE_SECOND, PLAYLIST, late, not_found, part, problem, whole};
 use crate::feed::{Feed, Thumbnail};
 use crate::hls::{Playlist, Reach, Window};
+use crate::recording::Recordings;
 use crate::rendition::Rendition;
 use crate::rooms::Rooms;
 
@@ -28,7 +29,7 @@ use crate::rooms::Rooms;
 const ID: usize = uuid::fmt::Hyphenated::LENGTH;
 
 pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
-    let recordings = rooms.config.recordings.clone().map(recordings::router);
+    let recordings = rooms.config.recordings.as_ref().map(Recordings::router);
     Router::new()
         .route("/hls/{room}/{file}", get(hls))
         .route("/thumbnails/{file}", get(thumbnail))

@@ -68,7 +68,7 @@ use tokio_util::task::TaskTracker;
 
 pub use broadcast::{Reason, What};
 pub use ladder::{BadRung, Rung, Settings as LadderSettings};
-pub use recording::{Recordings, Retention};
+pub use recording::{Recordings, Retention, Store};
 pub use thumbnail::Settings as ThumbnailSettings;
 pub use tls::Certificate;
 

@@ -7,6 +7,7 @@
 )]
 
 mod backstage;
+mod bucket;
 mod command;
 mod seat;
 mod services;

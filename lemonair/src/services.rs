@@ -94,7 +94,13 @@ pub(crate) async fn gateway(mut settings: Settings) -> anyhow::Result<()> {
     let http = bind("http", &mut settings.http)?;
     let metrics = start_metrics()?;
     let ground = Ground::lay(&settings).await?;
-    let gateway = build_gateway(&settings, &ground, None, metrics).await?;
+    // Those in a store it reads itself: whoever made them may be gone.
+    let recordings = match settings.recordings_are_shared() {
+        true => settings.open_recordings()?,
+        false => None,
+    };
+    let picture = recordings.as_ref().map(Recordings::router);
+    let gateway = build_gateway(&settings, &ground, picture, metrics).await?;
     let mut services = Services::new();
     services.gateway(gateway, http);
     println!("Lemonair's gateway is up: {}", settings.public_url());

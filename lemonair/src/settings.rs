@@ -14,10 +14,13 @@ use lemonair_consumers::Kafka;
 use lemonair_consumers::retention::TRIMMABLE;
 use lemonair_gateway::Payments;
 use lemonair_ingest::restream::Target;
-use lemonair_ingest::{BadRung, Certificate, Recordings, Retention, Rung};
+use lemonair_ingest::{BadRung, Certificate, Recordings, Retention, Rung, Store};
 use lemonair_producers::decide::{MOST_POINTS, Terms};
 use lemonair_schemas::{RoomId, Topic};
+use object_store::RetryConfig;
 use serde::{Deserialize, Serialize};
+
+use crate::bucket::{Bucket, SCHEME};
 
 /// What read models have not read yet must not be gone.
 const LEAST_RETENTION: Duration = Duration::from_secs(3600);
@@ -101,11 +104,15 @@ pub(crate) struct Settings {
     pub(crate) window_mib: u32,
     /// Seconds that viewers can go back where there is a recording.
     pub(crate) dvr: f64,
-    /// The folder in which broadcasts are recorded, or `off`; `recordings` in `data_dir` unless set.
+    /// Where broadcasts are recorded: a folder, `s3://BUCKET/WITHIN` or `off`; `recordings` in
+    /// `data_dir` unless set.
     pub(crate) recordings: Option<String>,
+    /// Gibibytes of recordings on our own disk that are for a bucket; zero for any number.
+    pub(crate) recordings_aside_gib: u32,
     /// Days that recordings stay; zero for ever.
     pub(crate) recording_days: u32,
-    /// Gibibytes of an ingest's recordings in all, the oldest go first; zero for any number.
+    /// Gibibytes of recordings in all, of one ingest or in the bucket; the oldest go first. Zero for
+    /// any number.
     pub(crate) recording_gib: u32,
     /// Seconds after which a broadcast ends of which its ingest says nothing more.
     pub(crate) lease: f64,
@@ -117,7 +124,7 @@ pub(crate) struct Settings {
     pub(crate) publisher_kbps: u32,
     /// Hours after which a broadcast is ended; zero for any length.
     pub(crate) broadcast_hours: u32,
-    /// A store that speaks S3, for exports: its address, unless it is Amazon's.
+    /// A store that speaks S3, for exports and recordings: its address, unless it is Amazon's.
     pub(crate) s3_endpoint: Option<String>,
     /// The store's region.
     pub(crate) s3_region: Option<String>,
@@ -200,6 +207,7 @@ impl Default for Settings {
             window_mib: 64,
             dvr: 7200.0,
             recordings: None,
+            recordings_aside_gib: 50,
             recording_days: 30,
             recording_gib: 50,
             lease: 60.0,
@@ -503,18 +511,43 @@ impl Settings {
 
     /// Where broadcasts are recorded, unless that is off.
     pub(crate) fn open_recordings(&self) -> anyhow::Result<Option<Recordings>> {
-        let folder = match self.recordings.as_deref() {
+        let aside = || self.data_dir.join("recordings");
+        let (folder, store) = match self.recordings.as_deref() {
             Some("off") => return Ok(None),
-            Some(folder) => folder.into(),
-            None => self.data_dir.join("recordings"),
+            Some(name) if name.starts_with(SCHEME) => (aside(), Some(self.recordings_store(name)?)),
+            Some(folder) => (folder.into(), None),
+            None => (aside(), None),
         };
-        let opened = Recordings::open(folder.clone()).map(Some);
+        let opened = Recordings::open(folder.clone(), store).map(Some);
         opened.map_err(|error| {
             anyhow!(
-                "settings: recordings is {}, which cannot be used ({error}); name another folder, or off",
+                "settings: recordings go to {}, which cannot be used ({error}); name another folder, or off",
                 folder.display()
             )
         })
+    }
+
+    fn recordings_store(&self, name: &str) -> anyhow::Result<Store> {
+        // Who sends tries again for ever; who watches should soon be told.
+        let retry = RetryConfig {
+            max_retries: 2,
+            retry_timeout: Duration::from_secs(5),
+            ..RetryConfig::default()
+        };
+        let bucket = Bucket::open(self, name, retry);
+        let Bucket { store, within } = bucket.context("settings: recordings")?;
+        let aside = u64::from(self.recordings_aside_gib);
+        Ok(Store {
+            bucket: store,
+            within,
+            aside: (aside > 0).then_some(aside << 30),
+        })
+    }
+
+    /// Whether recordings are where any process can read them.
+    pub(crate) fn recordings_are_shared(&self) -> bool {
+        let place = self.recordings.as_deref();
+        place.is_some_and(|place| place.starts_with(SCHEME))
     }
 
     pub(crate) fn recording_retention(&self) -> Retention {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::browser::Browser;
+use support::bucket::{Bucket, SECRET_KEY};
 use support::channel::{length, text, until_kept};
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher, eventually};
@@ -25,6 +26,17 @@ async fn until_live(api: &Api) {
         (api.get("/api/channels/mint").await["live"] == true).then_some(())
     })
     .await;
+}
+
+/// Waits until a recording has what came after an interruption; its playlist.
+async fn until_resumed(api: &Api) -> String {
+    eventually("it goes on", async || {
+        let kept = api.get("/api/channels/mint/recordings").await;
+        let playlist = kept["recordings"][0]["playlist"].as_str()?.to_owned();
+        let text = text(api, &playlist).await?;
+        text.contains("#EXT-X-DISCONTINUITY").then_some(playlist)
+    })
+    .await
 }
 
 async fn until_ready(api: &Api) -> Value {
@@ -246,13 +258,7 @@ async fn killed_on_air_it_keeps_all_but_the_last_part() {
     let up = deployment.start("up").await;
     let anybody = Api::new(&up.http);
     let publisher = Publisher::start(&up.rtmp, &key);
-    let playlist = eventually("it goes on", async || {
-        let kept = anybody.get("/api/channels/mint/recordings").await;
-        let playlist = kept["recordings"][0]["playlist"].as_str()?.to_owned();
-        let text = text(&anybody, &playlist).await?;
-        text.contains("#EXT-X-DISCONTINUITY").then_some(playlist)
-    })
-    .await;
+    let playlist = until_resumed(&anybody).await;
     publisher.stop().await;
     until_ready(&anybody).await;
     let whole = text(&anybody, &playlist).await.expect("a playlist");
@@ -356,5 +362,125 @@ async fn a_full_disk_costs_viewers_nothing() {
     );
     let (complaints, _) = decode(&format!("{}{playlist}", up.http)).await;
     assert_eq!(complaints, "");
+    assert_eq!(up.stop().await, Some(0));
+}
+
+/// A recording is in the folder or in the bucket, and whoever watches it does not know where: not while
+/// the bucket is away, after ingest is killed, or on another machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_goes_to_a_bucket() {
+    let deployment = Deployment::new("recordbucket").with("LEMONAIR_GRACE", "30");
+    let bucket = Bucket::open(deployment.data(), 1_000_000).await;
+    let deployment = bucket
+        .of(deployment)
+        .with("LEMONAIR_RECORDINGS", "s3://exports/kept");
+    bucket.set_away(true);
+    let mut up = deployment.start("up").await;
+    let (_, key) = streamer(&up).await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let anybody = Api::new(&up.http);
+    until_live(&anybody).await;
+    until_kept(&anybody, "mint", 3.0).await;
+    up.kill().await;
+    assert!(!publisher.ended().await);
+    let up = deployment.start("up").await;
+    let anybody = Api::new(&up.http);
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let playlist = until_resumed(&anybody).await;
+    publisher.stop().await;
+    let ready = until_ready(&anybody).await;
+    let stream = ready["stream"].as_str().expect("an id");
+
+    // It waits on the disk, and is watched from there.
+    let metric = async |name: &str| {
+        let metrics = text(&anybody, "/metrics").await?;
+        let line = metrics.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    let bytes = ready["bytes"].as_f64().expect("a number");
+    eventually("it is told that it waits", async || {
+        let faults = metric("lemonair_recording_store_errors_total").await?;
+        let aside = metric("lemonair_recordings_aside_bytes").await?;
+        (faults >= 1.0 && aside > bytes).then_some(())
+    })
+    .await;
+    let (complaints, seconds) = decode(&format!("{}{playlist}", up.http)).await;
+    assert_eq!(complaints, "");
+    let whole = text(&anybody, &playlist).await;
+    let kept = deployment.data().join("data/recordings").join(stream);
+    let in_bucket = bucket.folder().join("kept").join(stream);
+    assert!(kept.exists() && !in_bucket.exists());
+    let log = std::fs::read_to_string(deployment.data().join("up.log")).expect("a log");
+    assert_eq!(log.matches("recordings wait on disk").count(), 2, "{log}");
+    assert!(!log.contains(SECRET_KEY));
+
+    // The store is back.
+    bucket.set_away(false);
+    eventually("it is in the bucket, and there alone", async || {
+        let aside = metric("lemonair_recordings_aside_bytes").await;
+        (!kept.exists() && aside == Some(0.0)).then_some(())
+    })
+    .await;
+    assert!(in_bucket.join("index.m3u8").is_file());
+    let from_bucket = decode(&format!("{}{playlist}", up.http)).await;
+    assert_eq!(from_bucket, (String::new(), seconds));
+    assert_eq!(text(&anybody, &playlist).await, whole);
+
+    // A player that seeks asks for ranges.
+    let whole = whole.expect("a playlist");
+    let name = whole.lines().find(|line| line.ends_with(".m4s"));
+    let name = name.expect("a segment");
+    let all = std::fs::read(in_bucket.join(name)).expect("a segment");
+    let url = format!("{}/recordings/{stream}/{name}", up.http);
+    let ask = async |range: &str| {
+        let ask = anybody.http.get(&url).header("range", range);
+        let answer = ask.send().await.expect("an answer");
+        let (status, range) = (
+            answer.status().as_u16(),
+            answer.headers().get("content-range"),
+        );
+        let range = range.map(|range| range.to_str().expect("text").to_owned());
+        (status, range, answer.bytes().await.expect("a body"))
+    };
+    let len = all.len();
+    for (wanted, from, to) in [
+        ("bytes=10-19", 10, 20),
+        ("bytes=0-", 0, len),
+        ("bytes=-7", len - 7, len),
+    ] {
+        let (status, range, body) = ask(wanted).await;
+        assert_eq!((status, &body[..]), (206, &all[from..to]), "{wanted}");
+        assert_eq!(range, Some(format!("bytes {from}-{}/{len}", to - 1)));
+    }
+    let (status, range, _) = ask(&format!("bytes={len}-")).await;
+    assert_eq!((status, range), (416, Some(format!("bytes */{len}"))));
+
+    // A machine that has nothing of it has it all the same: with an ingest, and without one.
+    assert_eq!(up.stop().await, Some(0));
+    std::fs::remove_dir_all(deployment.data().join("data")).expect("an empty disk");
+    let gateway = deployment.start("gateway").await;
+    let alone = decode(&format!("{}{playlist}", gateway.http)).await;
+    assert_eq!(alone, (String::new(), seconds));
+    assert_eq!(gateway.stop().await, Some(0));
+    let up = deployment.start("up").await;
+    let anew = decode(&format!("{}{playlist}", up.http)).await;
+    assert_eq!(anew, (String::new(), seconds));
+    let anybody = Api::new(&up.http);
+    let segment = format!("/recordings/{stream}/{name}");
+    bucket.set_away(true);
+    let (status, _) = anybody.send("GET", &segment, None, &[]).await;
+    assert_eq!(status, 503, "it is not gone");
+    bucket.set_away(false);
+
+    // It grows old, and goes.
+    let database = deployment.database();
+    let age = format!("UPDATE {database}.broadcasts SET ended_at = ended_at - 31 * 86400000");
+    deployment.sql(&age).await;
+    eventually("its bytes are gone", async || {
+        let left = std::fs::read_dir(&in_bucket).map_or(0, Iterator::count);
+        (left == 0).then_some(())
+    })
+    .await;
+    assert_eq!(text(&anybody, &playlist).await, None);
     assert_eq!(up.stop().await, Some(0));
 }

@@ -1,5 +1,7 @@
 //! What a file over HTTP is answered with: whole, in part, not changed, not there.
 
+use std::ops::ControlFlow;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,6 +11,7 @@ use futures::stream;
 use crate::hls::File;
 
 pub(super) const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const SEGMENT: &str = "video/mp4";
 pub(super) const FOR_EVER: &str = "public, max-age=31536000, immutable";
 pub(super) const ONE_SECOND: &str = "public, max-age=1, must-revalidate";
 pub(super) const A_MINUTE: &str = "public, max-age=60";
@@ -31,35 +34,51 @@ pub(super) fn whole(
 
 /// A segment, or the range of it that was asked for.
 pub(super) fn part(request: &HeaderMap, etag: &str, file: &File) -> Response {
-    let kind = "video/mp4";
-    if known(request, etag) {
-        return respond(
-            StatusCode::NOT_MODIFIED,
-            kind,
-            FOR_EVER,
-            etag,
-            Body::empty(),
-        );
+    match pick(request, etag, file.len) {
+        ControlFlow::Continue(picked) => {
+            let body = cut(file, picked.from, picked.to);
+            ranged(&picked, etag, body)
+        }
+        ControlFlow::Break(answer) => answer,
     }
-    let (status, from, to) = match wanted(request, etag, file.len) {
-        Range::Bytes { from, to } => (StatusCode::PARTIAL_CONTENT, from, to),
-        Range::Unsatisfiable => return unsatisfiable(file.len),
-        Range::Whole => (StatusCode::OK, 0, file.len),
-    };
-    let body = cut(file, from, to);
-    ranged(status, kind, etag, (from, to), file.len, body)
 }
 
-/// A part of a file that never changes, or all of it.
-fn ranged(
+/// What is to be sent of a file that never changes.
+#[derive(Debug)]
+pub(super) struct Picked {
     status: StatusCode,
-    kind: &'static str,
-    etag: &str,
-    (from, to): (usize, usize),
+    pub(super) from: usize,
+    pub(super) to: usize,
     len: usize,
-    body: Body,
-) -> Response {
-    let mut response = respond(status, kind, FOR_EVER, etag, body);
+}
+
+/// What a request asks for, or the answer if that is nothing of the file.
+pub(super) fn pick(request: &HeaderMap, etag: &str, len: usize) -> ControlFlow<Response, Picked> {
+    if known(request, etag) {
+        let status = StatusCode::NOT_MODIFIED;
+        return ControlFlow::Break(respond(status, SEGMENT, FOR_EVER, etag, Body::empty()));
+    }
+    let (status, from, to) = match wanted(request, etag, len) {
+        Range::Bytes { from, to } => (StatusCode::PARTIAL_CONTENT, from, to),
+        Range::Unsatisfiable => return ControlFlow::Break(unsatisfiable(len)),
+        Range::Whole => (StatusCode::OK, 0, len),
+    };
+    ControlFlow::Continue(Picked {
+        status,
+        from,
+        to,
+        len,
+    })
+}
+
+pub(super) fn ranged(picked: &Picked, etag: &str, body: Body) -> Response {
+    let &Picked {
+        status,
+        from,
+        to,
+        len,
+    } = picked;
+    let mut response = respond(status, SEGMENT, FOR_EVER, etag, body);
     insert(
         &mut response,
         header::CONTENT_LENGTH,

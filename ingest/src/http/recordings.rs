@@ -4,8 +4,10 @@
 //! may be deleted, so a cache keeps it for a minute. Segments never change.
 
 use std::io;
+use std::ops::ControlFlow;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -14,8 +16,7 @@ use bytes::Bytes;
 use lemonair_schemas::EventId;
 use sha2::{Digest, Sha256};
 
-use super::answer::{A_MINUTE, ONE_SECOND, PLAYLIST, not_found, part, problem, whole};
-use crate::hls::File;
+use super::answer::{A_MINUTE, ONE_SECOND, PLAYLIST, not_found, pick, problem, ranged, whole};
 use crate::recording::{Recordings, THUMBNAIL};
 
 pub(crate) fn router(recordings: Recordings) -> Router {
@@ -71,14 +72,19 @@ pub(super) async fn segment(
     if !(file.ends_with(".m4s") || file.ends_with(".mp4")) {
         return not_found();
     }
-    match recordings.get(stream, file).await {
-        Ok(bytes) => {
-            let len = bytes.len();
-            let parts = vec![bytes];
-            part(headers, etag, &File { parts, len })
-        }
-        Err(error) => fault(&error),
-    }
+    let answer = async {
+        let len = recordings.len(stream, file).await?;
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        Ok(match pick(headers, etag, len) {
+            ControlFlow::Continue(picked) => {
+                let range = picked.from as u64..picked.to as u64;
+                let bytes = recordings.read(stream, file, range).await?;
+                ranged(&picked, etag, Body::from_stream(bytes))
+            }
+            ControlFlow::Break(answer) => answer,
+        })
+    };
+    answer.await.unwrap_or_else(|error| fault(&error))
 }
 
 fn tag_of(bytes: &Bytes) -> String {

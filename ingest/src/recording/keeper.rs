@@ -3,6 +3,8 @@
 //!
 //! It looks at what there is each time anew, so that it goes on wherever an earlier run has ended.
 
+mod store;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,34 +48,34 @@ impl Keeper {
     }
 
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let work = async {
-            loop {
-                let pause = match self.sweep(Timestamp::now()).await {
-                    Ok(false) => self.interval,
-                    Ok(true) => SOON.min(self.interval),
-                    Err(error) => {
-                        tracing::warn!("failed to look after the recordings: {error:#}");
-                        self.interval
-                    }
-                };
-                tokio::select! {
-                    () = self.recordings.news.notified() => {}
-                    () = sleep(pause) => {}
-                }
-            }
-        };
+        // Apart, so that a store that is away keeps nothing else waiting.
+        let work = async { tokio::join!(self.keep_folder(), self.keep_store()) };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = work => {}
+            _ = work => {}
+        }
+    }
+
+    async fn keep_folder(&self) {
+        loop {
+            let pause = match self.sweep(Timestamp::now()).await {
+                Ok(false) => self.interval,
+                Ok(true) => SOON.min(self.interval),
+                Err(error) => {
+                    tracing::warn!("failed to look after the recordings: {error:#}");
+                    self.interval
+                }
+            };
+            tokio::select! {
+                () = self.recordings.news.notified() => {}
+                () = sleep(pause) => {}
+            }
         }
     }
 
     async fn sweep(&self, now: Timestamp) -> anyhow::Result<Unready> {
         let streams = self.recordings.streams().await?;
-        let mut known = Vec::with_capacity(streams.len());
-        for some in streams.chunks(MOST) {
-            known.extend(self.backstage.recorded(some).await?);
-        }
+        let known = self.known(&streams).await?;
         let mut unready = streams.iter().any(|stream| {
             let unknown = !known.iter().any(|recorded| recorded.stream == *stream);
             unknown && self.recordings.is_being_made(*stream)
@@ -85,18 +87,37 @@ impl Keeper {
                 tracing::info!(room = %recorded.room, stream = %recorded.stream, "recording deleted");
             } else if recorded.ingest == self.ingest {
                 unready |= self.tell(&recorded).await?;
-                whole.extend(recorded.bytes.map(|bytes| (recorded, bytes)));
+                whole.push(recorded);
             }
         }
-        for recorded in expired(whole, &self.retention, now) {
+        // With those in a store it is done together.
+        if self.recordings.store.is_none() {
+            unready |= self.expire(whole, now).await?;
+        }
+        Ok(unready)
+    }
+
+    async fn known(&self, streams: &[EventId]) -> anyhow::Result<Vec<Recorded>> {
+        let mut known = Vec::with_capacity(streams.len());
+        for some in streams.chunks(MOST) {
+            known.extend(self.backstage.recorded(some).await?);
+        }
+        Ok(known)
+    }
+
+    /// Tells of those that have to go; who looks next takes them away.
+    async fn expire(&self, kept: Vec<Recorded>, now: Timestamp) -> anyhow::Result<Unready> {
+        let whole = kept.into_iter();
+        let whole = whole.filter_map(|recorded| recorded.bytes.map(|bytes| (recorded, bytes)));
+        let expired = expired(whole.collect(), &self.retention, now);
+        for recorded in &expired {
             tracing::info!(room = %recorded.room, stream = %recorded.stream, "recording is too old, or there are too many");
             let news = RecordingNews::Expired;
             self.backstage
                 .tell_recording(&recorded.room, recorded.stream, news)
                 .await?;
-            unready = true;
         }
-        Ok(unready)
+        Ok(!expired.is_empty())
     }
 
     /// Tells that a recording is being made, and once it is whole, how much it is.
@@ -114,6 +135,9 @@ impl Keeper {
             self.backstage
                 .tell_recording(&recorded.room, stream, news)
                 .await?;
+            if matches!(news, RecordingNews::Whole { .. }) {
+                self.recordings.whole.notify_one();
+            }
         }
         Ok(false)
     }

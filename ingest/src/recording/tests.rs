@@ -25,7 +25,7 @@ fn segment(session: &str, number: u64, begins: i64, millis: u64, init: u64) -> S
 
 fn folder() -> (PathBuf, Recordings) {
     let folder = std::env::temp_dir().join(format!("lemonair-recording-{}", Uuid::now_v7()));
-    let recordings = Recordings::open(folder.clone()).expect("a folder");
+    let recordings = Recordings::open(folder.clone(), None).expect("a folder");
     (folder, recordings)
 }
 

@@ -22,7 +22,7 @@ impl Folder {
 
     pub(crate) fn config(&self) -> Config {
         Config {
-            recordings: Some(Recordings::open(self.0.clone()).expect("a folder")),
+            recordings: Some(Recordings::open(self.0.clone(), None).expect("a folder")),
             keep_every: Duration::from_millis(100),
             ..Config::default()
         }

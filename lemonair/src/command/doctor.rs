@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use lemonair_consumers::watermarks;
 use lemonair_schemas::Topic;
+use object_store::{ObjectStore, RetryConfig};
 
+use crate::bucket::{Bucket, say};
 use crate::services::open_registry;
 use crate::settings::Settings;
 
@@ -39,6 +41,24 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         check("data", async {
             settings.secret()?;
             Ok(format!("{} is ours to write", settings.data_dir.display()))
+        })
+        .await,
+        check("recordings", async {
+            let place = settings.recordings.as_deref().unwrap_or_default();
+            if !settings.recordings_are_shared() {
+                let nowhere = settings.open_recordings()?.is_none();
+                return Ok(if nowhere {
+                    "off"
+                } else {
+                    "a folder is ours to write"
+                }
+                .to_owned());
+            }
+            let Bucket { store, within } = Bucket::open(settings, place, RetryConfig::default())?;
+            let found = store.list_with_delimiter(Some(&within)).await;
+            let found = found.map_err(|error| say(error, place))?;
+            let broadcasts = found.common_prefixes.len();
+            Ok(format!("{place} answers: {broadcasts} broadcasts"))
         })
         .await,
         check("ffmpeg", async {
@@ -80,15 +100,18 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 async fn check(name: &str, work: impl Future<Output = anyhow::Result<String>>) -> bool {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(fine)) => {
-            println!("ok     {name:<9} {fine}");
+            println!("ok     {name:<10} {fine}");
             false
         }
         Ok(Err(error)) => {
-            println!("FAULT  {name:<9} {error:#}");
+            println!("FAULT  {name:<10} {error:#}");
             true
         }
         Err(_) => {
-            println!("FAULT  {name:<9} no answer within {} s", PATIENCE.as_secs());
+            println!(
+                "FAULT  {name:<10} no answer within {} s",
+                PATIENCE.as_secs()
+            );
             true
         }
     }

@@ -16,7 +16,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::Deployment;
 
@@ -26,6 +26,7 @@ pub(crate) struct Bucket {
     /// Of so many requests that write, each takes one.
     writes: Arc<Semaphore>,
     allowed: Arc<AtomicUsize>,
+    away: watch::Sender<bool>,
 }
 
 /// What who is known may do: everything in the one bucket, but write only so often.
@@ -54,9 +55,11 @@ impl Bucket {
         let address = listener.local_addr().expect("an address");
         let writes = Arc::new(Semaphore::new(writes));
         let gate = Arc::clone(&writes);
+        let (away, is_away) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let (service, gate) = (service.clone(), Arc::clone(&gate));
+                let mut is_away = is_away.clone();
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (service, gate) = (service.clone(), Arc::clone(&gate));
                     async move {
@@ -69,7 +72,10 @@ impl Bucket {
                 tokio::spawn(async move {
                     let served = Builder::new(TokioExecutor::new());
                     let connection = TokioIo::new(connection);
-                    served.serve_connection(connection, service).await.ok();
+                    tokio::select! {
+                        _ = is_away.wait_for(|away| *away) => {}
+                        _ = served.serve_connection(connection, service) => {}
+                    }
                 });
             }
         });
@@ -78,7 +84,13 @@ impl Bucket {
             endpoint: format!("http://{address}"),
             writes,
             allowed,
+            away,
         }
+    }
+
+    /// Every connection to it breaks, until it is back.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.send_replace(away);
     }
 
     /// Settings by which it is found.

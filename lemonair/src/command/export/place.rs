@@ -1,22 +1,20 @@
 //! Where an export is put: a folder, or a bucket of a store that speaks S3.
 
-mod client;
-
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use anyhow::{Context, anyhow};
+use object_store::aws::AmazonS3;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use self::client::Client;
+use crate::bucket::{Bucket, SCHEME, line, say};
 use crate::settings::Settings;
 
 pub(crate) struct Place {
@@ -40,43 +38,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Place {
     /// `s3://BUCKET/WITHIN`, `file:///FOLDER` or a folder.
     pub(super) fn open(settings: &Settings, name: &str) -> anyhow::Result<Place> {
-        let Some(address) = name.strip_prefix("s3://") else {
+        if !name.starts_with(SCHEME) {
             return Ok(Place::folder(name.strip_prefix("file://").unwrap_or(name)));
+        }
+        let retry = RetryConfig {
+            retry_timeout: PATIENCE,
+            ..RetryConfig::default()
         };
-        let (bucket, within) = address.split_once('/').unwrap_or((address, ""));
-        if bucket.is_empty() {
-            bail!("{name} names no bucket; it is s3://BUCKET or s3://BUCKET/WITHIN");
-        }
-        let mut builder = match (&settings.s3_access_key, &settings.s3_secret_key) {
-            (Some(key), Some(secret)) => AmazonS3Builder::new()
-                .with_access_key_id(key)
-                .with_secret_access_key(secret),
-            // As everybody who speaks S3 finds them.
-            _ => AmazonS3Builder::from_env(),
-        };
-        builder = builder
-            .with_bucket_name(bucket)
-            .with_http_connector(Client::new())
-            .with_retry(RetryConfig {
-                retry_timeout: PATIENCE,
-                ..RetryConfig::default()
-            });
-        if let Some(endpoint) = &settings.s3_endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        if let Some(region) = &settings.s3_region {
-            builder = builder.with_region(region);
-        }
-        let store = builder.build().map_err(|error| say(error, name))?;
+        let Bucket { store, within } = Bucket::open(settings, name, retry)?;
         let hash = Sha256::digest(name);
         let aside: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Place {
             name: name.to_owned(),
             aside: settings.data_dir.join("exports").join(aside),
-            kind: Kind::Bucket {
-                store: Arc::new(store),
-                within: Key::from(within),
-            },
+            kind: Kind::Bucket { store, within },
         })
     }
 
@@ -222,22 +197,4 @@ fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::File::create(path)?;
     file.write_all(content)?;
     file.sync_all()
-}
-
-/// What a store complains of, and what to do about it, in one line.
-fn say(error: object_store::Error, place: &str) -> anyhow::Error {
-    use object_store::Error;
-    let advice = match &error {
-        Error::NotFound { .. } => "is there such a bucket",
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            "are s3_access_key and s3_secret_key right"
-        }
-        _ => "is s3_endpoint right",
-    };
-    anyhow!("{place}: {advice}? {}", line(&error))
-}
-
-fn line(error: &dyn fmt::Display) -> String {
-    let words = error.to_string();
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
