@@ -51,7 +51,8 @@ export class Timeline {
     this.element = h('div', { class: over ? 'timeline over' : 'timeline' }, this.#scroller, this.#empty, this.#pill, this.#announcer);
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     if (!over) this.#scroller.addEventListener('keydown', (event) => this.#step(event));
-    this.#scroller.addEventListener('focusout', ({ relatedTarget }) => this.#scroller.contains(relatedTarget) || this.pick(null));
+    // Somewhere else, that is, and not with a button that went when it had done its work.
+    this.#scroller.addEventListener('focusout', ({ relatedTarget: to }) => to && !this.#scroller.contains(to) && this.pick(null));
     this.#scroller.addEventListener('click', ({ target }) => {
       const line = target.closest('.reply-line');
       if (line) this.#open(line);

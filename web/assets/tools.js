@@ -28,9 +28,10 @@ export function onTools(room, event) {
 
 async function run(work, button, row) {
   button.disabled = true;
+  // The menu goes at once: what comes of it shows in the chat, or in a word about why nothing does.
+  if (button.dataset.do !== 'menu') row.querySelector('.row-tools')?.remove();
   try {
     await work();
-    if (button.dataset.do !== 'menu') row.querySelector('.row-tools')?.remove();
   } catch (fault) {
     toast(explain(fault), { kind: 'bad' });
   } finally {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lemonair_consumers::Kafka;
 use lemonair_consumers::kafka::partition_of;
+use lemonair_consumers::retention;
 use lemonair_producers::Log;
 use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::donation::DonationAccepted;
@@ -76,6 +77,11 @@ impl History {
             ..Kafka::default()
         };
         kafka.ensure_topics().await.expect("make topics");
+        // What is written is older than gateways' counts are kept, and the broker looks every five minutes.
+        let for_ever = Duration::from_secs(100 * 365 * 86_400);
+        retention::keep(&kafka, &BTreeMap::from([(Topic::Presence, for_ever)]))
+            .await
+            .expect("keep the topics");
         let registry =
             Registry::open(&setting("LEMONAIR_REGISTRY_URL"), &kafka.prefix, None).expect("open");
         let mut avsc: serde_json::Value =
