@@ -163,6 +163,12 @@ async fn publish_watch_chat_donate_read_back_rebuild_replay() {
         ["stream.started", "stream.interrupted", "stream.ended"]
     );
 
+    eventually("the recording is whole", async || {
+        let streams = anybody.get("/api/channels/mint/streams").await;
+        (streams["streams"][0]["recording"] == "ready").then_some(())
+    })
+    .await;
+
     // The read models are dropped, and come back equal.
     let before = read_models(&anybody, &streamer).await;
     let (ws, http) = (lemonair.ws(), lemonair.http.clone());
