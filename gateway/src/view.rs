@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lemonair_schemas::chat::{HeldMessageApproved, MessagePosted};
+use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::{AccountId, Event, EventId};
 
@@ -56,7 +56,7 @@ impl View {
             }
             Event::HeldMessageApproved(e) if e.text.is_empty() => Default::default(),
             Event::HeldMessageApproved(e) => (
-                json(&approved(e).into(), &[]),
+                json(&MessagePosted::from(e).into(), &[]),
                 json(event, &["author", "text", "nonce", "reply_to"]),
             ),
             Event::DonationAccepted(e) => donation(event, e),
@@ -139,19 +139,6 @@ impl View {
         let aside = close.then_some(&self.aside);
         let parts = aside.into_iter().chain(std::iter::once(&self.open));
         parts.filter(|json| !json.is_empty())
-    }
-}
-
-/// A message that was held until now, as everybody sees it: said where it was let through.
-fn approved(event: &HeldMessageApproved) -> MessagePosted {
-    MessagePosted {
-        id: event.message,
-        at: event.at,
-        room: event.room.clone(),
-        actor: Some(event.author.clone()),
-        text: event.text.clone(),
-        nonce: event.nonce.clone(),
-        reply_to: event.reply_to,
     }
 }
 

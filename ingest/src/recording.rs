@@ -146,16 +146,18 @@ impl Recordings {
 
     /// A file of a recording; `NotFound` if there is none.
     pub(crate) async fn get(&self, stream: EventId, file: &str) -> io::Result<Bytes> {
-        match (self.folder.get(stream, file).await, &self.store) {
-            (Err(error), Some(store)) if is_absent(&error) => store.get(stream, file).await,
-            (got, _) => got,
+        let found = self.folder.get(stream, file).await;
+        match self.elsewhere(&found) {
+            Some(store) => store.get(stream, file).await,
+            None => found,
         }
     }
 
     pub(crate) async fn len(&self, stream: EventId, file: &str) -> io::Result<u64> {
-        match (self.folder.len(stream, file).await, &self.store) {
-            (Err(error), Some(store)) if is_absent(&error) => store.len(stream, file).await,
-            (len, _) => len,
+        let found = self.folder.len(stream, file).await;
+        match self.elsewhere(&found) {
+            Some(store) => store.len(stream, file).await,
+            None => found,
         }
     }
 
@@ -165,12 +167,10 @@ impl Recordings {
         file: &str,
         range: Range<u64>,
     ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-        match (
-            self.folder.read(stream, file, range.clone()).await,
-            &self.store,
-        ) {
-            (Err(error), Some(store)) if is_absent(&error) => store.read(stream, file, range).await,
-            (read, _) => Ok(stream::iter([Ok(read?)]).boxed()),
+        let found = self.folder.read(stream, file, range.clone()).await;
+        match self.elsewhere(&found) {
+            Some(store) => store.read(stream, file, range).await,
+            None => Ok(stream::iter([Ok(found?)]).boxed()),
         }
     }
 
@@ -256,6 +256,12 @@ impl Recordings {
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The store, if there is one and the folder has no such file.
+    fn elsewhere<T>(&self, found: &io::Result<T>) -> Option<&Store> {
+        let error = found.as_ref().err()?;
+        self.store.as_ref().filter(|_| is_absent(error))
     }
 
     /// Bytes that are in the folder.

@@ -28,15 +28,29 @@ async fn until_live(api: &Api) {
     .await;
 }
 
-/// Waits until a recording has what came after an interruption; its playlist.
-async fn until_resumed(api: &Api) -> String {
-    eventually("it goes on", async || {
-        let kept = api.get("/api/channels/mint/recordings").await;
+/// A broadcast of which three seconds are recorded: anybody, its publisher and its key.
+async fn on_air(up: &Lemonair) -> (Api, Publisher, String) {
+    let (_, key) = streamer(up).await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let anybody = Api::new(&up.http);
+    until_live(&anybody).await;
+    until_kept(&anybody, "mint", 3.0).await;
+    (anybody, publisher, key)
+}
+
+/// Publishes until the recording has what came after an interruption: anybody, and its playlist.
+async fn went_on(up: &Lemonair, key: &str) -> (Api, String) {
+    let publisher = Publisher::start(&up.rtmp, key);
+    let anybody = Api::new(&up.http);
+    let playlist = eventually("it goes on", async || {
+        let kept = anybody.get("/api/channels/mint/recordings").await;
         let playlist = kept["recordings"][0]["playlist"].as_str()?.to_owned();
-        let text = text(api, &playlist).await?;
+        let text = text(&anybody, &playlist).await?;
         text.contains("#EXT-X-DISCONTINUITY").then_some(playlist)
     })
-    .await
+    .await;
+    publisher.stop().await;
+    (anybody, playlist)
 }
 
 async fn until_ready(api: &Api) -> Value {
@@ -235,11 +249,7 @@ async fn a_recording_is_watched_with_its_chat() {
 async fn killed_on_air_it_keeps_all_but_the_last_part() {
     let deployment = Deployment::new("recordkill").with("LEMONAIR_GRACE", "30");
     let mut up = deployment.start("up").await;
-    let (_, key) = streamer(&up).await;
-    let publisher = Publisher::start(&up.rtmp, &key);
-    let anybody = Api::new(&up.http);
-    until_live(&anybody).await;
-    until_kept(&anybody, "mint", 3.0).await;
+    let (anybody, publisher, key) = on_air(&up).await;
     // All that live viewers know at the moment, parts of the segment that is being made included.
     let master = text(&anybody, "/hls/mint/index.m3u8")
         .await
@@ -256,10 +266,7 @@ async fn killed_on_air_it_keeps_all_but_the_last_part() {
     assert!(!publisher.ended().await);
 
     let up = deployment.start("up").await;
-    let anybody = Api::new(&up.http);
-    let publisher = Publisher::start(&up.rtmp, &key);
-    let playlist = until_resumed(&anybody).await;
-    publisher.stop().await;
+    let (anybody, playlist) = went_on(&up, &key).await;
     until_ready(&anybody).await;
     let whole = text(&anybody, &playlist).await.expect("a playlist");
     let (before, after) = whole
@@ -376,18 +383,11 @@ async fn a_recording_goes_to_a_bucket() {
         .with("LEMONAIR_RECORDINGS", "s3://exports/kept");
     bucket.set_away(true);
     let mut up = deployment.start("up").await;
-    let (_, key) = streamer(&up).await;
-    let publisher = Publisher::start(&up.rtmp, &key);
-    let anybody = Api::new(&up.http);
-    until_live(&anybody).await;
-    until_kept(&anybody, "mint", 3.0).await;
+    let (_, publisher, key) = on_air(&up).await;
     up.kill().await;
     assert!(!publisher.ended().await);
     let up = deployment.start("up").await;
-    let anybody = Api::new(&up.http);
-    let publisher = Publisher::start(&up.rtmp, &key);
-    let playlist = until_resumed(&anybody).await;
-    publisher.stop().await;
+    let (anybody, playlist) = went_on(&up, &key).await;
     let ready = until_ready(&anybody).await;
     let stream = ready["stream"].as_str().expect("an id");
 

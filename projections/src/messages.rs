@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::chat::{ChatCleared, HeldMessageApproved, MessageDeleted, MessagePosted};
+use lemonair_schemas::chat::{ChatCleared, MessageDeleted, MessagePosted};
 use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
@@ -110,7 +110,7 @@ impl Projection for Messages {
                     Event::MessagePosted(event) => posted.push((fact.position, event)),
                     Event::HeldMessageApproved(event) => {
                         post_all(tx, &mut posted).await?;
-                        post(tx, &[(fact.position, &approved(event))]).await?;
+                        post(tx, &[(fact.position, &MessagePosted::from(event))]).await?;
                     }
                     Event::MessageDeleted(event) => {
                         post_all(tx, &mut posted).await?;
@@ -137,19 +137,6 @@ async fn post_all(
     post(tx, posted).await?;
     posted.clear();
     Ok(())
-}
-
-/// A message that was held until now: it is said where it was let through.
-fn approved(event: &HeldMessageApproved) -> MessagePosted {
-    MessagePosted {
-        id: event.message,
-        at: event.at,
-        room: event.room.clone(),
-        actor: Some(event.author.clone()),
-        text: event.text.clone(),
-        nonce: event.nonce.clone(),
-        reply_to: event.reply_to,
-    }
 }
 
 async fn post(
@@ -299,7 +286,7 @@ impl FromRow<'_, MySqlRow> for Message {
                 None => row.try_get("text")?,
             },
             nonce: row.try_get("nonce")?,
-            reply_to: row.try_get::<Option<Uuid>, _>("reply_to")?.map(EventId),
+            reply_to: row::event_if_any(row, "reply_to")?,
             sent_at: row::time(row, "sent_at")?,
             deleted_at,
             position: row::position(row, Topic::Chat)?,

@@ -13,6 +13,10 @@ pub(crate) fn event(row: &MySqlRow, column: &str) -> Result<EventId> {
     row.try_get::<Uuid, _>(column).map(EventId)
 }
 
+pub(crate) fn event_if_any(row: &MySqlRow, column: &str) -> Result<Option<EventId>> {
+    Ok(row.try_get::<Option<Uuid>, _>(column)?.map(EventId))
+}
+
 pub(crate) fn time(row: &MySqlRow, column: &str) -> Result<Timestamp> {
     row.try_get::<i64, _>(column).map(Timestamp)
 }

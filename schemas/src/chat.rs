@@ -140,6 +140,23 @@ pub struct ChatSettings {
     pub hold_for_review: bool,
 }
 
+// === impl MessagePosted ===
+
+/// A message that was held until now: said where it was let through.
+impl From<&HeldMessageApproved> for MessagePosted {
+    fn from(event: &HeldMessageApproved) -> MessagePosted {
+        MessagePosted {
+            id: event.message,
+            at: event.at,
+            room: event.room.clone(),
+            actor: Some(event.author.clone()),
+            text: event.text.clone(),
+            nonce: event.nonce.clone(),
+            reply_to: event.reply_to,
+        }
+    }
+}
+
 // === impl ChatSettings ===
 
 /// Everybody may say anything.

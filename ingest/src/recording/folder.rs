@@ -10,6 +10,8 @@ use lemonair_schemas::EventId;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 
+use super::is_absent;
+
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -102,7 +104,7 @@ impl Folder {
     pub(super) async fn remove(&self, stream: EventId, file: &str, len: u64) -> io::Result<()> {
         match fs::remove_file(self.file(stream, file)?).await {
             // Whoever was first has counted it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {
                 self.bytes.fetch_sub(len, Ordering::Relaxed);
@@ -116,7 +118,7 @@ impl Folder {
         let mut found = Vec::new();
         let mut entries = match fs::read_dir(self.path.join(stream.to_string())).await {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) if is_absent(&error) => return Ok(found),
             Err(error) => return Err(error),
         };
         while let Some(entry) = entries.next_entry().await? {
@@ -143,7 +145,7 @@ impl Folder {
     pub(super) async fn delete(&self, stream: EventId) -> io::Result<()> {
         let files = self.files(stream).await?;
         match fs::remove_dir_all(self.path.join(stream.to_string())).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(error) if !is_absent(&error) => Err(error),
             _ => {
                 let bytes = files.iter().map(|(_, len)| len).sum();
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);

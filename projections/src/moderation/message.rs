@@ -5,7 +5,6 @@ use lemonair_schemas::{Actor, EventId, RoomId, Timestamp};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
-use uuid::Uuid;
 
 use super::somebody;
 use crate::projection::Fault;
@@ -165,7 +164,7 @@ impl FromRow<'_, MySqlRow> for Held {
             author: somebody(row, "author")?.ok_or(sqlx::Error::RowNotFound)?,
             text: row.try_get("text")?,
             nonce: row.try_get("nonce")?,
-            reply_to: row.try_get::<Option<Uuid>, _>("reply_to")?.map(EventId),
+            reply_to: row::event_if_any(row, "reply_to")?,
             held_at: row::time(row, "held_at")?,
         })
     }
