@@ -6,15 +6,16 @@ mod support;
 use lemonair_schemas::channel::ChannelFollowed;
 use lemonair_schemas::{AccountId, Actor, EventId, Timestamp};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use support::browser::Browser;
 use support::history::History;
 use support::viewer::Viewer;
-use support::{Api, Deployment, Lemonair};
+use support::{Api, Deployment, Lemonair, eventually};
 
 const PASSWORD: &str = "correct horse battery";
 
-/// So many that a rebuild can be seen, and held.
-const RECORDS: usize = 60_000;
+/// So many that a rebuild takes several batches of each lane.
+const RECORDS: usize = 20_000;
 
 /// An operator at the page, and the same by HTTP.
 async fn operator(deployment: &Deployment, up: &Lemonair) -> (Browser, Api) {
@@ -35,6 +36,24 @@ async fn operator(deployment: &Deployment, up: &Lemonair) -> (Browser, Api) {
     browser.click("#login-submit").await;
     browser.see("[data-testid=processes]").await;
     (browser, api)
+}
+
+/// Keeps a rebuild of the messages from adding rows, from its beginning until the connection is closed:
+/// else it is done before anybody has pressed a button.
+async fn stopped_shadow(deployment: &Deployment) -> MySqlConnection {
+    let mut connection = MySqlConnection::connect(&deployment.database_url())
+        .await
+        .expect("connect to the database");
+    let sql = format!(
+        "LOCK TABLES {}_shadow.messages WRITE",
+        deployment.database()
+    );
+    eventually("there are shadow tables", async || {
+        let lock = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
+        lock.execute(&mut connection).await.ok()
+    })
+    .await;
+    connection
 }
 
 /// What the log says was done, the oldest first.
@@ -76,9 +95,18 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
 
     page.click(&format!("{row} [data-testid=rebuild-rebuild]"))
         .await;
-    page.click("[data-testid=confirm]").await;
+    let (stopped, ()) = tokio::join!(
+        stopped_shadow(&deployment),
+        page.click("[data-testid=confirm]")
+    );
     page.click(&format!("{row} [data-testid=rebuild-pause]"))
         .await;
+    eventually("the log tells of the pause", async || {
+        let told = acts(&boss).await.last()?.0 == "rebuild.paused";
+        told.then_some(())
+    })
+    .await;
+    stopped.close().await.expect("let the rebuild go on");
     page.see(&format!("{row}[data-state=paused] progress"))
         .await;
     let held = boss.get("/api/admin/status").await;
