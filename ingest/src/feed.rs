@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lemonair_schemas::{EventId, Timestamp};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::health::Health;
 use crate::hls::{self, Playlist, Report, Settings, Superseded};
@@ -19,6 +20,8 @@ pub(crate) struct Feed {
     pub(crate) source: Arc<Rendition>,
     /// What is made of it, the best first.
     ladder: RwLock<Vec<Arc<Rendition>>>,
+    /// How many more are being made, and are not listed yet.
+    coming: watch::Sender<usize>,
     settings: Settings,
     /// The newest key frame.
     pub(crate) still: watch::Sender<Option<Still>>,
@@ -28,6 +31,14 @@ pub(crate) struct Feed {
     /// Why its recording cannot be written at the moment.
     recording_fault: Mutex<Option<String>>,
 }
+
+/// One more picture that will be listed, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Coming(Arc<Feed>);
+
+/// How long the list waits for pictures that are coming. Players read it once, so whoever came in the
+/// moment before would not know of them for the whole evening.
+const COMING: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Thumbnail {
@@ -45,6 +56,7 @@ impl Feed {
             stream,
             source: Arc::new(Rendition::new(settings.clone())),
             ladder: RwLock::default(),
+            coming: watch::Sender::new(0),
             settings,
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),
@@ -94,6 +106,20 @@ impl Feed {
             .unwrap_or_else(PoisonError::into_inner)
             .push(Arc::clone(&rendition));
         rendition
+    }
+
+    /// A rendition will be added, unless its maker gives up.
+    pub(crate) fn expect_rendition(self: &Arc<Feed>) -> Coming {
+        self.coming.send_modify(|coming| *coming += 1);
+        Coming(Arc::clone(self))
+    }
+
+    /// Waits until all pictures are listed that will be, but not for long.
+    pub(crate) async fn is_listed(&self) {
+        let mut coming = self.coming.subscribe();
+        timeout(COMING, coming.wait_for(|coming| *coming == 0))
+            .await
+            .ok();
     }
 
     /// Takes one out again, whose maker has given up.
@@ -179,6 +205,12 @@ impl Feed {
             .thumbnail
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(thumbnail);
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.send_modify(|coming| *coming -= 1);
     }
 }
 

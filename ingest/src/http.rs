@@ -49,8 +49,11 @@ async fn hls(
     };
     if name == "index.m3u8" {
         let there = feed.source.wait(|window| there(window, |_| ()));
-        let master = there.await.and_then(|()| feed.master());
-        return playlist(&headers, ONE_SECOND, master);
+        if there.await.is_none() {
+            return not_found();
+        }
+        feed.is_listed().await;
+        return playlist(&headers, ONE_SECOND, feed.master());
     }
     // Each file's name begins with its rendition's.
     let Some((rendition, rest)) = name

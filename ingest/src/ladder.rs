@@ -19,7 +19,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::feed::Feed;
+use crate::feed::{Coming, Feed};
 use crate::flv::{self, Unit};
 use crate::fmp4;
 use crate::hls::{Init, Kept, Superseded};
@@ -70,6 +70,8 @@ struct Step {
     feed: Arc<Feed>,
     rung: Rung,
     cut: Cut,
+    /// Until it is listed for the first time, or will not be for now.
+    coming: Option<Coming>,
     /// While the publisher's picture is larger.
     rendition: Option<Arc<Rendition>>,
     child: u64,
@@ -147,14 +149,14 @@ impl Ladder {
     }
 
     /// Keeps a rung going until the broadcast is over.
-    pub(crate) async fn follow(self: Arc<Ladder>, feed: Arc<Feed>, rung: Rung) {
+    pub(crate) async fn follow(self: Arc<Ladder>, feed: Arc<Feed>, rung: Rung, coming: Coming) {
         let stream = feed.stream;
         let mut reader = Reader {
             source: Arc::clone(&feed.source),
             number: 0,
             part: 0,
         };
-        let mut step = Step::new(feed, rung, self.cut.clone());
+        let mut step = Step::new(feed, rung, self.cut.clone(), coming);
         let mut pause = FIRST_RETRY;
         while let Some(first) = reader.next().await {
             if !step.can_begin(&first, reader.part) {
@@ -166,6 +168,7 @@ impl Ladder {
                 pause = FIRST_RETRY;
                 continue;
             };
+            step.coming = None;
             tracing::warn!(%stream, height = rung.height, "failed to make a smaller picture: {error}");
             metrics::counter!("lemonair_ingest_ladder_failures_total").increment(1);
             if begun.elapsed() > LAST_RETRY {
@@ -364,11 +367,12 @@ impl Reader {
 // === impl Step ===
 
 impl Step {
-    fn new(feed: Arc<Feed>, rung: Rung, cut: Cut) -> Step {
+    fn new(feed: Arc<Feed>, rung: Rung, cut: Cut, coming: Coming) -> Step {
         Step {
             feed,
             rung,
             cut,
+            coming: Some(coming),
             rendition: None,
             child: 0,
             source: 0,
@@ -386,8 +390,11 @@ impl Step {
             .init
             .size
             .is_some_and(|(_, height)| height > self.rung.height);
-        if !larger && let Some(rendition) = self.rendition.take() {
-            self.feed.remove_rendition(rendition.id);
+        if !larger {
+            self.coming = None;
+            if let Some(rendition) = self.rendition.take() {
+                self.feed.remove_rendition(rendition.id);
+            }
         }
         larger && part == 0 && kept.parts.first().is_some_and(|part| part.independent)
     }
@@ -462,6 +469,9 @@ impl Step {
                 Piece::SegmentEnd | Piece::Still(_) => {}
             }
             rendition.push(self.child, vec![piece], self.at)?;
+        }
+        if self.coming.is_some() && rendition.window().variant().is_some() {
+            self.coming = None;
         }
         Ok(())
     }

@@ -198,9 +198,10 @@ impl Rooms {
     pub(crate) fn climb(&self, feed: &Arc<Feed>) {
         for rung in self.config.ladder.rungs.clone() {
             let (ladder, feed) = (Arc::clone(&self.ladder), Arc::clone(feed));
-            let abandon = self.abandon.clone();
+            let (abandon, coming) = (self.abandon.clone(), feed.expect_rendition());
             self.tasks.spawn(async move {
-                abandon.run_until_cancelled(ladder.follow(feed, rung)).await;
+                let follow = ladder.follow(feed, rung, coming);
+                abandon.run_until_cancelled(follow).await;
             });
         }
     }

@@ -71,17 +71,22 @@ async fn a_rung_is_the_same_broadcast_smaller() {
     // Its pictures wait for each other; those of the rung do not.
     let source = large(8).replace(VIDEO, &format!("{VIDEO} -bf 2"));
     let encoder = stage.publish(KEY, &source);
-    let [own, rung] = until("two playlists", || playlists(&stage)).await;
+    // Players ask once.
+    let master = until("a master", async || {
+        let answer = get(&stage.playlist()).await;
+        answer.error_for_status().ok()?.text().await.ok()
+    })
+    .await;
+    for size in ["640x360", "320x180"] {
+        assert!(master.contains(&format!("RESOLUTION={size}\n")), "{master}");
+    }
+    let [own, rung] = playlists(&stage).await.expect("two playlists");
     let told = until("a word of the other", || async {
         let text = get(&own).await.text().await.ok()?;
         text.contains("#EXT-X-RENDITION-REPORT").then_some(text)
     });
     let (_, name) = rung.rsplit_once('/').expect("a name");
     assert!(told.await.contains(&format!("URI=\"{name}\"")));
-    let master = get(&stage.playlist()).await.text().await.expect("a master");
-    for size in ["640x360", "320x180"] {
-        assert!(master.contains(&format!("RESOLUTION={size}\n")), "{master}");
-    }
     assert_eq!(finish(encoder).await, (true, String::new()));
     stage.until_told(&[STARTED, ENDED]).await;
     until("its end", || async {
