@@ -1,6 +1,6 @@
 // 200 messages a second, while 60 viewers join and 60 vanish without a close frame: those who stay notice nothing.
 
-import { Viewer, faultless, failed, lost, summary } from './lib.js';
+import { Viewer, faultless, failed, lost, onSilence, summary } from './lib.js';
 
 const seconds = Number(__ENV.SECONDS || 20);
 const perSecond = 200;
@@ -9,8 +9,8 @@ const all = seconds * perSecond;
 
 export const options = {
   scenarios: {
-    stay: { executor: 'per-vu-iterations', exec: 'stay', vus: 2, iterations: 1, maxDuration: '120s' },
-    talk: { executor: 'per-vu-iterations', exec: 'talk', vus: 1, iterations: 1, startTime: '2s', maxDuration: '120s' },
+    stay: { executor: 'per-vu-iterations', exec: 'stay', vus: 2, iterations: 1, maxDuration: '300s' },
+    talk: { executor: 'per-vu-iterations', exec: 'talk', vus: 1, iterations: 1, startTime: '2s', maxDuration: '300s' },
     // Iterations are cut off hard when their time is over: the sockets go without a word.
     vanish: { executor: 'constant-vus', exec: 'vanish', vus: 3, duration: `${seconds}s`, startTime: '3s', gracefulStop: '0s' },
   },
@@ -22,13 +22,13 @@ export function stay() {
   const viewers = [];
   let complete = 0;
   const finish = () => {
-    clearTimeout(deadline);
+    clearInterval(silence);
     viewers.forEach((viewer) => viewer.leave());
   };
-  const deadline = setTimeout(() => {
+  const silence = onSilence(viewers, 30, () => {
     for (const viewer of viewers) lost.add(all - viewer.seen.size);
     finish();
-  }, (seconds + 30) * 1000);
+  });
   for (let n = 0; n < 50; n += 1) {
     const viewer = new Viewer('churn', {
       heard: () => {

@@ -36,7 +36,7 @@ export function token(name) {
   return `${signed}.${crypto.hmac('sha256', __ENV.LEMONAIR_SECRET, signed, 'base64rawurl')}`;
 }
 
-/** Somebody in a room. `heard(event)` gets each message once; what comes twice or out of order is counted. */
+/** Somebody in a room. `heard()` is called for each message once; what comes twice or out of order is counted. */
 export class Viewer {
   constructor(room, { name = null, heard = null, in: entered = null } = {}) {
     Object.assign(this, { room, name, heard, entered });
@@ -75,7 +75,12 @@ export class Viewer {
       joinTime.add(Date.now() - this.began);
       if (!frame.recovered) lost.add(1);
     }
-    for (const event of frame.events || []) this.take(event, frame.type);
+    // Samples are dear: one of each kind for a frame, of which the oldest message has waited longest.
+    const fresh = (frame.events || []).filter((event) => this.take(event));
+    if (fresh.length > 0) {
+      deliveries.add(fresh.length);
+      if (frame.type === 'events') latency.add(Date.now() - Number(fresh[0].text.split(' ')[2]));
+    }
     if (frame.type === 'joined' && this.entered) this.entered(this);
     if (frame.type === 'ack' || frame.type === 'error') {
       const answered = this.acks.get(frame.id);
@@ -85,22 +90,19 @@ export class Viewer {
     }
   }
 
-  take(event, how) {
-    if (event.type !== 'chat.message') return;
+  /** Whether it is a message that was not here before. A sender numbers them; each sender's must come in order. */
+  take(event) {
+    if (event.type !== 'chat.message') return false;
     if (this.seen.has(event.id)) {
       doubled.add(1);
-      return;
+      return false;
     }
     this.seen.add(event.id);
-    deliveries.add(1);
-    // A sender numbers its messages; each sender's must come in order.
-    const [, sender, number, sent] = event.text.match(/^(\S+) (\d+) (\d+)/) || [];
-    if (sender) {
-      if (Number(number) <= (this.last.get(sender) ?? -1)) misordered.add(1);
-      this.last.set(sender, Number(number));
-      if (how === 'events') latency.add(Date.now() - Number(sent));
-    }
-    if (this.heard) this.heard(event);
+    const [sender, number] = event.text.split(' ');
+    if (Number(number) <= (this.last.get(sender) ?? -1)) misordered.add(1);
+    this.last.set(sender, Number(number));
+    if (this.heard) this.heard();
+    return true;
   }
 
   /** Sends message `number`; `answered(frame)` gets the ack or the error. */
@@ -114,6 +116,20 @@ export class Viewer {
     this.leaving = true;
     this.socket.close();
   }
+}
+
+/** Calls `then` when nothing has come for so long: what has not come by then is lost. */
+export function onSilence(viewers, seconds, then) {
+  let before = -1;
+  const timer = setInterval(() => {
+    const now = viewers.reduce((sum, { seen }) => sum + seen.size, 0);
+    if (now === before) {
+      clearInterval(timer);
+      then();
+    }
+    before = now;
+  }, seconds * 1000);
+  return timer;
 }
 
 /** The one line that the run script prints of a scenario. */

@@ -1,6 +1,6 @@
 // 500 members, 100 of them send 25 messages each, as fast as they are acked: every delivery is counted.
 
-import { Viewer, deliveries, faultless, failed, lost, summary } from './lib.js';
+import { Viewer, deliveries, faultless, failed, lost, onSilence, summary } from './lib.js';
 
 const members = Number(__ENV.MEMBERS || 500);
 const senders = Number(__ENV.SENDERS || 100);
@@ -10,7 +10,7 @@ const all = senders * messages;
 const room = `room-${messages}`;
 
 export const options = {
-  scenarios: { room: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '180s' } },
+  scenarios: { room: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '600s' } },
   thresholds: { ...faultless, deliveries: [`count==${members * all}`] },
 };
 
@@ -23,13 +23,13 @@ export default function main() {
     if (complete === viewers.length) finish();
   };
   const finish = () => {
-    clearTimeout(deadline);
+    clearInterval(silence);
     viewers.forEach((viewer) => viewer.leave());
   };
-  const deadline = setTimeout(() => {
+  const silence = onSilence(viewers, 30, () => {
     for (const viewer of viewers) lost.add(all - viewer.seen.size);
     finish();
-  }, 170_000);
+  });
   // Senders wait until everybody in this process is in; others' messages before that come as history.
   let inside = 0;
   const entered = () => {

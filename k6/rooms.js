@@ -1,12 +1,12 @@
 // 1,000 rooms with two viewers each; one message in each room reaches its two and nobody else.
 
-import { Viewer, deliveries, faultless, failed, lost, summary } from './lib.js';
+import { Viewer, deliveries, faultless, failed, lost, onSilence, summary } from './lib.js';
 
 const rooms = Number(__ENV.ROOMS || 1000);
 const vus = 10;
 
 export const options = {
-  scenarios: { rooms: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '120s' } },
+  scenarios: { rooms: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '300s' } },
   thresholds: { ...faultless, deliveries: [`count==${rooms * 2}`] },
 };
 
@@ -14,14 +14,14 @@ export default function main() {
   const viewers = [];
   let waiting = 0;
   const finish = () => {
-    clearTimeout(deadline);
+    clearInterval(silence);
     // A moment longer, in case a message comes where it does not belong.
     setTimeout(() => viewers.forEach((viewer) => viewer.leave()), 1000);
   };
-  const deadline = setTimeout(() => {
+  const silence = onSilence(viewers, 30, () => {
     lost.add(waiting);
     finish();
-  }, 100_000);
+  });
   const heard = () => {
     waiting -= 1;
     if (waiting === 0) finish();

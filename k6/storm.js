@@ -1,14 +1,14 @@
 // A gateway is killed while people talk; everybody comes back with a cursor and has missed nothing.
 // The run script kills the gateway 6 seconds in, and starts another one at the same address.
 
-import { Viewer, faultless, failed, lost, summary } from './lib.js';
+import { Viewer, faultless, failed, lost, onSilence, summary } from './lib.js';
 
 const users = Number(__ENV.USERS || 1000);
 const vus = 10;
 const all = 200;
 
 export const options = {
-  scenarios: { storm: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '120s' } },
+  scenarios: { storm: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '300s' } },
   thresholds: { ...faultless, joined: [`count>=${users * 2}`] },
 };
 
@@ -16,13 +16,13 @@ export default function main() {
   const viewers = [];
   let complete = 0;
   const finish = () => {
-    clearTimeout(deadline);
+    clearInterval(silence);
     viewers.forEach((viewer) => viewer.leave());
   };
-  const deadline = setTimeout(() => {
+  const silence = onSilence(viewers, 30, () => {
     for (const viewer of viewers) lost.add(all - viewer.seen.size);
     finish();
-  }, 100_000);
+  });
   const heard = (viewer) => () => {
     if (viewer().seen.size === all && (complete += 1) === viewers.length) finish();
   };
