@@ -10,7 +10,7 @@ const all = senders * messages;
 const room = `room-${messages}`;
 
 export const options = {
-  scenarios: { room: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '600s' } },
+  scenarios: { room: { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: '1200s' } },
   thresholds: { ...faultless, deliveries: [`count==${members * all}`] },
 };
 

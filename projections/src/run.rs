@@ -106,6 +106,9 @@ impl Follower<'_> {
         let mut claims = Claims::new();
         let mut checked = Instant::now();
         let mut rested = checked;
+        // Since the last commit. Other tables were swapped in, and the partitions are still ours; or
+        // others have them, which the group tells us then. So we claim anew once without leaving it.
+        let mut fenced = false;
         loop {
             let next = async {
                 tokio::time::sleep_until(rested).await;
@@ -123,29 +126,47 @@ impl Follower<'_> {
                 }
                 Step::Assigned(partitions) => {
                     fault::point("assigned");
-                    claims = self.claim(&partitions).await?;
-                    fault::point("claimed");
-                    self.health.holds(self.projection.name(), &claims);
-                    group.start(&reachable(kafka, positions(&claims)).await?)?;
-                    fault::point("started");
+                    claims = self.begin(&group, &partitions).await?;
                 }
                 Step::Batch(batch) => {
                     if (1..BATCH).contains(&batch.records.len()) {
                         rested = Instant::now() + REST;
                     }
                     let batch = Batch::new(&claims, &batch.records, &batch.next);
-                    if batch.moves.is_empty() {
-                        self.check(&claims, &mut checked).await?;
-                        continue;
+                    let outcome = if batch.moves.is_empty() {
+                        self.check(&claims, &mut checked).await
+                    } else {
+                        fault::point("read");
+                        self.commit(&batch).await
+                    };
+                    match outcome {
+                        Err(error @ Error::Fenced { .. }) if !fenced => {
+                            tracing::info!("{error}; claiming anew");
+                            fenced = true;
+                            let partitions: Vec<_> = claims.keys().copied().collect();
+                            claims = self.begin(&group, &partitions).await?;
+                        }
+                        Ok(()) if !batch.moves.is_empty() => {
+                            settle(&batch.moves, &mut claims);
+                            fault::point("settled");
+                            fenced = false;
+                            *pause = FIRST_PAUSE;
+                        }
+                        outcome => outcome?,
                     }
-                    fault::point("read");
-                    self.commit(&batch).await?;
-                    settle(&batch.moves, &mut claims);
-                    fault::point("settled");
-                    *pause = FIRST_PAUSE;
                 }
             }
         }
+    }
+
+    /// Claims what the group has given us, and goes on from where the checkpoint is.
+    async fn begin(&self, group: &Group<Event>, partitions: &[(Topic, i32)]) -> Result<Claims> {
+        let claims = self.claim(partitions).await?;
+        fault::point("claimed");
+        self.health.holds(self.projection.name(), &claims);
+        group.start(&reachable(&self.projector.kafka, positions(&claims)).await?)?;
+        fault::point("started");
+        Ok(claims)
     }
 
     /// Tries until MySQL is there; the group goes on waiting for us meanwhile.

@@ -103,32 +103,39 @@ impl<'a> Filling<'a> {
     /// Reads up to exactly `ends`; partitions that are further already stay where they are.
     pub(super) async fn fill(&mut self, ends: &Ends) -> Result<()> {
         loop {
-            let rest: Vec<Position> = ends
-                .iter()
-                .filter_map(|(&(topic, partition), &end)| {
-                    let offset = self.claims.get(&(topic, partition))?.next;
-                    let position = Position {
-                        topic,
-                        partition,
-                        offset,
-                    };
-                    (offset < end).then_some(position)
-                })
-                .collect();
+            let mut rest = self.positions();
+            rest.retain(|position| {
+                let end = ends.get(&(position.topic, position.partition));
+                end.is_some_and(|end| position.offset < *end)
+            });
             if rest.is_empty() {
                 return Ok(());
             }
-            self.fill_from(shares(rest), ends).await?;
+            let mut lanes = self.open(rest).await?;
+            self.run(&mut lanes, ends).await?;
         }
     }
 
-    /// Reads until all of the partitions are at their ends, or until those that are have been read so
-    /// far beyond that it pays to leave them out.
-    async fn fill_from(&mut self, shares: Vec<Vec<Position>>, ends: &Ends) -> Result<()> {
-        let open = shares
+    /// How far the shadow is.
+    fn positions(&self) -> Vec<Position> {
+        let position = |(&(topic, partition), claim): (&(Topic, i32), &Claim)| Position {
+            topic,
+            partition,
+            offset: claim.next,
+        };
+        self.claims.iter().map(position).collect()
+    }
+
+    async fn open(&mut self, from: Vec<Position>) -> Result<Vec<Lane>> {
+        let open = shares(from)
             .into_iter()
             .map(|share| Lane::open(self.projector, &self.shadow.name, share));
-        let mut lanes = try_join_all(open).await?;
+        try_join_all(open).await
+    }
+
+    /// Reads until all of the lanes are at their ends, or until those that are have been read so far
+    /// beyond that it pays to leave them out.
+    async fn run(&mut self, lanes: &mut [Lane], ends: &Ends) -> Result<()> {
         while lanes.iter().any(|lane| !lane.at_end) && lanes.iter().all(|lane| lane.wasted < WASTE)
         {
             let work = Work {
@@ -151,7 +158,7 @@ impl<'a> Filling<'a> {
                 return Err(Error::Standstill(self.projection.name()));
             }
             if self.wait_while_paused().await? {
-                for lane in &mut lanes {
+                for lane in &mut *lanes {
                     lane.moved = Instant::now();
                 }
             }
@@ -220,12 +227,15 @@ impl<'a> Filling<'a> {
         Ok(positions.collect())
     }
 
-    /// Holds the live loop off, adds what is missing, and swaps.
+    /// Holds the live loop off, adds what is missing, and swaps. All that takes time is done before.
     pub(super) async fn swap(&mut self, live: &mut MySqlConnection, ends: &Ends) -> Result<()> {
         self.pausable = false;
         self.phase = Phase::Swapping;
         self.tell().await?;
         self.shadow.clear_old().await?;
+        let positions = self.live_positions(live).await?;
+        self.fill(&positions).await?;
+        let mut lanes = self.open(self.positions()).await?;
         let lock_name = checkpoint::swap_lock(self.projection);
         if !lock(live, &lock_name, SWAP).await? {
             return Err(Error::Busy("this read model is being swapped"));
@@ -238,6 +248,7 @@ impl<'a> Filling<'a> {
         fault::point("held");
         // Nobody shall see a row go that was there.
         let positions = self.live_positions(live).await?;
+        self.run(&mut lanes, &positions).await?;
         self.fill(&positions).await?;
         self.retry().await?;
         self.shadow.swap(live, self.projection).await?;

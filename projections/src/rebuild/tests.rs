@@ -13,12 +13,14 @@ use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::{Event, EventId};
 use lemonair_testkit::{fresh_codec, within};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use sqlx::{AssertSqlSafe, MySqlPool, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::messages::Messages;
-use crate::run::tests::{Stage, numbered, numbers};
+use crate::run::tests::{LONG, Stage, numbered, numbers};
 use crate::scratch::{actor, at, opened, registered, room, said};
 use crate::{erasure, projection};
 
@@ -323,6 +325,20 @@ async fn a_database_dropped_under_running_loops_comes_back() {
     running.stop().await;
 }
 
+/// Who is in a group, by the names that Kafka gave them when they joined.
+fn members(stage: &Stage, group: &str) -> Vec<String> {
+    let kafka = &stage.cluster.kafka;
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.brokers)
+        .create()
+        .unwrap();
+    let groups = consumer
+        .fetch_group_list(Some(&format!("{}{group}", kafka.prefix)), LONG)
+        .unwrap();
+    let members = groups.groups()[0].members();
+    members.iter().map(|one| one.id().to_owned()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_service_goes_on_beside_a_rebuild() {
     let stage = Stage::set().await;
@@ -331,6 +347,7 @@ async fn live_service_goes_on_beside_a_rebuild() {
         .reach(&stage.append(numbered("mint", 0..2000)).await)
         .await;
 
+    let members = members(&stage, "projection.messages");
     let enough = CancellationToken::new();
     let write = async {
         let mut next = 2000;
@@ -373,6 +390,8 @@ async fn live_service_goes_on_beside_a_rebuild() {
     // The loop, idle now, has claimed the new tables.
     let last = stage.append(numbered("mint", next..next + 1)).await;
     stage.reach(&last).await;
+    // And has not left its group for that, which takes many times as long.
+    assert_eq!(self::members(&stage, "projection.messages"), members);
     running.stop().await;
 }
 

@@ -17,7 +17,7 @@ use crate::scratch::{Scratch, actor, at, opened, registered, room, said};
 use crate::wait::Checkpoints;
 use crate::{accounts, broadcasts, channels, lag, messages, stats, wallets};
 
-const LONG: Duration = Duration::from_secs(40);
+pub(crate) const LONG: Duration = Duration::from_secs(40);
 
 /// Topics, a database, and whatever runs on them.
 pub(crate) struct Stage {
