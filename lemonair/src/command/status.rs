@@ -100,7 +100,7 @@ impl Sources<'_> {
         let (kafka, registry, gateway, decider, read_models) = tokio::join!(
             service("kafka", async {
                 let brokers = brokers(&self.kafka).await?;
-                Ok(format!("{} brokers: {}", brokers.len(), brokers.join(", ")))
+                Ok(brokers.join(", "))
             }),
             service("registry", async {
                 self.registry.ping().await?;
