@@ -120,6 +120,7 @@ fn screenshots() -> Option<PathBuf> {
 async fn pages_hinder_nobody() {
     let deployment = Deployment::new("looks")
         .with("LEMONAIR_CHAT_PER_SECOND", "1000")
+        .with("LEMONAIR_SANDBOX_CONFIRMS", "by hand")
         .with("LEMONAIR_GRACE", "60");
     let up = deployment.start("up").await;
     let mut tour = Tour {
@@ -156,7 +157,7 @@ async fn pages_hinder_nobody() {
     let mint = &owners[0].0;
     channel(&up, "pomelo", "Rust from scratch", "Coding").await;
     let _talkers = talk(&up, mint).await;
-    let _crowd = crowd(&up).await;
+    crowd(&up).await;
     let recording = record(&up).await;
     eventually("there is a thumbnail of each", async || {
         for [name, ..] in ON_AIR {
@@ -204,6 +205,12 @@ async fn pages_hinder_nobody() {
         "wallet",
         "/wallet",
         "return !!document.querySelector('[data-testid=entry]');",
+    )
+    .await;
+    tour.visit(
+        "checkout",
+        &format!("/checkout?payment={}", order(mint, 5_000).await),
+        "return !!document.querySelector('[data-testid=checkout-paid]');",
     )
     .await;
     tour.visit(
@@ -465,13 +472,26 @@ async fn record(up: &Lemonair) -> String {
     format!("/recordings/{stream}")
 }
 
+/// Begins to buy points; the payment that its checkout asks about.
+async fn order(buyer: &Api, amount: i64) -> String {
+    let order = Some(json!({ "amount": amount }));
+    let (status, begun) = buyer.send("POST", "/api/wallet/top-ups", order, &[]).await;
+    assert_eq!(status, 202, "{begun}");
+    let checkout = begun["checkout"].as_str().expect("an address");
+    let (_, payment) = checkout.split_once('=').expect("a payment");
+    payment.to_owned()
+}
+
 /// What is said and given in Mint's room.
 async fn talk(up: &Lemonair, mint: &Api) -> Vec<Viewer> {
     let names = ["Lime", "minsu", "Rind", "kumquat", "jiwoo_"];
     let mut people = std::collections::HashMap::new();
     for name in names {
         let person = Api::sign_up(&up.http, name).await;
-        person.top_up(50_000).await;
+        let payment = order(&person, 50_000).await;
+        let paid = Some(json!({ "payment": payment, "outcome": "paid" }));
+        let checkout = "/api/sandbox/checkout";
+        assert_eq!(person.send("POST", checkout, paid, &[]).await.0, 200);
         let line = Viewer::join(&up.ws(), "mint", person.token.as_deref(), None).await;
         people.insert(name, (person, line));
     }
@@ -490,10 +510,10 @@ async fn talk(up: &Lemonair, mint: &Api) -> Vec<Viewer> {
         ("Lime", "hi everyone :lemon:"),
         ("minsu", "안녕하세요! 오늘 화면 진짜 예뻐요 :love:"),
         ("Rind", "is this the seahorse valley again?"),
-        ("Mint", "@Rind yes, a bit deeper than yesterday"),
+        ("Mint", "yes, a bit deeper than yesterday"),
         ("kumquat", "the new track is lovely"),
         ("jiwoo_", "배경 음악 제목 알려주세요"),
-        ("Mint", "@jiwoo_ 제가 어제 만든 곡이에요 :juice:"),
+        ("Mint", "제가 어제 만든 곡이에요 :juice:"),
         ("minsu", "우와 직접 만드셨다니 :wow:"),
         ("Lime", ":lemon: :lemon: :lemon:"),
         (
@@ -504,15 +524,21 @@ async fn talk(up: &Lemonair, mint: &Api) -> Vec<Viewer> {
         ("jiwoo_", "다음 방송은 언제예요?"),
         ("Mint", "내일 저녁 8시요. Same time tomorrow!"),
         ("Lime", "@minsu did you see the one on Sunday?"),
-        ("minsu", "@Lime 네! 다시보기로 봤어요"),
+        ("minsu", "네! 다시보기로 봤어요"),
         ("Rind", "here it comes"),
         ("kumquat", "zoooom :gg:"),
         ("jiwoo_", ":heart:"),
     ];
+    // Which of them answers which.
+    let answers = [(3, 2), (6, 5), (12, 11), (14, 13)];
+    let mut acks: Vec<serde_json::Value> = Vec::new();
     for (place, (name, text)) in said.into_iter().enumerate() {
         let (person, line) = people.get_mut(name).expect("somebody");
-        let ack = line.chat("mint", text).await;
+        let answered = answers.iter().find(|(answer, _)| *answer == place);
+        let answered = answered.map(|(_, to)| acks[*to].clone());
+        let ack = line.ask(json!({ "type": "chat", "id": place, "room": "mint", "text": text, "reply_to": answered })).await;
         assert_eq!(ack["type"], "ack", "{ack}");
+        acks.push(ack["event"].clone());
         match place {
             8 => donate(person, "mint", 5_000, "For the lemons.").await,
             14 => {
@@ -536,13 +562,16 @@ async fn talk(up: &Lemonair, mint: &Api) -> Vec<Viewer> {
     people.into_values().map(|(_, line)| line).collect()
 }
 
-/// Those who only watch.
-async fn crowd(up: &Lemonair) -> Vec<Viewer> {
-    let mut crowd = Vec::new();
+/// Those who only watch, for as long as the test lasts: who is silent for too long is sent away.
+async fn crowd(up: &Lemonair) {
     for (room, watch) in [("mint", 23), ("hana_live", 14), ("citron", 8)] {
         for _ in 0..watch {
-            crowd.push(Viewer::join(&up.ws(), room, None, None).await);
+            let mut viewer = Viewer::join(&up.ws(), room, None, None).await;
+            tokio::spawn(async move {
+                while viewer.closed.is_none() {
+                    viewer.receive().await;
+                }
+            });
         }
     }
-    crowd
 }
