@@ -328,6 +328,7 @@ async fn moderators_have_their_tools_on_the_page() {
 
     // A message's menu: pin, then delete, and it is gone from both places.
     let said = lime.viewer.chat("mint", "hello page").await;
+    let other = lime.viewer.chat("mint", "any news?").await["event"].clone();
     let row = format!("[data-id='{}']", said["event"].as_str().expect("an id"));
     browser.see(&row).await;
     // Where no pointer hovers, a touch brings up what can be done.
@@ -335,7 +336,12 @@ async fn moderators_have_their_tools_on_the_page() {
     browser
         .click(&format!("{row} [data-testid=mod-menu]"))
         .await;
+    let menu = format!(
+        "return document.querySelector(\"{row} [data-testid=mod-menu]\").getAttribute('aria-expanded');"
+    );
+    assert_eq!(browser.js(&menu).await, "true");
     browser.click(&format!("{row} [data-testid=mod-pin]")).await;
+    assert_eq!(browser.js(&menu).await, "false");
     lime.viewer.until("the pin", kind("chat.pinned")).await;
     assert!(
         browser
@@ -363,9 +369,13 @@ async fn moderators_have_their_tools_on_the_page() {
     browser.click("#rules-hold_for_review").await;
     browser.click("[data-testid=rules-save]").await;
     lime.viewer.until("it", kind("chat.settings")).await;
-    let said = lime.viewer.chat("mint", "may I").await;
+    let answer =
+        json!({ "type": "chat", "id": "may", "room": "mint", "text": "may I", "reply_to": other });
+    let said = lime.viewer.ask(answer).await;
     let row = format!("[data-id='{}']", said["event"].as_str().expect("an id"));
     browser.see(&format!("{row}[data-state=held]")).await;
+    let quoted = browser.text(&format!("{row} .reply-line")).await;
+    assert_eq!(quoted.replace('\n', " "), "lime any news?");
     browser
         .click(&format!("{row} [data-testid=mod-approve]"))
         .await;

@@ -11,7 +11,7 @@ import { session } from './session.js';
 import { join } from './socket.js';
 import { markMentions } from './speech.js';
 import { Timeline } from './timeline.js';
-import { onTools, Pin } from './tools.js';
+import { closeMenu, onTools, Pin } from './tools.js';
 
 const ACK_MS = 15_000;
 const QUIET_MS = 1_500;
@@ -90,7 +90,7 @@ export class Chat {
   #answer(row) {
     const { id } = row.dataset;
     const said = this.#timeline.said(id);
-    row.querySelector('.row-tools')?.remove();
+    closeMenu(row);
     this.#timeline.pick(null);
     if (said?.text) this.#composer.answer({ id, ...said });
   }

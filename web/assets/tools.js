@@ -29,7 +29,7 @@ export function onTools(room, event) {
 async function run(work, button, row) {
   button.disabled = true;
   // The menu goes at once: what comes of it shows in the chat, or in a word about why nothing does.
-  if (button.dataset.do !== 'menu') row.querySelector('.row-tools')?.remove();
+  if (button.dataset.do !== 'menu') closeMenu(row);
   try {
     await work();
   } catch (fault) {
@@ -40,10 +40,20 @@ async function run(work, button, row) {
 }
 
 function toggle(row, button) {
-  const open = row.querySelector('.row-tools');
-  button.setAttribute('aria-expanded', String(!open));
-  if (open) open.remove();
-  else row.append(h('span', { class: 'row-tools' }, ['answer', 'delete', 'pin', 'timeout', 'ban'].map((what) => tool(what))));
+  if (closeMenu(row)) return;
+  button.setAttribute('aria-expanded', 'true');
+  row.append(h('span', { class: 'row-tools' }, ['answer', 'delete', 'pin', 'timeout', 'ban'].map((what) => tool(what))));
+}
+
+/** Takes a message's menu away, if it has one. Who was on it by keyboard goes back to the button that brought it. */
+export function closeMenu(row) {
+  const menu = row.querySelector('.row-tools');
+  if (!menu) return false;
+  const button = row.querySelector('[data-do=menu]');
+  button.setAttribute('aria-expanded', 'false');
+  if (menu.contains(document.activeElement)) button.focus({ preventScroll: true });
+  menu.remove();
+  return true;
 }
 
 /** A button that `onTools` understands. */
