@@ -5,7 +5,8 @@ mod support;
 
 use serde_json::json;
 use support::browser::Browser;
-use support::person::Person;
+use support::person::{Person, done};
+use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher, eventually};
 
 const PASSWORD: &str = "correct horse battery";
@@ -112,6 +113,8 @@ async fn what_waits_is_decided_and_what_was_given_is_given_back() {
     let rind = Api::sign_up(&up.http, "Rind").await;
     let mut zest = Person::new(&up, "rind", "Zest").await;
     zest.api.top_up(1000).await;
+    let mut host = Viewer::join(&up.ws(), "rind", rind.token.as_deref(), None).await;
+    let asked = host.chat("rind", "who <i>knows</i>?").await["event"].clone();
     let hold = Some(json!({ "hold_for_review": true }));
     let path = "/api/channels/rind/chat-settings";
     assert_eq!(rind.send("PATCH", path, hold, &[]).await.0, 200);
@@ -134,12 +137,28 @@ async fn what_waits_is_decided_and_what_was_given_is_given_back() {
     zest.viewer
         .until("the denial", |event| event["type"] == "chat.denied")
         .await;
-    let second = zest.viewer.chat("rind", "<b>second</b>").await["event"].clone();
+    let answer = json!({ "type": "chat", "id": 2, "room": "rind", "text": "<b>second</b>", "reply_to": asked });
+    let second = zest.viewer.ask(answer).await["event"].clone();
     let row = format!(
         "[data-testid=queued][data-id='{}']",
         second.as_str().expect("an id")
     );
     assert!(studio.text(&row).await.contains("<b>second</b>"));
+    // What it answers is quoted, until that is taken away.
+    let line = format!("{row} .reply-line");
+    let quoted = studio.text(&line).await.replace('\n', " ");
+    assert_eq!(quoted, "Rind who <i>knows</i>?");
+    let path = format!(
+        "/api/channels/rind/messages/{}",
+        asked.as_str().expect("an id")
+    );
+    done(&rind, "DELETE", &path, None).await;
+    studio
+        .until(
+            "its words are gone",
+            &format!("return document.querySelector(\"{line}\").innerText === 'message removed';"),
+        )
+        .await;
     studio
         .click(&format!("{row} [data-testid=queue-approve]"))
         .await;

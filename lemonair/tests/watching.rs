@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::browser::{Browser, PHONE};
+use support::person::set;
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher};
 
@@ -267,8 +268,10 @@ async fn an_answer_quotes_and_leads_to_what_it_answers() {
         .with("LEMONAIR_CHAT_BURST", "1000");
     let up = deployment.start("up").await;
     let (mint, _) = streamer(&up).await;
-    Api::sign_up(&up.http, "Yuzu").await;
+    let yuzu = Api::sign_up(&up.http, "Yuzu").await;
     let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    let mut before = Viewer::join(&up.ws(), "mint", yuzu.token.as_deref(), None).await;
+    let own = before.chat("mint", "I said so").await["event"].clone();
     let old = host.chat("mint", "long ago").await["event"].clone();
     let mut lines = Vec::new();
     for n in 0..60 {
@@ -377,6 +380,29 @@ async fn an_answer_quotes_and_leads_to_what_it_answers() {
         format!("{last} return {quotes} === 'Mint long ago';"),
     )
     .await;
+    // Only then is it known that one was meant.
+    host.ask(answer("were you right?", &own)).await;
+    ends_with("were you right?").await;
+    let meant = format!("{last} return row.matches('.for-me');");
+    assert_eq!(browser.js(&meant).await, false);
+    browser
+        .js(&format!("{last} row.querySelector('.reply-line').click();"))
+        .await;
+    browser.until("it is meant for one", &meant).await;
+
+    // Own words that wait for a moderator quote too.
+    set(&mint, "mint", json!({ "hold_for_review": true })).await;
+    host.until("the rule", |event| event["type"] == "chat.settings")
+        .await;
+    browser.js(&click).await;
+    say(&browser, "may I?").await;
+    reads(
+        "it waits, and says for what",
+        format!(
+            "{last} return row.dataset.state === 'held' && {quotes} === 'Mint were you right?';"
+        ),
+    )
+    .await;
 
     // What is taken away is so wherever it was quoted, and is not answered any more.
     browser
@@ -395,7 +421,7 @@ async fn an_answer_quotes_and_leads_to_what_it_answers() {
            && !document.body.innerText.includes('tea?');";
     browser.until("nobody reads it any more", gone).await;
     browser.goto(&format!("{}/mint", up.http)).await;
-    ends_with("do you remember?").await;
+    ends_with("may I?").await;
     browser.until("a reload changes nothing", gone).await;
     browser.close().await;
 }

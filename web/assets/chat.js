@@ -68,6 +68,11 @@ export class Chat {
     if (yes) api.held(this.#room).then(({ held }) => this.#take({ events: held.map((message) => ({ type: 'chat.held', ...message })) }), () => null);
   }
 
+  /** What this page knows of the messages that others answer. */
+  get replies() {
+    return this.#timeline.replies;
+  }
+
   /** For a key: where one writes. */
   focus() {
     this.#composer.focus();

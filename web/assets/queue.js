@@ -3,11 +3,12 @@
 import { api, explain } from './api.js';
 import { h } from './dom.js';
 import { clock, points, t } from './i18n.js';
+import { replyLine } from './replies.js';
 import { toast } from './toast.js';
 
-/** `count` hears how many wait. */
-export function queueDesk(room, count) {
-  const list = h('ol', { class: 'queue', 'data-testid': 'queue' });
+/** `replies` knows what is answered; `count` hears how many wait. */
+export function queueDesk(room, replies, count) {
+  const list = h('ol', { class: 'queue', 'data-testid': 'queue', onclick: quote });
   const note = h('p', { class: 'nothing' }, t('queue.empty'));
   const element = h('div', { class: 'panel-scroll', tabindex: 0 }, list, note);
   const rows = new Map();
@@ -30,10 +31,17 @@ export function queueDesk(room, count) {
       else if (/^donation\.(approved|denied)$/.test(event.type)) gone(event.donation);
       else if (event.type === 'chat.cleared') clear(event.account);
     }
+    // What they answer may be known only now, or have been taken away.
+    replies.draw(list);
     tell();
   }
 
-  function wait({ id, at, from, text, message, amount }) {
+  function quote({ target }) {
+    const line = target.closest('.reply-line');
+    if (line) replies.open(line);
+  }
+
+  function wait({ id, at, from, text, message, amount, reply_to: answered }) {
     const known = rows.get(id);
     // A donation's words and its points come in two events.
     if (known) {
@@ -48,11 +56,13 @@ export function queueDesk(room, count) {
       'li',
       { 'data-testid': 'queued', 'data-id': id },
       h('div', { class: 'queue-head' }, h('bdi', { class: 'rank-name' }, from?.name ?? t('anonymous')), h('span', { class: 'queue-amount' }, amount ? points(amount) : ''), h('time', { datetime: at }, clock(at))),
+      answered && replyLine(answered),
       h('bdi', { class: 'queue-words', dir: 'auto' }, gives ? message : text),
       h('div', { class: 'actions' }, decide('deny', gives ? api.denyDonation : api.deny), decide('approve', gives ? api.approveDonation : api.approve)),
     );
     rows.set(id, { element: row, account: from?.id });
     list.append(row);
+    replies.draw(row);
   }
 
   function gone(id) {

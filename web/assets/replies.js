@@ -1,9 +1,11 @@
 // What answers quote. An answer names the message that it answers and has no word of it: the line above it is drawn from
 // what this page knows of that message, and drawn anew when the message is taken away.
 
+import { explain } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
 import { call } from './names.js';
+import { toast } from './toast.js';
 
 // More than rows are kept and wait.
 const KNOWN = 2_000;
@@ -43,9 +45,17 @@ export class Replies {
     return this.#known.get(id);
   }
 
-  /** Asks for a message that is not known. */
-  async look(id) {
-    if (!this.#known.has(id)) this.heard(await this.#read(id));
+  /** Shows all that can be known of the message that a line quotes; it is asked for where it is not known. */
+  async open(line) {
+    const { parent } = line.dataset;
+    try {
+      if (!this.#known.has(parent)) this.heard(await this.#read(parent));
+    } catch (fault) {
+      toast(explain(fault), { kind: 'bad' });
+      return;
+    }
+    this.#draw(line);
+    line.classList.toggle('open');
   }
 
   /** What was missed meanwhile may have taken any of it away. */

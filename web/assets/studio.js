@@ -72,13 +72,13 @@ function desk(room, first) {
   const tiles = h('div', { class: 'tiles' });
   const past = pastDesk(room);
   const waiting = h('span', { class: 'badge', 'data-testid': 'queue-count', hidden: true });
-  const queue = queueDesk(room, (count) => {
-    waiting.hidden = count === 0;
-    waiting.textContent = number(count);
-  });
   const connection = h('div', null);
   const chat = new Chat(room, heard);
   chat.moderates = true;
+  const queue = queueDesk(room, chat.replies, (count) => {
+    waiting.hidden = count === 0;
+    waiting.textContent = number(count);
+  });
 
   main.replaceChildren(
     h(

@@ -3,14 +3,12 @@
 // left off, be it by scrolling up or by looking at another tab, a line marks what is new.
 // By keyboard the arrows go from message to message, and Enter answers.
 
-import { explain } from './api.js';
 import { h, icon } from './dom.js';
 import { t } from './i18n.js';
 import { markRefunded, rowOf, showWords, strike } from './message.js';
 import { excerpt, Replies } from './replies.js';
 import { session } from './session.js';
 import { markMentions, mentionsMe } from './speech.js';
-import { toast } from './toast.js';
 
 const CAP = 400;
 const NEAR_PX = 48;
@@ -40,11 +38,12 @@ export class Timeline {
   #forMe = 0;
   #unheard = [];
   #announcing = 0;
-  #replies;
+  /** What can be quoted. */
+  replies;
 
   /** `read(id)` asks for a message that somebody answers and that is not here. What is `over` is not answered any more. */
   constructor(read, { over = false } = {}) {
-    this.#replies = new Replies(read);
+    this.replies = new Replies(read);
     // A log that announces every row would never stop talking in a busy room, so a separate region sums up.
     this.#scroller = h('div', { class: 'scroller', role: 'log', 'aria-live': 'off', 'aria-label': t('chat.title'), tabindex: 0 }, this.#rows, this.outbox);
     this.#pill = h('button', { type: 'button', class: 'pill', hidden: true, 'data-testid': 'unread', onclick: () => this.follow() });
@@ -64,14 +63,14 @@ export class Timeline {
   /** Adds events in the room's order. `row`, when given, is an element that already shows one of them. */
   add(event, row = null) {
     this.#queue.push({ event, row });
-    this.#replies.heard(event);
+    this.replies.heard(event);
     if (row) this.#dress(row);
     // Only the newest can still be shown; this also bounds a tab that nobody looks at, where no frame comes.
     if (this.#queue.length > CAP * 2) this.#skip(this.#queue.length - CAP);
     // What was taken away goes at once, also while everything else waits.
     if (event.type === 'chat.deleted' || event.type === 'chat.cleared') {
       this.#amend(event, this.element);
-      this.#replies.draw(this.element);
+      this.replies.draw(this.element);
       // Nor is it read out any more.
       this.#unheard = [];
       this.#announcer.textContent = '';
@@ -99,7 +98,7 @@ export class Timeline {
 
   clear() {
     this.#skip(this.#queue.length);
-    this.#replies.clear();
+    this.replies.clear();
     this.#unread = 0;
     this.#forMe = 0;
     this.#rows.replaceChildren();
@@ -114,7 +113,7 @@ export class Timeline {
 
   /** What is known of a message: `{ from, text }`, or `{ removed }`. */
   said(id) {
-    return this.#replies.of(id);
+    return this.replies.of(id);
   }
 
   /** Brings up what can be done with one row, and with no other. */
@@ -126,29 +125,22 @@ export class Timeline {
   /** Draws what a row quotes, if it is an answer. */
   #dress(row) {
     if (!row.querySelector('.reply-line')) return;
-    this.#replies.draw(row);
+    this.replies.draw(row);
     markMentions(row);
   }
 
   #isForMe({ text, from, reply_to: answered }) {
     const me = session.account?.id;
     if (!me || !text || from?.id === me) return false;
-    return this.#replies.of(answered)?.from?.id === me || mentionsMe(text);
+    return this.replies.of(answered)?.from?.id === me || mentionsMe(text);
   }
 
   /** To the message that is answered; where that is not on the page, all that can be known of it is shown in the line. */
   async #open(line) {
-    const { parent } = line.dataset;
-    if (this.#find(parent)) return;
-    try {
-      await this.#replies.look(parent);
-    } catch (fault) {
-      toast(explain(fault), { kind: 'bad' });
-      return;
-    }
-    this.#replies.draw(this.element);
+    if (this.#find(line.dataset.parent)) return;
+    await this.replies.open(line);
+    this.replies.draw(this.element);
     markMentions(this.element);
-    line.classList.toggle('open');
   }
 
   /** Brings a message into view, and lights it up for a moment; false where it is not on the page. */
