@@ -93,6 +93,13 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
             .await;
     }
 
+    // However short a complaint is on the page.
+    page.js(
+        "window.complaints = []; \
+         new MutationObserver(() => window.complaints.push(...[...document.querySelectorAll('.toast.bad')].map((toast) => toast.textContent))) \
+           .observe(document.querySelector('.toasts'), { childList: true });",
+    )
+    .await;
     page.click(&format!("{row} [data-testid=rebuild-rebuild]"))
         .await;
     let (stopped, ()) = tokio::join!(
@@ -109,8 +116,12 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
     stopped.close().await.expect("let the rebuild go on");
     page.see(&format!("{row}[data-state=paused] progress"))
         .await;
-    let held = boss.get("/api/admin/status").await;
-    let held = model(&held, "messages")["rebuild"].clone();
+    let held = eventually("it has noticed", async || {
+        let status = boss.get("/api/admin/status").await;
+        let rebuild = model(&status, "messages")["rebuild"].clone();
+        (rebuild["phase"] == "paused").then_some(rebuild)
+    })
+    .await;
     assert_eq!(held["state"], "paused", "{held}");
     assert!(held["done"].as_i64() < held["total"].as_i64(), "{held}");
     page.click(&format!("{row} [data-testid=rebuild-continue]"))
@@ -158,6 +169,7 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
     page.click("#tab-audit").await;
     page.see("[data-testid=operator-act][data-action='verify.wished']")
         .await;
+    assert_eq!(page.js("return window.complaints;").await, json!([]));
     page.close().await;
     assert_eq!(up.stop().await, Some(0));
 }

@@ -36,7 +36,8 @@ export async function send(method, path, { body, token, key, text = false } = {}
   } catch {
     throw new Problem(0, { code: 'network' });
   }
-  if (response.status === 204) return null;
+  // Nothing to say, as when something is begun that takes its time.
+  if (response.status === 204 || response.headers.get('content-length') === '0') return null;
   const answer = await (text && response.ok ? response.text() : response.json()).catch(() => null);
   if (!response.ok) throw new Problem(response.status, answer ?? {});
   // A cut connection can end a good answer early; its outcome is then as unknown as without any answer.
