@@ -3,9 +3,11 @@
 mod support;
 
 use lemonair_schemas::account::DisplayNameChosen;
+use lemonair_schemas::channel::{ChannelOpened, ChannelUpdated};
 use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::donation::DonationAccepted;
-use lemonair_schemas::{AccountId, Actor, EventId, Timestamp, Topic};
+use lemonair_schemas::stream::{StreamEnded, StreamStarted};
+use lemonair_schemas::{AccountId, Actor, Event, EventId, RoomId, Timestamp, Topic};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 use support::browser::{Browser, DESKTOP, PHONE};
@@ -130,6 +132,136 @@ async fn pages_are_light() {
             "{path}: {figures}"
         );
     }
+    browser.close().await;
+}
+
+/// Puts so many channels on air, as the topics would have it; every tenth makes music.
+async fn hundreds(deployment: &Deployment, count: usize) -> Vec<StreamStarted> {
+    let log = History::of(deployment, 0).await.log();
+    let now = Timestamp::now();
+    let mut events: Vec<Event> = Vec::new();
+    let mut streams = Vec::new();
+    for n in 0..count {
+        let room: RoomId = format!("room{n:03}").parse().expect("a room");
+        let opened = ChannelOpened {
+            id: EventId::new(),
+            at: now,
+            room: room.clone(),
+            actor: None,
+            owner: AccountId::new(),
+            name: format!("Room{n:03}"),
+        };
+        let updated = ChannelUpdated {
+            id: EventId::new(),
+            at: now,
+            room: room.clone(),
+            actor: None,
+            title: format!("Evening {n}"),
+            category: if n % 10 == 0 { "Music" } else { "Games" }.to_owned(),
+            description: String::new(),
+        };
+        let started = StreamStarted {
+            id: EventId::new(),
+            at: now,
+            room,
+            actor: None,
+            title: format!("Evening {n}"),
+            ingest: "a".to_owned(),
+            origin: String::new(),
+        };
+        streams.push(started.clone());
+        events.extend([opened.into(), updated.into(), started.into()]);
+    }
+    let appended = events.into_iter().map(|event| log.append(event));
+    futures::future::try_join_all(appended)
+        .await
+        .expect("appended");
+    streams
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_live_is_found_among_hundreds() {
+    let deployment = Deployment::new("hundreds");
+    let up = deployment.start("up").await;
+    let streams = hundreds(&deployment, 250).await;
+    let anybody = Api::new(&up.http);
+    eventually("all are live", async || {
+        let last = anybody.get("/api/channels?live=true&limit=200").await;
+        let next = last["next"].as_str()?;
+        let rest = anybody
+            .get(&format!("/api/channels?live=true&limit=200&before={next}"))
+            .await;
+        (rest["channels"].as_array()?.len() == 50).then_some(())
+    })
+    .await;
+    let browser = Browser::open(PHONE.0, PHONE.1).await;
+    browser.screen(PHONE).await;
+    browser.goto(&format!("{}/", up.http)).await;
+    let shown = async |what: &str, wanted: &str| {
+        let script = format!(
+            "const rooms = [...document.querySelectorAll('[data-testid=live-card]')].map((card) => card.dataset.room); return {wanted};"
+        );
+        browser.until(what, &script).await;
+    };
+    shown(
+        "as many are drawn as are looked at",
+        "rooms.length >= 36 && rooms.length < 250",
+    )
+    .await;
+    browser.fill("#search", "evening 137").await;
+    shown("a word finds one", "rooms.join() === 'room137'").await;
+    browser.goto(&format!("{}/?q=room042", up.http)).await;
+    shown("so does an address", "rooms.join() === 'room042'").await;
+    browser.fill("#search", "nobody").await;
+    browser
+        .until(
+            "it says that there is none",
+            "return document.querySelector('.home-note').textContent === 'No live channel matches.';",
+        )
+        .await;
+    browser.goto(&format!("{}/", up.http)).await;
+    browser
+        .until(
+            "the categories are there",
+            "const music = [...document.querySelectorAll('.chips .chip')].find((chip) => chip.textContent === 'Music'); \
+             music?.click(); return !!music;",
+        )
+        .await;
+    shown(
+        "one category",
+        "rooms.length === 25 && rooms.every((room) => room.endsWith('0'))",
+    )
+    .await;
+    browser
+        .js("document.querySelector('.chips .chip').click();")
+        .await;
+    shown(
+        "all of them, by scrolling on",
+        "(document.querySelector('.more').scrollIntoView(), rooms.length === 250)",
+    )
+    .await;
+
+    // One ends: their card goes when the list is read again, and no other moves.
+    let log = History::of(&deployment, 0).await.log();
+    let StreamStarted { id, room, .. } = streams[7].clone();
+    let ended = StreamEnded {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        room,
+        actor: None,
+        stream: id,
+        reason: "unpublished".to_owned(),
+    };
+    log.append(ended).await.expect("appended");
+    browser
+        .js("window.first = document.querySelector('[data-testid=live-card]');")
+        .await;
+    shown(
+        "one is gone",
+        "(document.dispatchEvent(new Event('visibilitychange')), rooms.length === 249 && !rooms.includes('room007') \
+          && document.querySelector('[data-testid=live-card]') === window.first)",
+    )
+    .await;
     browser.close().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::browser::{Browser, PHONE};
-use support::person::set;
+use support::person::{kind, set};
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher};
 
@@ -423,6 +423,74 @@ async fn an_answer_quotes_and_leads_to_what_it_answers() {
     browser.goto(&format!("{}/mint", up.http)).await;
     ends_with("may I?").await;
     browser.until("a reload changes nothing", gone).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_sent_again_or_let_go() {
+    let deployment = Deployment::new("refused").with("LEMONAIR_CHAT_PER_SECOND", "1000");
+    let up = deployment.start("up").await;
+    let (mint, _) = streamer(&up).await;
+    Api::sign_up(&up.http, "Yuzu").await;
+    let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    let browser = open(&up, PHONE, "/mint").await;
+    browser.sign_in("Yuzu").await;
+    set(&mint, "mint", json!({ "emote_only": true })).await;
+    host.until("the rule", kind("chat.settings")).await;
+    for text in ["first words", "second words"] {
+        say(&browser, text).await;
+        let failed = format!(
+            "const row = [...document.querySelectorAll('.message')].at(-1); \
+             return row?.dataset.state === 'failed' && row.querySelector('.text').textContent === '{text}' \
+               && row.querySelector('.failure').textContent.startsWith('Only emotes');"
+        );
+        browser.until("it says why", &failed).await;
+    }
+
+    set(&mint, "mint", json!({ "emote_only": false })).await;
+    host.until_count("the rule's end", "chat.settings", 2).await;
+
+    // A reload neither forgets them nor sends what may have been given up.
+    browser.goto(&format!("{}/mint", up.http)).await;
+    browser
+        .until(
+            "both are there, and were not sent",
+            "return document.querySelectorAll('.message[data-state=failed]').length === 2;",
+        )
+        .await;
+    browser
+        .js("document.querySelector('.message [data-testid=retry]').click();")
+        .await;
+    let sent = host
+        .until("it", |event| event["type"] == "chat.message")
+        .await;
+    assert_eq!(sent["text"], "first words");
+    browser
+        .until(
+            "it stands among the others",
+            "return !!document.querySelector('.message[data-state=sent] [data-do=answer]');",
+        )
+        .await;
+    browser
+        .js("document.querySelector('.message[data-state=failed] .failure button:last-child').click();")
+        .await;
+    browser
+        .until(
+            "the other is gone",
+            "return document.querySelectorAll('.message').length === 1;",
+        )
+        .await;
+    host.chat("mint", "and so on").await;
+    browser.goto(&format!("{}/mint", up.http)).await;
+    browser
+        .until(
+            "it stays so",
+            "return [...document.querySelectorAll('.message .text')].map((text) => text.textContent).join() === 'first words,and so on';",
+        )
+        .await;
+    host.until("the last", |event| event["text"] == "and so on")
+        .await;
+    assert_eq!(host.texts(), ["first words", "and so on"]);
     browser.close().await;
 }
 
