@@ -17,11 +17,13 @@ export function showHeader({ onSearch = null } = {}) {
     type: 'search',
     name: 'q',
     id: 'search',
-    placeholder: t(NARROW.matches ? 'header.search_short' : 'header.search'),
     'aria-label': t('header.search'),
     autocomplete: 'off',
     value: new URLSearchParams(location.search).get('q') ?? '',
   });
+  const hint = () => (search.placeholder = t(NARROW.matches ? 'header.search_short' : 'header.search'));
+  NARROW.addEventListener('change', hint);
+  hint();
   const form = h('form', { role: 'search', action: '/', class: 'search' }, icon('search'), search);
   if (onSearch) {
     search.addEventListener('input', () => onSearch(search.value));

@@ -44,7 +44,7 @@ export function pastDesk(room) {
         null,
         h('bdi', { class: 'past-name', dir: 'auto' }, title || t('past.untitled')),
         h('span', { class: 'hint' }, `${date(started)} · ${ended ? duration(ms) : t('live')}`),
-        h('span', { class: 'past-figures' }, figure('viewers', compact(totals.peak_viewers)), figure('chatters', compact(totals.chatters)), figure('messages', compact(totals.messages)), figure('points', compact(totals.donated)), figure('followers', `+${compact(totals.new_followers)}`)),
+        h('span', { class: 'past-figures' }, figure('viewers', compact(totals.peak_viewers)), figure('chatters', compact(totals.chatters)), figure('messages', compact(totals.messages)), figure('points', compact(totals.donated)), totals.new_followers > 0 && figure('followers', `+${compact(totals.new_followers)}`)),
       ),
       body,
     );

@@ -5,7 +5,7 @@ import { api, explain } from './api.js';
 import { h, icon } from './dom.js';
 import { faultLine, tellFault } from './form.js';
 import { showHeader } from './header.js';
-import { date, points, t } from './i18n.js';
+import { date, number, points, t } from './i18n.js';
 import { session } from './session.js';
 import { toast } from './toast.js';
 import { openTopUp, wallet } from './wallet.js';
@@ -115,7 +115,7 @@ function row({ id, at, kind, amount, room }) {
     { 'data-testid': 'entry', 'data-id': id },
     h('td', null, h('time', { datetime: at }, date(at))),
     h('td', null, t(`wallet.kind_${kind}`), room && [' ', h('a', { href: `/${encodeURIComponent(room)}` }, h('bdi', null, room))]),
-    h('td', { class: amount < 0 ? 'out' : 'in' }, `${amount > 0 ? '+' : ''}${points(amount)}`),
+    h('td', { class: amount < 0 ? 'out' : 'in' }, `${amount > 0 ? '+' : ''}${number(amount)}`),
   );
 }
 

@@ -39,5 +39,7 @@ export function tabs(label, panels) {
   }
 
   show(panels[0].id);
+  // As when a phone is turned.
+  new ResizeObserver(() => intoView(buttons.find(({ tabIndex }) => tabIndex === 0))).observe(list);
   return [list, ...bodies];
 }

@@ -22,7 +22,7 @@ export function schemasDesk() {
     return h(
       'tr',
       { 'data-testid': 'subject' },
-      h('th', { scope: 'row' }, h('button', { type: 'button', class: 'link mono', onclick: show }, name)),
+      h('th', { scope: 'row', class: 'subject' }, h('button', { type: 'button', class: 'link mono', onclick: show }, name)),
       h('td', { class: 'count' }, versions.at(-1)),
       h('td', { class: 'count' }, id),
       h('td', { class: compatibility !== 'BACKWARD_TRANSITIVE' && 'behind' }, compatibility),

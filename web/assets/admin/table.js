@@ -5,7 +5,7 @@ import { h } from '../dom.js';
 import { knows, t } from '../i18n.js';
 import { toast } from '../toast.js';
 
-const COUNTS = new Set(['lag', 'age', 'rate', 'letters', 'tries', 'records', 'offsets', 'version', 'id']);
+const COUNTS = new Set(['lag', 'age', 'rate', 'letters', 'tries', 'partitions', 'records', 'offsets', 'version', 'id', 'live', 'rebuilt']);
 
 /** Columns by the names of their words. */
 export function table(columns, rows) {

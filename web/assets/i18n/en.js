@@ -382,7 +382,7 @@ export default {
   'donations.refund_ask': '{name} gave {amount}. What is given back leaves totals, goals and ranks too.',
 
   'goal.title': 'Donation goal',
-  'goal.figures': '{amount} / {target} ({percent} %)',
+  'goal.figures': '{amount} / {target} ({percent}%)',
   'goal.what': 'What for',
   'goal.target': 'Points',
   'goal.start': 'Set this goal',
