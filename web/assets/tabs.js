@@ -8,7 +8,7 @@ export function tabs(label, panels) {
     h('button', { type: 'button', role: 'tab', id: `tab-${id}`, 'aria-controls': `panel-${id}`, onclick: () => show(id) }, text),
   );
   const bodies = panels.map(({ id, content }) =>
-    h('div', { role: 'tabpanel', id: `panel-${id}`, class: `tab-panel ${id}`, 'aria-labelledby': `tab-${id}` }, content),
+    h('div', { role: 'tabpanel', id: `panel-${id}`, class: 'tab-panel', 'aria-labelledby': `tab-${id}` }, content),
   );
   const list = h('div', { role: 'tablist', class: 'tabs', 'aria-label': label }, buttons);
   list.addEventListener('keydown', (event) => {
