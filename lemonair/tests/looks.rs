@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use lemonair_schemas::chat::MessagePosted;
@@ -14,6 +15,7 @@ use serde_json::json;
 use support::browser::{Browser, DESKTOP, PHONE};
 use support::channel::{PLAYS, account_of, channel, donate, is_live, until_kept};
 use support::history::History;
+use support::person::{kind, set};
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher, eventually};
 
@@ -23,13 +25,13 @@ const ON_AIR: [[&str; 4]; 3] = [
         "Mint",
         "Fractals and lo-fi · 프랙탈과 로파이",
         "Music",
-        "mandelbrot=size=640x360:rate=6:end_scale=0.01:end_pts=1000:maxiter=400",
+        "mandelbrot=size=640x360:rate=10:start_scale=0.08:end_scale=0.01:end_pts=200:maxiter=400",
     ],
     [
         "hana_live",
         "오늘도 뜨개질 같이 해요",
         "일상",
-        "gradients=size=480x270:rate=10:c0=#ff9a9e:c1=#fad0c4:c2=#a18cd1:c3=#fbc2eb:n=4:speed=0.02",
+        "gradients=size=480x270:rate=10:c0=#ff9a9e:c1=#fad0c4:c2=#a18cd1:c3=#fbc2eb:n=4:speed=0.02:seed=1",
     ],
     [
         "Citron",
@@ -151,12 +153,13 @@ async fn pages_hinder_nobody() {
     last_week(&deployment, &up).await;
     let mut publishers = Vec::new();
     for ([name, _, _, picture], (_, key)) in ON_AIR.iter().zip(&owners) {
-        publishers.push(Publisher::showing(picture, &up.rtmp, key));
+        let file = deployment.data().join(format!("{name}.mp4"));
+        publishers.push(Publisher::repeating(picture, &file, &up.rtmp, key).await);
         is_live(&up, &name.to_lowercase()).await;
     }
     let mint = &owners[0].0;
     channel(&up, "pomelo", "Rust from scratch", "Coding").await;
-    let _talkers = talk(&up, mint).await;
+    let talkers = talk(&up, mint).await;
     crowd(&up).await;
     let recording = record(&up).await;
     eventually("there is a thumbnail of each", async || {
@@ -258,6 +261,11 @@ async fn pages_hinder_nobody() {
     tour.browser.see("[data-testid=giving-save]").await;
     tour.place = ".desks";
     tour.look("studio-giving").await;
+    tour.place = ".panel";
+    hold_some(&up, mint, &talkers).await;
+    tour.browser.click("#tab-queue").await;
+    tour.browser.see("[data-testid=queued] .reply-line").await;
+    tour.look("studio-queue").await;
     tour.place = "body";
 
     deployment
@@ -482,10 +490,10 @@ async fn order(buyer: &Api, amount: i64) -> String {
     payment.to_owned()
 }
 
-/// What is said and given in Mint's room.
-async fn talk(up: &Lemonair, mint: &Api) -> Vec<Viewer> {
+/// What is said and given in Mint's room, and by whom.
+async fn talk(up: &Lemonair, mint: &Api) -> HashMap<&'static str, Api> {
     let names = ["Lime", "minsu", "Rind", "kumquat", "jiwoo_"];
-    let mut people = std::collections::HashMap::new();
+    let mut people = HashMap::new();
     for name in names {
         let person = Api::sign_up(&up.http, name).await;
         let payment = order(&person, 50_000).await;
@@ -559,7 +567,31 @@ async fn talk(up: &Lemonair, mint: &Api) -> Vec<Viewer> {
         let follow = "/api/channels/mint/follow";
         assert_eq!(person.send("PUT", follow, None, &[]).await.0, 204);
     }
-    people.into_values().map(|(_, line)| line).collect()
+    people
+        .into_iter()
+        .map(|(name, (person, _))| (name, person))
+        .collect()
+}
+
+/// What waits for a moderator, one of them an answer.
+async fn hold_some(up: &Lemonair, mint: &Api, people: &HashMap<&str, Api>) {
+    let mut host = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
+    let asked = host.chat("mint", "what shall we fly over next?").await["event"].clone();
+    set(mint, "mint", json!({ "hold_for_review": true })).await;
+    host.until("the rule", kind("chat.settings")).await;
+    for (name, text, answered) in [
+        (
+            "minsu",
+            "저번처럼 나선 쪽으로 가요! 거기 색이 정말 예뻤어요",
+            Some(&asked),
+        ),
+        ("Rind", "more palettes: https://example.org/palettes", None),
+    ] {
+        let token = people[name].token.as_deref();
+        let mut line = Viewer::join(&up.ws(), "mint", token, None).await;
+        let ask = json!({ "type": "chat", "id": text, "room": "mint", "text": text, "reply_to": answered });
+        assert_eq!(line.ask(ask).await["type"], "ack");
+    }
 }
 
 /// Those who only watch, for as long as the test lasts: who is silent for too long is sent away.

@@ -344,28 +344,35 @@ impl Publisher {
 
     /// Another picture, as ffmpeg's filters make it.
     pub(crate) fn showing(picture: &str, rtmp: &str, key: &str) -> Publisher {
-        let child = Command::new("ffmpeg")
-            .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-re"])
-            .args(["-f", "lavfi", "-i", picture])
-            .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"])
-            .args([
-                "-c:v",
-                "libx264",
-                "-preset",
-                "ultrafast",
-                "-tune",
-                "zerolatency",
-                "-pix_fmt",
-                "yuv420p",
-            ])
-            .args([
-                "-g", "25", "-b:v", "500k", "-c:a", "aac", "-t", "300", "-f", "flv",
-            ])
+        let mut ffmpeg = ffmpeg();
+        ffmpeg.arg("-re").args(encoded(picture));
+        ffmpeg.args(["-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"]);
+        ffmpeg.args(["-b:v", "500k", "-t", "300"]);
+        Publisher::of(ffmpeg, rtmp, key)
+    }
+
+    /// Twenty seconds of a picture again and again, for as long as it is kept. They are made into `file` before they
+    /// go on air, so that a machine with other things to do sends them in time all the same.
+    pub(crate) async fn repeating(picture: &str, file: &Path, rtmp: &str, key: &str) -> Publisher {
+        let made = ffmpeg()
+            .args(encoded(picture))
+            .args(["-preset", "veryfast", "-force_key_frames"])
+            .args(["expr:gte(t,2*n_forced)", "-b:v", "1500k"])
+            .args(["-t", "20"])
+            .arg(file)
+            .status()
+            .await;
+        assert!(made.expect("start ffmpeg").success(), "{picture}");
+        let mut ffmpeg = ffmpeg();
+        ffmpeg.args(["-re", "-stream_loop", "-1", "-i"]).arg(file);
+        ffmpeg.args(["-c", "copy"]);
+        Publisher::of(ffmpeg, rtmp, key)
+    }
+
+    fn of(mut ffmpeg: Command, rtmp: &str, key: &str) -> Publisher {
+        let child = ffmpeg
+            .args(["-f", "flv"])
             .arg(format!("{rtmp}/{key}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .expect("start ffmpeg");
         Publisher { child }
@@ -395,6 +402,26 @@ impl Publisher {
             .expect("its exit status")
             .success()
     }
+}
+
+fn ffmpeg() -> Command {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-hide_banner", "-loglevel", "error", "-nostdin"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    ffmpeg
+}
+
+/// What ffmpeg is told to make a picture with a tone.
+fn encoded(picture: &str) -> [&str; 14] {
+    let tone = "sine=frequency=440:sample_rate=44100";
+    [
+        "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, "-c:v", "libx264", "-pix_fmt",
+        "yuv420p", "-c:a", "aac",
+    ]
 }
 
 /// A client of the HTTP API.
