@@ -172,6 +172,16 @@ pub(crate) async fn step(
     Ok(())
 }
 
+/// Where each of the partitions goes on.
+pub(crate) fn positions(claims: &Claims) -> Vec<Position> {
+    let position = |(&(topic, partition), claim): (&(Topic, i32), &Claim)| Position {
+        topic,
+        partition,
+        offset: claim.next,
+    };
+    claims.iter().map(position).collect()
+}
+
 /// Notes steps that were committed.
 pub(crate) fn settle(moves: &[Move], claims: &mut Claims) {
     for step in moves {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use lemonair_consumers::kafka::reachable;
 use lemonair_consumers::{Group, Kafka, Step};
-use lemonair_schemas::{Codec, Event, Position, Topic};
+use lemonair_schemas::{Codec, Event, Topic};
 use sqlx::MySqlPool;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{self, Checkpoint, Claims, claim, settle};
+use crate::checkpoint::{self, Checkpoint, Claims, claim, positions, settle};
 use crate::commit::Batch;
 use crate::health::{Health, report};
 use crate::{Error, Projection, Result, fault, projection};
@@ -272,15 +272,6 @@ impl Follower<'_> {
         }
         *pause = (*pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-fn positions(claims: &Claims) -> Vec<Position> {
-    let position = |(&(topic, partition), claim): (&(Topic, i32), &checkpoint::Claim)| Position {
-        topic,
-        partition,
-        offset: claim.next,
-    };
-    claims.iter().map(position).collect()
 }
 
 #[cfg(test)]

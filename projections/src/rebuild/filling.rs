@@ -103,7 +103,7 @@ impl<'a> Filling<'a> {
     /// Reads up to exactly `ends`; partitions that are further already stay where they are.
     pub(super) async fn fill(&mut self, ends: &Ends) -> Result<()> {
         loop {
-            let mut rest = self.positions();
+            let mut rest = checkpoint::positions(&self.claims);
             rest.retain(|position| {
                 let end = ends.get(&(position.topic, position.partition));
                 end.is_some_and(|end| position.offset < *end)
@@ -114,16 +114,6 @@ impl<'a> Filling<'a> {
             let mut lanes = self.open(rest).await?;
             self.run(&mut lanes, ends).await?;
         }
-    }
-
-    /// How far the shadow is.
-    fn positions(&self) -> Vec<Position> {
-        let position = |(&(topic, partition), claim): (&(Topic, i32), &Claim)| Position {
-            topic,
-            partition,
-            offset: claim.next,
-        };
-        self.claims.iter().map(position).collect()
     }
 
     async fn open(&mut self, from: Vec<Position>) -> Result<Vec<Lane>> {
@@ -235,7 +225,7 @@ impl<'a> Filling<'a> {
         self.shadow.clear_old().await?;
         let positions = self.live_positions(live).await?;
         self.fill(&positions).await?;
-        let mut lanes = self.open(self.positions()).await?;
+        let mut lanes = self.open(checkpoint::positions(&self.claims)).await?;
         let lock_name = checkpoint::swap_lock(self.projection);
         if !lock(live, &lock_name, SWAP).await? {
             return Err(Error::Busy("this read model is being swapped"));

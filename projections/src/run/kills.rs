@@ -4,7 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use lemonair_schemas::Timestamp;
+use lemonair_schemas::{Position, Timestamp};
 use lemonair_testkit::{codec, seed, within};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
