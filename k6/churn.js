@@ -1,6 +1,6 @@
 // 200 messages a second, while 60 viewers join and 60 vanish without a close frame: those who stay notice nothing.
 
-import { Viewer, faultless, failed, lost, onSilence, summary } from './lib.js';
+import { Viewer, audience, faultless, failed, summary } from './lib.js';
 
 const seconds = Number(__ENV.SECONDS || 20);
 const perSecond = 200;
@@ -19,24 +19,8 @@ export const options = {
 
 /** 100 in all, from beginning to end. */
 export function stay() {
-  const viewers = [];
-  let complete = 0;
-  const finish = () => {
-    clearInterval(silence);
-    viewers.forEach((viewer) => viewer.leave());
-  };
-  const silence = onSilence(viewers, 30, () => {
-    for (const viewer of viewers) lost.add(all - viewer.seen.size);
-    finish();
-  });
-  for (let n = 0; n < 50; n += 1) {
-    const viewer = new Viewer('churn', {
-      heard: () => {
-        if (viewer.seen.size === all && (complete += 1) === viewers.length) finish();
-      },
-    });
-    viewers.push(viewer);
-  }
+  const { viewers, heard } = audience(all);
+  for (let n = 0; n < 50; n += 1) viewers.push(new Viewer('churn', { heard }));
 }
 
 export function talk() {

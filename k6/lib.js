@@ -36,7 +36,7 @@ export function token(name) {
   return `${signed}.${crypto.hmac('sha256', __ENV.LEMONAIR_SECRET, signed, 'base64rawurl')}`;
 }
 
-/** Somebody in a room. `heard()` is called for each message once; what comes twice or out of order is counted. */
+/** Somebody in a room. `heard(viewer)` is called for each message once; what comes twice or out of order is counted. */
 export class Viewer {
   constructor(room, { name = null, heard = null, in: entered = null } = {}) {
     Object.assign(this, { room, name, heard, entered });
@@ -101,7 +101,7 @@ export class Viewer {
     const [sender, number] = event.text.split(' ');
     if (Number(number) <= (this.last.get(sender) ?? -1)) misordered.add(1);
     this.last.set(sender, Number(number));
-    if (this.heard) this.heard();
+    if (this.heard) this.heard(this);
     return true;
   }
 
@@ -130,6 +130,24 @@ export function onSilence(viewers, seconds, then) {
     before = now;
   }, seconds * 1000);
   return timer;
+}
+
+/** Those who stay until each has so many messages, or until nothing comes any more. */
+export function audience(all) {
+  const viewers = [];
+  let complete = 0;
+  const leave = () => {
+    clearInterval(silence);
+    viewers.forEach((viewer) => viewer.leave());
+  };
+  const silence = onSilence(viewers, 30, () => {
+    for (const { seen } of viewers) lost.add(all - seen.size);
+    leave();
+  });
+  const heard = ({ seen }) => {
+    if (seen.size === all && (complete += 1) === viewers.length) leave();
+  };
+  return { viewers, heard };
 }
 
 /** The one line that the run script prints of a scenario. */

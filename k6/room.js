@@ -1,6 +1,6 @@
 // 500 members, 100 of them send 25 messages each, as fast as they are acked: every delivery is counted.
 
-import { Viewer, deliveries, faultless, failed, lost, onSilence, summary } from './lib.js';
+import { Viewer, audience, deliveries, faultless, failed, summary } from './lib.js';
 
 const members = Number(__ENV.MEMBERS || 500);
 const senders = Number(__ENV.SENDERS || 100);
@@ -15,21 +15,7 @@ export const options = {
 };
 
 export default function main() {
-  const viewers = [];
-  let complete = 0;
-  const heard = (viewer) => () => {
-    if (viewer().seen.size !== all) return;
-    complete += 1;
-    if (complete === viewers.length) finish();
-  };
-  const finish = () => {
-    clearInterval(silence);
-    viewers.forEach((viewer) => viewer.leave());
-  };
-  const silence = onSilence(viewers, 30, () => {
-    for (const viewer of viewers) lost.add(all - viewer.seen.size);
-    finish();
-  });
+  const { viewers, heard } = audience(all);
   // Senders wait until everybody in this process is in; others' messages before that come as history.
   let inside = 0;
   const entered = () => {
@@ -50,8 +36,7 @@ export default function main() {
   };
   for (let n = 0; n < members / vus; n += 1) {
     const name = n < senders / vus ? `talker-${__VU}-${n}` : null;
-    const viewer = new Viewer(room, { name, in: entered, heard: heard(() => viewer) });
-    viewers.push(viewer);
+    viewers.push(new Viewer(room, { name, in: entered, heard }));
   }
 }
 

@@ -1,7 +1,7 @@
 // A gateway is killed while people talk; everybody comes back with a cursor and has missed nothing.
 // The run script kills the gateway 6 seconds in, and starts another one at the same address.
 
-import { Viewer, faultless, failed, lost, onSilence, summary } from './lib.js';
+import { Viewer, audience, faultless, summary } from './lib.js';
 
 const users = Number(__ENV.USERS || 1000);
 const vus = 10;
@@ -13,24 +13,12 @@ export const options = {
 };
 
 export default function main() {
-  const viewers = [];
-  let complete = 0;
-  const finish = () => {
-    clearInterval(silence);
-    viewers.forEach((viewer) => viewer.leave());
-  };
-  const silence = onSilence(viewers, 30, () => {
-    for (const viewer of viewers) lost.add(all - viewer.seen.size);
-    finish();
-  });
-  const heard = (viewer) => () => {
-    if (viewer().seen.size === all && (complete += 1) === viewers.length) finish();
-  };
+  const { viewers, heard } = audience(all);
   for (let n = 0; n < users / vus; n += 1) {
     const talks = __VU === 1 && n === 0;
     const viewer = new Viewer('storm', {
       name: talks ? 'stormy' : null,
-      heard: heard(() => viewer),
+      heard,
       in: () => talks && !viewer.talking && talk(viewer),
     });
     viewer.dropped = () => setTimeout(() => viewer.connect(), 200 + Math.random() * 800);
