@@ -57,14 +57,15 @@ pub(super) async fn table(
     .bind(table.name)
     .fetch_all(&mut *rebuilt)
     .await?;
-    // Hexadecimal keeps columns apart, and NULL from an empty text.
+    // Hexadecimal keeps columns apart, and NULL from an empty text. A CRC alone is linear: what two rows
+    // have swapped would cancel out. A number of 64 bits costs the server a third more to make.
     let columns: Vec<String> = columns
         .iter()
         .map(|column| format!("COALESCE(HEX({}), '~')", quote(column)))
         .collect();
     let sql = format!(
-        "SELECT CAST({by} AS BINARY) AS grouped, CAST(COUNT(*) AS UNSIGNED) AS amount, BIT_XOR(CAST(CONV(\
-         LEFT(MD5(CONCAT_WS(',', {columns})), 16), 16, 10) AS UNSIGNED)) AS checksum \
+        "SELECT CAST({by} AS BINARY) AS grouped, CAST(COUNT(*) AS UNSIGNED) AS amount, \
+         BIT_XOR(CRC32(SHA1(CONCAT_WS(',', {columns})))) AS checksum \
          FROM {table} WHERE ? IS NULL OR {by} = ? GROUP BY {by} ORDER BY {by}",
         by = quote(table.by),
         columns = columns.join(", "),

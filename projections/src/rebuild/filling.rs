@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::try_join_all;
+use futures::stream::FuturesUnordered;
 use lemonair_schemas::{Position, RoomId, Timestamp, Topic};
 use sqlx::{Connection, MySqlConnection};
 use tokio::time::Instant;
@@ -119,34 +121,40 @@ impl<'a> Filling<'a> {
     async fn open(&mut self, from: Vec<Position>) -> Result<Vec<Lane>> {
         let open = shares(from)
             .into_iter()
-            .map(|share| Lane::open(self.projector, &self.shadow.name, share));
+            .map(|share| Lane::open(self.projector, &self.shadow.name, &self.claims, share));
         try_join_all(open).await
     }
 
     /// Reads until all of the lanes are at their ends, or until those that are have been read so far
-    /// beyond that it pays to leave them out.
+    /// beyond that it pays to leave them out. No lane waits for another, but while others hold us.
     async fn run(&mut self, lanes: &mut [Lane], ends: &Ends) -> Result<()> {
+        let room = self.room.clone();
+        let work = Work {
+            projection: self.projection,
+            ends,
+            room: room.as_ref(),
+        };
         while lanes.iter().any(|lane| !lane.at_end) && lanes.iter().all(|lane| lane.wasted < WASTE)
         {
-            let work = Work {
-                projection: self.projection,
-                claims: &self.claims,
-                ends,
-                room: self.room.as_ref(),
-            };
             let running = lanes.iter_mut().filter(|lane| !lane.at_end);
-            let laps = try_join_all(running.map(|lane| lane.lap(&work))).await?;
-            for (moves, committed) in laps {
+            let mut laps: FuturesUnordered<_> = running.map(|lane| lane.lap(&work)).collect();
+            let mut goes_on = true;
+            while let Some(lap) = laps.next().await {
+                let (lane, moves, committed) = lap?;
                 settle(&moves, &mut self.claims);
                 self.records += committed.records;
                 self.dead_letters += committed.dead_letters;
+                fault::point("filled");
+                self.tell().await?;
+                if !lane.at_end && lane.moved.elapsed() > STANDSTILL {
+                    return Err(Error::Standstill(self.projection.name()));
+                }
+                goes_on = goes_on && lane.wasted < WASTE && !self.is_paused().await?;
+                if goes_on && !lane.at_end {
+                    laps.push(lane.lap(&work));
+                }
             }
-            fault::point("filled");
-            self.tell().await?;
-            let stands = |lane: &Lane| !lane.at_end && lane.moved.elapsed() > STANDSTILL;
-            if lanes.iter().any(stands) {
-                return Err(Error::Standstill(self.projection.name()));
-            }
+            drop(laps);
             if self.wait_while_paused().await? {
                 for lane in &mut *lanes {
                     lane.moved = Instant::now();
@@ -255,10 +263,14 @@ impl<'a> Filling<'a> {
         left.sum()
     }
 
+    async fn is_paused(&mut self) -> Result<bool> {
+        Ok(self.pausable && self.board.is_paused().await?)
+    }
+
     /// Whether it was.
     async fn wait_while_paused(&mut self) -> Result<bool> {
         let mut paused = false;
-        while self.pausable && self.board.is_paused().await? {
+        while self.is_paused().await? {
             self.phase = Phase::Paused;
             self.tell().await?;
             tokio::time::sleep(HELD).await;

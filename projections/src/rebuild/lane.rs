@@ -9,7 +9,7 @@ use sqlx::MySqlConnection;
 use tokio::time::Instant;
 
 use super::Ends;
-use crate::checkpoint::{Claims, Move};
+use crate::checkpoint::{Claims, Move, settle};
 use crate::commit::{self, Committed};
 use crate::database::{connect_to, number};
 use crate::{Error, Projection, Projector, Result};
@@ -25,6 +25,8 @@ pub(super) struct Lane {
     feed: Feed<Event>,
     /// In the shadow database.
     connection: MySqlConnection,
+    /// Of its partitions.
+    claims: Claims,
     batch: Batch<Event>,
     /// When the last step forward was.
     pub(super) moved: Instant,
@@ -36,7 +38,6 @@ pub(super) struct Lane {
 /// What all lanes work at.
 pub(super) struct Work<'a> {
     pub(super) projection: &'static dyn Projection,
-    pub(super) claims: &'a Claims,
     pub(super) ends: &'a Ends,
     /// Only this room's records.
     pub(super) room: Option<&'a RoomId>,
@@ -46,15 +47,22 @@ impl Lane {
     pub(super) async fn open(
         projector: &Projector,
         shadow: &str,
+        claims: &Claims,
         from: Vec<Position>,
     ) -> Result<Lane> {
         let Projector { pool, kafka, codec } = projector;
+        let mut claims = claims.clone();
+        claims.retain(|(topic, partition), _| {
+            let here = |position: &Position| (position.topic, position.partition) == (*topic, *partition);
+            from.iter().any(here)
+        });
         let from = reachable(kafka, from).await?;
         let mut feed = Feed::open(kafka, Arc::clone(codec), &from)?;
         Ok(Lane {
             batch: feed.next(BATCH).await?,
             feed,
             connection: connect_to(pool, Some(shadow)).await?,
+            claims,
             moved: Instant::now(),
             wasted: 0,
             at_end: false,
@@ -63,7 +71,10 @@ impl Lane {
 
     /// Commits what was read, up to exactly the ends. The next records are read and decoded while the
     /// server is busy with these.
-    pub(super) async fn lap(&mut self, work: &Work<'_>) -> Result<(Vec<Move>, Committed)> {
+    pub(super) async fn lap(
+        &mut self,
+        work: &Work<'_>,
+    ) -> Result<(&mut Lane, Vec<Move>, Committed)> {
         self.at_end = true;
         for next in &mut self.batch.next {
             let end = work.ends.get(&(next.topic, next.partition)).copied();
@@ -76,7 +87,7 @@ impl Lane {
             None => true,
         };
         let ours = self.batch.records.iter().filter(ours);
-        let batch = commit::Batch::new(work.claims, ours, &self.batch.next);
+        let batch = commit::Batch::new(&self.claims, ours, &self.batch.next);
         let commit = commit(&batch, &mut self.connection, work.projection);
         let (committed, following) = if self.at_end {
             (commit.await?, None)
@@ -88,13 +99,14 @@ impl Lane {
             self.wasted += self.batch.records.len() - batch.len();
         }
         let moves = batch.moves;
+        settle(&moves, &mut self.claims);
         if !moves.is_empty() {
             self.moved = Instant::now();
         }
         if let Some(following) = following {
             self.batch = following;
         }
-        Ok((moves, committed))
+        Ok((self, moves, committed))
     }
 }
 
