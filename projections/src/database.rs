@@ -79,6 +79,10 @@ pub(crate) async fn connect_to(
     }
     let mut connection = options.connect().await?;
     prepare(&mut connection).await?;
+    // A rebuild that somebody holds over the weekend still has its locks on Monday.
+    sqlx::raw_sql("SET SESSION wait_timeout = 2000000")
+        .execute(&mut connection)
+        .await?;
     Ok(connection)
 }
 

@@ -217,6 +217,24 @@ pub async fn snapshots(
         .execute(&mut *connection)
         .await?;
     let mut tx = connection.begin().await?;
+    let mut snapshots: HashMap<RoomId, Snapshot> = rooms
+        .iter()
+        .map(|room| (room.clone(), Snapshot::default()))
+        .collect();
+    // Tables in the order of their names, which is that in which a swap locks them: who holds one that
+    // a swap wants, and wants one that it holds, would be turned away.
+    for row in many::rows(&mut tx, "SELECT * FROM chat_settings WHERE room IN", rooms).await? {
+        if let Some(snapshot) = snapshots.get_mut(&row::room(&row, "room")?) {
+            snapshot.settings = settings_of(&row)?;
+        }
+    }
+    let held = "SELECT room, id, author FROM held_messages WHERE room IN";
+    for row in many::rows(&mut tx, held, rooms).await? {
+        if let Some(snapshot) = snapshots.get_mut(&row::room(&row, "room")?) {
+            let message = (row::event(&row, "id")?, row::account(&row, "author")?);
+            snapshot.held.push(message);
+        }
+    }
     let reached: HashMap<i32, i64> =
         sqlx::query_as("SELECT part, next_offset FROM moderation_checkpoint WHERE topic = ?")
             .bind(Topic::Chat.name())
@@ -224,18 +242,8 @@ pub async fn snapshots(
             .await?
             .into_iter()
             .collect();
-    let snapshot = |room: &RoomId| Snapshot {
-        next: reached.get(&partition(room)).copied().unwrap_or(0),
-        ..Snapshot::default()
-    };
-    let mut snapshots: HashMap<RoomId, Snapshot> = rooms
-        .iter()
-        .map(|room| (room.clone(), snapshot(room)))
-        .collect();
-    for row in many::rows(&mut tx, "SELECT * FROM chat_settings WHERE room IN", rooms).await? {
-        if let Some(snapshot) = snapshots.get_mut(&row::room(&row, "room")?) {
-            snapshot.settings = settings_of(&row)?;
-        }
+    for (room, snapshot) in &mut snapshots {
+        snapshot.next = reached.get(&partition(room)).copied().unwrap_or(0);
     }
     let standings = "SELECT room, kind, account, ends FROM standings WHERE room IN";
     for row in many::rows(&mut tx, standings, rooms).await? {
@@ -251,13 +259,6 @@ pub async fn snapshots(
                     snapshot.timed_out.push((account, until));
                 }
             }
-        }
-    }
-    let held = "SELECT room, id, author FROM held_messages WHERE room IN";
-    for row in many::rows(&mut tx, held, rooms).await? {
-        if let Some(snapshot) = snapshots.get_mut(&row::room(&row, "room")?) {
-            let message = (row::event(&row, "id")?, row::account(&row, "author")?);
-            snapshot.held.push(message);
         }
     }
     tx.rollback().await?;

@@ -46,13 +46,7 @@ async fn retry_of(
     operator: &str,
     dry_run: bool,
 ) -> Result<Vec<Tried>> {
-    // Not a connection of the pool: its end, however it comes, must free the lock. While other tables
-    // are swapped in, a letter may be open that the new ones have no need of.
-    let mut connection = connect_to(pool, None).await?;
-    let lock_name = checkpoint::swap_lock(projection);
-    if !lock(&mut connection, &lock_name, checkpoint::SWAP).await? {
-        return Err(Error::Busy("the read model is being swapped"));
-    }
+    let mut connection = unswapped(pool, projection).await?;
     let mut tx = connection.begin().await?;
     // The live loop waits meanwhile, as if it were another process's turn.
     let hold = format!("SELECT 1 FROM {} FOR UPDATE", checkpoint::table(projection));
@@ -78,9 +72,25 @@ async fn retry_of(
     } else {
         tx.commit().await?;
     }
-    unlock(&mut connection, &lock_name).await?;
-    connection.close().await?;
+    done(connection, projection).await?;
     Ok(tried)
+}
+
+/// While other tables are swapped in, a letter may be open that the new ones have no need of, and what
+/// is done to the old ones is lost. Not a connection of the pool: its end, however it comes, must free
+/// the lock.
+async fn unswapped(pool: &MySqlPool, projection: &dyn Projection) -> Result<MySqlConnection> {
+    let mut connection = connect_to(pool, None).await?;
+    let lock_name = checkpoint::swap_lock(projection);
+    if !lock(&mut connection, &lock_name, checkpoint::SWAP).await? {
+        return Err(Error::Busy("the read model is being swapped"));
+    }
+    Ok(connection)
+}
+
+async fn done(mut connection: MySqlConnection, projection: &dyn Projection) -> Result<()> {
+    unlock(&mut connection, &checkpoint::swap_lock(projection)).await?;
+    Ok(connection.close().await?)
 }
 
 /// Applies a letter; if that fails, says why and leaves everything as it was but for the letter.
@@ -146,7 +156,8 @@ pub async fn drop(pool: &MySqlPool, filter: &Filter, operator: &str) -> Result<V
     let mut dropped = Vec::new();
     for projection in filter.projections() {
         let rest = filter.limit - u32::try_from(dropped.len()).unwrap_or(filter.limit);
-        let mut tx = pool.begin().await?;
+        let mut connection = unswapped(pool, projection).await?;
+        let mut tx = connection.begin().await?;
         let open = Filter {
             state: State::Open,
             ..filter.clone()
@@ -167,6 +178,7 @@ pub async fn drop(pool: &MySqlPool, filter: &Filter, operator: &str) -> Result<V
             dropped.push(letter.id);
         }
         tx.commit().await?;
+        done(connection, projection).await?;
     }
     Ok(dropped)
 }

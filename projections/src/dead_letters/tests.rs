@@ -7,6 +7,8 @@ use lemonair_schemas::{EventId, Records};
 
 use super::*;
 use crate::channels::{self, Channels};
+use crate::checkpoint;
+use crate::database::{connect_to, lock, unlock};
 use crate::rebuild::Options;
 use crate::rebuild::tests::rebuild_one;
 use crate::run::tests::{Stage, put_poison};
@@ -163,6 +165,23 @@ async fn a_rebuild_keeps_what_operators_did() {
     let dropped = ("plum".to_owned(), State::Dropped);
     assert_eq!(states, [applied.clone(), applied, dropped]);
     running.stop().await;
+}
+
+/// What is given up in tables that are on their way out would be open again.
+#[tokio::test]
+async fn nothing_is_given_up_while_tables_are_swapped() {
+    let stage = Stage::set().await;
+    let mut swap = connect_to(&stage.db.pool, None).await.unwrap();
+    let lock_name = checkpoint::swap_lock(&Channels);
+    assert!(lock(&mut swap, &lock_name, checkpoint::SWAP).await.unwrap());
+    let channels = Filter {
+        projection: Some("channels"),
+        ..Filter::default()
+    };
+    let refused = drop(&stage.db.pool, &channels, "ann").await;
+    assert!(matches!(refused, Err(Error::Busy(_))), "{refused:?}");
+    unlock(&mut swap, &lock_name).await.unwrap();
+    drop(&stage.db.pool, &channels, "ann").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,10 +6,16 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, Row};
 
 use super::compare::{self, Comparison};
 use super::{Phase, Progress};
-use crate::database::{connect_to, create_database, quote};
+use crate::database::{connect_to, create_database, number, quote};
 use crate::place::Place;
 use crate::snapshot::{Snapshot, restore};
 use crate::{Projection, Result, checkpoint, dead_letters};
+
+/// Tries to swap before a rebuild gives up; run again, it goes on from there.
+const RENAMES: usize = 10;
+
+/// The server's number of a lock that was waited for in vain.
+const WAITED_TOO_LONG: u16 = 1205;
 
 pub(super) struct Shadow {
     /// In the shadow database.
@@ -243,11 +249,23 @@ impl Shadow {
                 }
             })
             .collect();
-        // A reader that sits on a table holds up this statement, which holds up all other readers.
-        sqlx::raw_sql("SET SESSION lock_wait_timeout = 10")
+        // A reader that sits on a table holds up this statement, which holds up all other readers: they
+        // get their turn between two tries.
+        sqlx::raw_sql("SET SESSION lock_wait_timeout = 2")
             .execute(&mut *live)
             .await?;
         let rename = format!("RENAME TABLE {}", renames.join(", "));
+        for _ in 1..RENAMES {
+            let renamed = sqlx::raw_sql(AssertSqlSafe(rename.as_str()))
+                .execute(&mut *live)
+                .await;
+            match renamed {
+                Err(error) if number(&error) == Some(WAITED_TOO_LONG) => {
+                    tracing::info!("somebody reads the tables that are to be swapped; tried again");
+                }
+                result => return Ok(result.map(|_| ())?),
+            }
+        }
         sqlx::raw_sql(AssertSqlSafe(rename))
             .execute(&mut *live)
             .await?;
