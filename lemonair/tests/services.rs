@@ -172,7 +172,7 @@ async fn each_service_runs_alone() {
     .await;
     // What has no page of the gateway tells its metrics all the same.
     for (service, expected) in [
-        (&project, "lemonair_projection"),
+        (&project, "lemonair_projection_dead_letters_open"),
         (&decide, "lemonair_decider_commands"),
         (&ingest, "lemonair_"),
     ] {

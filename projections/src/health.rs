@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Claims;
 use crate::lag::{self, Lag};
-use crate::rebuild::rate;
-use crate::{Error, projection};
+use crate::rebuild::{State, rate, rebuilds};
+use crate::{Error, Result, dead_letters, projection};
 
 /// As the loops of this process last knew.
 #[derive(Debug, Default)]
@@ -48,6 +48,9 @@ pub(crate) async fn report(
             Ok(lags) => lags.iter().for_each(Lag::gauge),
             Err(error) => tracing::debug!(%error, "lag is unknown"),
         }
+        if let Err(error) = gauge(pool).await {
+            tracing::debug!(%error, "dead letters and rebuilds are unknown");
+        }
         let now = Instant::now();
         let loops = health.lock().clone();
         for (projection, state) in &loops {
@@ -68,6 +71,26 @@ pub(crate) async fn report(
     }
     let gone = sqlx::query("DELETE FROM projectors WHERE process = ?").bind(&process);
     gone.execute(pool).await.ok();
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+async fn gauge(pool: &MySqlPool) -> Result<()> {
+    for (projection, letters) in dead_letters::count(pool).await? {
+        metrics::gauge!("lemonair_projection_dead_letters_open", "projection" => projection)
+            .set(letters as f64);
+    }
+    for rebuild in rebuilds(pool).await? {
+        for (name, state) in [
+            ("running", State::Running),
+            ("paused", State::Paused),
+            ("cut_off", State::CutOff),
+        ] {
+            let labels = [("projection", rebuild.projection), ("state", name)];
+            metrics::gauge!("lemonair_projection_rebuild", &labels)
+                .set(f64::from(u8::from(rebuild.state == state)));
+        }
+    }
+    Ok(())
 }
 
 async fn tell(

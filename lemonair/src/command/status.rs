@@ -224,7 +224,12 @@ fn row(model: &ReadModel) -> [String; 10] {
 fn rebuild(rebuild: &Rebuild) -> String {
     let share = 100 * rebuild.done / rebuild.total.max(1);
     match rebuild.state {
-        State::Running => format!("{} {share} % {:.0}/s", rebuild.phase, rebuild.rate),
+        State::Running => {
+            let left = rebuild
+                .eta()
+                .map_or_else(String::new, |eta| format!(", {eta:.0} s left"));
+            format!("{} {share} % {:.0}/s{left}", rebuild.phase, rebuild.rate)
+        }
         State::Paused => format!("paused at {share} %"),
         State::CutOff => format!("cut off at {share} %"),
         State::Done => format!("done {}", rebuild.updated_at),

@@ -114,6 +114,17 @@ pub async fn pause(pool: &MySqlPool, projection: &dyn Projection, paused: bool) 
     Ok(())
 }
 
+// === impl Rebuild ===
+
+impl Rebuild {
+    /// Seconds until it has read what it is to read, at its present rate.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn eta(&self) -> Option<f64> {
+        let left = (self.total - self.done).max(0) as f64;
+        (self.state == State::Running && self.rate > 0.0).then(|| left / self.rate)
+    }
+}
+
 // === impl Board ===
 
 impl Board {

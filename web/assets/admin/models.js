@@ -4,7 +4,7 @@ import { api } from '../api.js';
 import { spark } from '../chart.js';
 import { confirmed, openDialog } from '../dialog.js';
 import { h } from '../dom.js';
-import { ago, compact, date, number, t } from '../i18n.js';
+import { ago, compact, date, duration, number, t } from '../i18n.js';
 import { act, button, redraw, table } from './table.js';
 
 /** Five minutes of each one's lag. */
@@ -67,7 +67,7 @@ export function modelsDesk() {
     if (wish && !isRunning(last)) return h('span', { class: 'hint' }, t('admin.wished'));
     if (!last) return null;
     if (isRunning(last) || last.state === 'cut_off') {
-      return [h('progress', { max: Math.max(1, last.total), value: last.done, 'aria-label': t('admin.rebuild') }), h('small', null, last.state === 'cut_off' ? t('admin.cut_off') : `${number(last.done)} / ${number(last.total)} · ${t('admin.per_second', { n: Math.round(last.rate) })}`)];
+      return [h('progress', { max: Math.max(1, last.total), value: last.done, 'aria-label': t('admin.rebuild') }), h('small', null, last.state === 'cut_off' ? t('admin.cut_off') : [`${number(last.done)} / ${number(last.total)}`, t('admin.per_second', { n: Math.round(last.rate) }), last.rate > 0 && duration(1000 * Math.max(0, last.total - last.done) / last.rate)].filter(Boolean).join(' · '))];
     }
     const when = h('span', { title: date(last.updated_at) }, t('admin.rebuilt', { when: ago(last.updated_at) }));
     if (last.fault) return [when, h('small', { class: 'cause behind' }, last.fault)];
