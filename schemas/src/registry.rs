@@ -189,7 +189,10 @@ impl Registry {
         }
         match get_schema_by_id(id, &self.settings).await {
             Ok(registered) => {
-                self.cache.keep(id, None, &registered.schema)?;
+                // Records are readable without it; only a restart while the registry is away is not.
+                if let Err(error) = self.cache.keep(id, None, &registered.schema) {
+                    tracing::warn!(%error, id, "a schema is not kept for later");
+                }
                 Ok(Some(registered.schema))
             }
             Err(error) if is_refusal(&error) => {
@@ -356,6 +359,7 @@ impl Cache {
         {
             known.subjects.extend(before.subjects.iter().cloned());
         }
+        self.known.insert(id, known.clone());
         if let Some(folder) = &self.folder {
             let path = folder.join(format!("{id}.json"));
             let fault = |source| Error::Cache {
@@ -368,7 +372,6 @@ impl Cache {
             std::fs::write(&new, json).map_err(fault)?;
             std::fs::rename(&new, &path).map_err(fault)?;
         }
-        self.known.insert(id, known);
         Ok(())
     }
 }

@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+pub mod forwarder;
+
 /// Longer than anything takes, even on a busy machine; only a test that hangs ever waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -2,10 +2,13 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use lemonair_consumers::Kafka;
 use lemonair_producers::Log;
+use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
+use lemonair_schemas::record::Schema;
 use lemonair_schemas::stream::StreamStarted;
-use lemonair_schemas::{EventId, Position};
-use lemonair_testkit::{Cluster, within};
+use lemonair_schemas::{Codec, EventId, Position, Record, Registry};
+use lemonair_testkit::forwarder::{Forwarder, Way};
+use lemonair_testkit::{Cluster, all_schemas, random_prefix, registry_url, within};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio_util::task::AbortOnDropHandle;
@@ -317,4 +320,59 @@ async fn processes_hand_partitions_over_without_skip_or_repeat() {
         assert_eq!(stage.texts(name).await, numbers(0..300), "{name}");
     }
     third.stop().await;
+}
+
+/// A record of a newer schema, which the registry cannot tell of just then, is no poison.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_schema_waits_for_the_registry() {
+    let mut stage = Stage::set().await;
+    let forwarder = Forwarder::start().await;
+    let prefix = random_prefix();
+    let registry = Registry::open(&forwarder.url(), &prefix, None).unwrap();
+    let codec = Codec::register(registry, &all_schemas()).await.unwrap();
+    stage.cluster.codec = Arc::new(codec);
+    let running = stage.run();
+    stage
+        .reach(&stage.append(numbered("mint", 0..3)).await)
+        .await;
+
+    // Somebody with a newer release writes a field more, at the end.
+    let said = said("mint", "lime", "from the future");
+    let ours = all_schemas();
+    let ours = ours
+        .iter()
+        .find(|schema| schema.name == MessagePosted::NAME);
+    let newer = newer(ours.unwrap());
+    let elsewhere = Registry::open(&registry_url(), &prefix, None).unwrap();
+    let id = elsewhere.register(&newer).await.unwrap();
+    let mut bytes = stage.cluster.codec.encode(&said).unwrap();
+    bytes[1..5].copy_from_slice(&id.to_be_bytes());
+    bytes.push(84);
+    forwarder.turn(Way::Shut);
+    let position = put_poison(&stage.cluster.kafka, Topic::Chat, "mint", &bytes).await;
+    let asked = async {
+        while forwarder.turned_away() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the loops to ask the registry", asked).await;
+    assert_eq!(stage.texts("mint").await, numbers(0..3));
+    assert_eq!(stage.letters().await, []);
+
+    forwarder.turn(Way::Open);
+    stage.reach(&[position]).await;
+    let texts = stage.texts("mint").await;
+    assert_eq!(texts.last().map(String::as_str), Some("from the future"));
+    assert_eq!(stage.letters().await, []);
+    running.stop().await;
+}
+
+fn newer(schema: &Schema) -> Schema {
+    let mut avsc: serde_json::Value = serde_json::from_str(schema.avsc).unwrap();
+    let mood = serde_json::json!({ "name": "mood", "type": "long", "default": 0 });
+    avsc["fields"].as_array_mut().unwrap().push(mood);
+    Schema {
+        avsc: avsc.to_string().leak(),
+        ..*schema
+    }
 }

@@ -78,13 +78,13 @@ async fn who_is_gone_is_found_in_bytes_that_cannot_be_read() {
     let codec = fresh_codec().await;
     let account = AccountId::new();
     let bytes = format!("\0\0\0\0\u{7}broken {account} rest");
-    assert!(!codec.erased().is_named_in(bytes.as_bytes()));
+    assert!(!codec.erased().concerns(b"", bytes.as_bytes()));
     erase(&codec, account, "mint").await;
-    assert!(codec.erased().is_named_in(bytes.as_bytes()));
+    assert!(codec.erased().concerns(b"", bytes.as_bytes()));
     assert!(
         !codec
             .erased()
-            .is_named_in(AccountId::new().to_string().as_bytes())
+            .concerns(b"", AccountId::new().to_string().as_bytes())
     );
     assert!(codec.erased().contains(account));
 }

@@ -2,7 +2,6 @@
 
 mod erasure;
 mod evolution;
-mod forwarder;
 mod frame;
 mod golden;
 mod json;

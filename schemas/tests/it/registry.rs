@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use lemonair_schemas::record::Schema;
 use lemonair_schemas::{Codec, DecodeError, Records, Registry};
+use lemonair_testkit::forwarder::{Forwarder, Way};
 use lemonair_testkit::{all_schemas, random_prefix, registry_url};
 
-use crate::forwarder::{Forwarder, Way};
 use crate::sample::{Any, Seed, samples};
 
 /// A folder for one test's cache.
@@ -98,6 +98,15 @@ async fn what_was_known_outlives_the_registry() {
     let error = codec.decode::<Any>(&unseen).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     forwarder.turn(Way::Open);
+    assert_wallet(codec.decode(&unseen).await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_on_disk_is_read_all_the_same() {
+    let (prefix, folder) = (random_prefix(), Folder::new());
+    let codec = start(&registry_url(), &prefix, &folder).await.unwrap();
+    let unseen = strange(&prefix, "one").await;
+    fs::remove_dir_all(&folder.0).unwrap();
     assert_wallet(codec.decode(&unseen).await);
 }
 

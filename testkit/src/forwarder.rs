@@ -1,21 +1,26 @@
 //! Stands before the real registry, and takes it away.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lemonair_testkit::registry_url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-pub(crate) struct Forwarder {
+use crate::registry_url;
+
+#[derive(Debug)]
+pub struct Forwarder {
     address: SocketAddr,
     /// Path below the registry's host.
     path: String,
     way: watch::Sender<Way>,
+    turned_away: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Way {
+pub enum Way {
     Open,
     /// Connections are cut, new ones at once.
     Shut,
@@ -24,32 +29,52 @@ pub(crate) enum Way {
 }
 
 impl Forwarder {
-    pub(crate) async fn start() -> Forwarder {
+    pub async fn start() -> Forwarder {
         let url = registry_url();
         let (_, rest) = url.split_once("://").expect("an http address");
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let (way, seen) = watch::channel(Way::Open);
-        tokio::spawn(accept(listener, host.to_owned(), seen));
+        let turned_away = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(accept(
+            listener,
+            host.to_owned(),
+            seen,
+            Arc::clone(&turned_away),
+        ));
         Forwarder {
             address,
             path: path.to_owned(),
             way,
+            turned_away,
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/{}", self.address, self.path)
     }
 
-    pub(crate) fn turn(&self, way: Way) {
+    pub fn turn(&self, way: Way) {
         self.way.send_replace(way);
+    }
+
+    /// How many connections found it shut.
+    pub fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::Acquire)
     }
 }
 
-async fn accept(listener: TcpListener, host: String, seen: watch::Receiver<Way>) {
+async fn accept(
+    listener: TcpListener,
+    host: String,
+    seen: watch::Receiver<Way>,
+    turned_away: Arc<AtomicUsize>,
+) {
     while let Ok((client, _)) = listener.accept().await {
+        if *seen.borrow() == Way::Shut {
+            turned_away.fetch_add(1, Ordering::AcqRel);
+        }
         tokio::spawn(serve(client, host.clone(), seen.clone()));
     }
 }
