@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use lemonair_consumers::Consumed;
+use lemonair_schemas::erasure::Erased;
 use lemonair_schemas::{Event, Position};
 use sqlx::{Connection, MySqlConnection};
 
@@ -78,6 +79,7 @@ impl<'a> Batch<'a> {
         &self,
         connection: &mut MySqlConnection,
         projection: &dyn Projection,
+        erased: &Erased,
     ) -> Result<Committed> {
         if self.moves.is_empty() {
             return Ok(Committed::default());
@@ -87,7 +89,7 @@ impl<'a> Batch<'a> {
         // First of all: who was fenced off does no work, and a claim waits for our end.
         step(&mut tx, projection, &self.moves).await?;
         fault::point("moved");
-        match self.apply_together(&mut tx, projection).await {
+        match self.apply_together(&mut tx, projection, erased).await {
             Ok(committed) => {
                 fault::point("applied");
                 tx.commit().await?;
@@ -98,7 +100,7 @@ impl<'a> Batch<'a> {
                 tx.rollback().await?;
                 let mut tx = connection.begin().await?;
                 step(&mut tx, projection, &self.moves).await?;
-                let committed = self.apply_singly(&mut tx, projection).await?;
+                let committed = self.apply_singly(&mut tx, projection, erased).await?;
                 fault::point("singly");
                 tx.commit().await?;
                 Ok(committed)
@@ -111,6 +113,7 @@ impl<'a> Batch<'a> {
         &self,
         tx: &mut MySqlConnection,
         projection: &dyn Projection,
+        erased: &Erased,
     ) -> Result<Committed, Fault> {
         let mut committed = self.count();
         let mut facts = Vec::with_capacity(self.records.len());
@@ -121,7 +124,7 @@ impl<'a> Batch<'a> {
                     event,
                 }),
                 Err(poison) => {
-                    keep(tx, projection, record, &poison.cause).await?;
+                    keep(tx, projection, record, &poison.cause, erased).await?;
                     fault::point("kept");
                     committed.dead_letters += 1;
                 }
@@ -138,13 +141,14 @@ impl<'a> Batch<'a> {
         &self,
         tx: &mut MySqlConnection,
         projection: &dyn Projection,
+        erased: &Erased,
     ) -> Result<Committed> {
         let mut committed = self.count();
         for record in &self.records {
             let event = match &record.content {
                 Ok(event) => event,
                 Err(poison) => {
-                    keep(tx, projection, record, &poison.cause).await?;
+                    keep(tx, projection, record, &poison.cause, erased).await?;
                     committed.dead_letters += 1;
                     continue;
                 }
@@ -158,7 +162,7 @@ impl<'a> Batch<'a> {
                 Ok(()) => savepoint.commit().await?,
                 Err(fault) if fault.is_records() => {
                     savepoint.rollback().await?;
-                    keep(tx, projection, record, &fault.to_string()).await?;
+                    keep(tx, projection, record, &fault.to_string(), erased).await?;
                     committed.dead_letters += 1;
                 }
                 Err(fault) => return Err(fault.into()),

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use base64::Engine;
 use lemonair_consumers::Consumed;
 use lemonair_schemas::codec::unframe;
+use lemonair_schemas::erasure::Erased;
 use lemonair_schemas::{Codec, DecodeError, Event, Position, Timestamp, Topic};
 use serde::{Serialize, Serializer};
 use sqlx::mysql::MySqlRow;
@@ -90,14 +91,24 @@ pub(crate) fn table(projection: &dyn Projection) -> String {
     format!("{}_dead_letters", projection.name())
 }
 
+/// What is left of a letter that has to do with somebody who was erased.
+pub(crate) const OF_ERASED: &str = "of an account that was erased";
+
 /// Keeps a record, in the transaction that moves the checkpoint past it.
 pub(crate) async fn keep(
     tx: &mut MySqlConnection,
     projection: &dyn Projection,
     record: &Consumed<Event>,
     cause: &str,
+    erased: &Erased,
 ) -> sqlx::Result<()> {
     let position = record.position;
+    let (key, bytes, cause) = if erased.concerns(&record.key, &record.bytes) {
+        (&[][..], &[][..], OF_ERASED)
+    } else {
+        let key = &record.key[..record.key.len().min(512)];
+        (key, &record.bytes[..], cause)
+    };
     tracing::warn!(
         projection = projection.name(),
         topic = %position.topic,
@@ -116,11 +127,11 @@ pub(crate) async fn keep(
         .bind(position.topic.name())
         .bind(position.partition)
         .bind(position.offset)
-        .bind(&record.key[..record.key.len().min(512)])
+        .bind(key)
         .bind(record.at.millis())
         .bind(unframe(&record.bytes).ok().map(|(id, _)| id))
         .bind(shortened(cause))
-        .bind(&record.bytes)
+        .bind(bytes)
         .bind(now)
         .bind(now)
         .execute(tx)

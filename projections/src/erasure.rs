@@ -81,12 +81,13 @@ async fn erase_letters(
     event: &AccountErased,
 ) -> sqlx::Result<()> {
     let sql = format!(
-        "UPDATE {}.{} SET bytes = '', record_key = '', cause = 'of an account that was erased' \
+        "UPDATE {}.{} SET bytes = '', record_key = '', cause = ? \
          WHERE INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = ?",
         quote(database),
         quote(letters)
     );
     sqlx::query(AssertSqlSafe(sql))
+        .bind(dead_letters::OF_ERASED)
         .bind(event.account.to_string().into_bytes())
         .bind(&event.room_hash)
         .execute(tx)
@@ -179,67 +180,137 @@ async fn room_of(
 
 // === Reads ===
 
-/// Where the name can still be read: every text column of every table, the live ones and those beside.
-/// A column that is only this name counts; what others wrote about it does not.
+/// Where something of them can still be read, in the live tables and those beside them: the name as all
+/// of a column, what they wrote, and dead letters that have to do with them. What others wrote about
+/// them does not count.
 pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<Vec<Trace>> {
+    let mut connection = pool.acquire().await?;
     let live: String = sqlx::query_scalar("SELECT DATABASE()")
-        .fetch_one(pool)
+        .fetch_one(&mut *connection)
         .await?;
-    let mut columns: Vec<(String, String, String)> = Vec::new();
+    let mut search = Search {
+        connection: &mut connection,
+        traces: Vec::new(),
+    };
     for database in databases(live) {
-        let found = sqlx::query_as(
-            "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
              FROM information_schema.columns WHERE table_schema = ? \
-             AND data_type IN ('varchar', 'char', 'text', 'mediumtext') ORDER BY 2, 3",
-        );
-        columns.extend(found.bind(database).fetch_all(pool).await?);
-    }
-    let mut traces = Vec::new();
-    for (database, table, column) in columns {
-        let sql = format!(
-            "SELECT COUNT(*) FROM {}.{} WHERE LOWER({}) = ?",
-            quote(&database),
-            quote(&table),
-            quote(&column)
-        );
-        let rows = sqlx::query_scalar(AssertSqlSafe(sql))
-            .bind(name.to_ascii_lowercase())
-            .fetch_one(pool)
-            .await?;
-        if rows > 0 {
-            traces.push(Trace {
-                database,
-                table,
-                column,
-                rows,
-            });
-        }
-    }
-    // And what they wrote, whatever it says.
-    for projection in ALL {
-        for personal in projection.personal() {
-            let Whose::Account(whose) = personal.whose else {
+             AND data_type IN ('varchar', 'char', 'text', 'mediumtext') ORDER BY 1, 2",
+        )
+        .bind(&database)
+        .fetch_all(&mut *search.connection)
+        .await?;
+        for (table, column) in columns {
+            if is_words(&table, &column) {
                 continue;
-            };
-            for column in personal.texts {
-                let table = quote(personal.table);
-                let sql =
-                    format!("SELECT COUNT(*) FROM {table} WHERE {whose} = ? AND {column} <> ''");
-                let rows = sqlx::query_scalar(AssertSqlSafe(sql))
-                    .bind(account.0)
-                    .fetch_one(pool)
+            }
+            let is_name = format!("LOWER({}) = ?", quote(&column));
+            let name = name.to_ascii_lowercase().into_bytes();
+            search
+                .rows(&database, &table, &column, &is_name, vec![name])
+                .await?;
+        }
+        for projection in ALL {
+            search
+                .words(&database, projection.personal(), account)
+                .await?;
+            let letters = dead_letters::table(projection);
+            if exists(search.connection, &database, &letters).await? {
+                let theirs = "INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = SHA2(?, 256)";
+                let values = vec![
+                    account.to_string().into_bytes(),
+                    name.to_ascii_lowercase().into_bytes(),
+                ];
+                search
+                    .rows(&database, &letters, "bytes", theirs, values)
                     .await?;
-                if rows > 0 {
-                    let (table, column) = (personal.table.to_owned(), (*column).to_owned());
-                    traces.push(Trace {
-                        database: String::new(),
-                        table,
-                        column,
-                        rows,
-                    });
-                }
             }
         }
     }
-    Ok(traces)
+    Ok(search.traces)
+}
+
+/// Whether a column holds what people wrote, which may be anything.
+fn is_words(table: &str, column: &str) -> bool {
+    let mut personal = ALL.iter().flat_map(|projection| projection.personal());
+    personal.any(|one| {
+        one.table == table && (one.texts.contains(&column) || one.secrets.contains(&column))
+    })
+}
+
+struct Search<'a> {
+    connection: &'a mut MySqlConnection,
+    traces: Vec<Trace>,
+}
+
+// === impl Search ===
+
+impl Search<'_> {
+    /// What they wrote, whatever it says. Their room goes by their pseudonym since.
+    async fn words(
+        &mut self,
+        database: &str,
+        personal: &[Personal],
+        account: AccountId,
+    ) -> Result<()> {
+        for personal in personal {
+            if !exists(self.connection, database, personal.table).await? {
+                continue;
+            }
+            let (whose, value) = match personal.whose {
+                Whose::Account(column) => (column, account.0.as_bytes().to_vec()),
+                Whose::Room(column) => (
+                    column,
+                    RoomId::of_erased(account).as_str().as_bytes().to_vec(),
+                ),
+            };
+            let columns = personal.texts.iter().map(|column| (column, "<> ''"));
+            let secrets = personal
+                .secrets
+                .iter()
+                .map(|column| (column, "IS NOT NULL"));
+            for (column, is_left) in columns.chain(secrets) {
+                let theirs = format!("{whose} = ? AND {column} {is_left}");
+                self.rows(
+                    database,
+                    personal.table,
+                    column,
+                    &theirs,
+                    vec![value.clone()],
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows(
+        &mut self,
+        database: &str,
+        table: &str,
+        column: &str,
+        condition: &str,
+        values: Vec<Vec<u8>>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT COUNT(*) FROM {}.{} WHERE {condition}",
+            quote(database),
+            quote(table)
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql));
+        let query = values
+            .into_iter()
+            .fold(query, |query, value| query.bind(value));
+        let rows: i64 = query.fetch_one(&mut *self.connection).await?;
+        if rows > 0 {
+            self.traces.push(Trace {
+                database: database.to_owned(),
+                table: table.to_owned(),
+                column: column.to_owned(),
+                rows,
+            });
+        }
+        Ok(())
+    }
 }

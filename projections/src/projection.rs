@@ -68,10 +68,8 @@ pub trait Projection: fmt::Debug + Sync {
         facts: &'a [Fact<'a>],
     ) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// What of the tables says something of a person.
-    fn personal(&self) -> &'static [Personal] {
-        &[]
-    }
+    /// What of the tables says something of a person, and is erased with them.
+    fn personal(&self) -> &'static [Personal];
 
     /// Erases what [`Projection::personal`] has no words for, before that is erased.
     fn erase<'a>(

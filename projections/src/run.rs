@@ -247,7 +247,8 @@ impl Follower<'_> {
 
     async fn try_commit(&self, batch: &Batch<'_>) -> Result<crate::commit::Committed> {
         let mut connection = self.projector.pool.acquire().await?;
-        batch.commit(&mut connection, self.projection).await
+        let erased = self.projector.codec.erased();
+        batch.commit(&mut connection, self.projection, erased).await
     }
 
     async fn is_done(&self, batch: &Batch<'_>) -> bool {

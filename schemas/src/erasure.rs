@@ -55,7 +55,11 @@ struct Gone {
 }
 
 pub fn room_hash(room: &RoomId) -> String {
-    let hash = Sha256::digest(room.as_str().as_bytes());
+    hash(room.as_str().as_bytes())
+}
+
+fn hash(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -72,10 +76,15 @@ impl Erased {
             && self.read().accounts.values().any(|erased| erased == room)
     }
 
-    /// Whether the bytes of a record that cannot be decoded name the id of somebody who was erased.
-    pub fn is_named_in(&self, bytes: &[u8]) -> bool {
-        self.any.load(Ordering::Acquire)
-            && self.read().accounts.keys().any(|account| {
+    /// Whether a record that cannot be decoded, or applied, has to do with somebody who was erased: its
+    /// key is their room, or its bytes name their id.
+    pub fn concerns(&self, key: &[u8], bytes: &[u8]) -> bool {
+        if !self.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let gone = self.read();
+        gone.rooms.contains_key(&hash(key))
+            || gone.accounts.keys().any(|account| {
                 let id = account.to_string();
                 bytes
                     .windows(id.len())

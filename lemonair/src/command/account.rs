@@ -11,9 +11,12 @@ use lemonair_producers::Desk;
 use lemonair_projections::accounts;
 use lemonair_projections::erasure::{self, Trace};
 use lemonair_schemas::account::RoleGranted;
+use lemonair_schemas::chat::{MessageHeld, MessagePosted};
 use lemonair_schemas::command::Register;
+use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::erasure::AccountErased;
-use lemonair_schemas::{AccountId, EventId, RoomId, Timestamp, Topic};
+use lemonair_schemas::{AccountId, Event, EventId, RoomId, Timestamp, Topic};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -156,7 +159,7 @@ fn tell_of_snapshots(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Reads all topics once more, as every reader does: records that have to do with the account, and
-/// those among them that still say its name.
+/// those that still say its name anywhere, or what it wrote.
 async fn reread(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(u64, u64)> {
     let everything = Selection::of(&Topic::FACTS);
     let ranges = everything.ranges(&ground.kafka).await?;
@@ -166,20 +169,36 @@ async fn reread(ground: &Ground, account: &accounts::Account) -> anyhow::Result<
     let (mut theirs, mut named) = (0, 0);
     while let Some(record) = replay.next().await? {
         let Ok(event) = record.content else { continue };
-        let name = event.actor().map(|actor| actor.name.to_ascii_lowercase());
-        let room = event.room();
-        let says = |text: &str| text == account.name.to_ascii_lowercase();
-        if name.as_deref().is_some_and(says)
-            || room.as_ref().is_some_and(|room| says(room.as_str()))
-        {
-            named += 1;
-        }
         let is_theirs = event.actor().is_some_and(|actor| actor.id == account.id);
-        if is_theirs || room.as_ref() == Some(&pseudonym) {
+        if is_theirs || event.room().as_ref() == Some(&pseudonym) {
             theirs += 1;
+        }
+        let words = match &event {
+            Event::MessagePosted(MessagePosted { text, .. })
+            | Event::MessageHeld(MessageHeld { text, .. })
+            | Event::DonationAccepted(DonationAccepted { message: text, .. }) => text,
+            _ => "",
+        };
+        if says(&Value::Object(event.json()), &account.name) || is_theirs && !words.is_empty() {
+            named += 1;
         }
     }
     Ok((theirs, named))
+}
+
+/// Fields that hold what people wrote, which may be anything.
+const WORDS: [&str; 3] = ["text", "message", "reason"];
+
+/// Whether any field of it, however deep, is just this name.
+fn says(value: &Value, name: &str) -> bool {
+    match value {
+        Value::String(text) => text.eq_ignore_ascii_case(name),
+        Value::Array(values) => values.iter().any(|value| says(value, name)),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(field, value)| !WORDS.contains(&field.as_str()) && says(value, name)),
+        _ => false,
+    }
 }
 
 pub(super) async fn find(ground: &Ground, name: &str) -> anyhow::Result<accounts::Account> {

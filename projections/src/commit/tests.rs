@@ -47,7 +47,9 @@ async fn commit(
     let next = end(records);
     let batch = Batch::new(claims, records, &next);
     let mut connection = db.pool.acquire().await.unwrap();
-    let committed = batch.commit(&mut connection, projection).await?;
+    let committed = batch
+        .commit(&mut connection, projection, &Erased::default())
+        .await?;
     settle(&batch.moves, claims);
     Ok(committed)
 }
@@ -227,7 +229,10 @@ async fn markers_move_the_checkpoint_without_a_record() {
     let foreign = Position { partition: 1, ..to };
     let batch = Batch::new(&claims, [], &[to, foreign]);
     let mut connection = db.pool.acquire().await.unwrap();
-    batch.commit(&mut connection, &Messages).await.unwrap();
+    batch
+        .commit(&mut connection, &Messages, &Erased::default())
+        .await
+        .unwrap();
     settle(&batch.moves, &mut claims);
     let found = crate::checkpoint::read(&mut connection, &Messages)
         .await

@@ -131,6 +131,7 @@ impl<'a> Filling<'a> {
         let room = self.room.clone();
         let work = Work {
             projection: self.projection,
+            erased: self.projector.codec.erased(),
             ends,
             room: room.as_ref(),
         };

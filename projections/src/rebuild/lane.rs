@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lemonair_consumers::kafka::reachable;
 use lemonair_consumers::{Batch, Consumed, Feed};
+use lemonair_schemas::erasure::Erased;
 use lemonair_schemas::{Event, Position, RoomId};
 use sqlx::MySqlConnection;
 use tokio::time::Instant;
@@ -38,6 +39,7 @@ pub(super) struct Lane {
 /// What all lanes work at.
 pub(super) struct Work<'a> {
     pub(super) projection: &'static dyn Projection,
+    pub(super) erased: &'a Erased,
     pub(super) ends: &'a Ends,
     /// Only this room's records.
     pub(super) room: Option<&'a RoomId>,
@@ -53,7 +55,8 @@ impl Lane {
         let Projector { pool, kafka, codec } = projector;
         let mut claims = claims.clone();
         claims.retain(|(topic, partition), _| {
-            let here = |position: &Position| (position.topic, position.partition) == (*topic, *partition);
+            let here =
+                |position: &Position| (position.topic, position.partition) == (*topic, *partition);
             from.iter().any(here)
         });
         let from = reachable(kafka, from).await?;
@@ -88,7 +91,7 @@ impl Lane {
         };
         let ours = self.batch.records.iter().filter(ours);
         let batch = commit::Batch::new(&self.claims, ours, &self.batch.next);
-        let commit = commit(&batch, &mut self.connection, work.projection);
+        let commit = commit(&batch, &mut self.connection, work);
         let (committed, following) = if self.at_end {
             (commit.await?, None)
         } else {
@@ -113,10 +116,10 @@ impl Lane {
 async fn commit(
     batch: &commit::Batch<'_>,
     connection: &mut MySqlConnection,
-    projection: &dyn Projection,
+    work: &Work<'_>,
 ) -> Result<Committed> {
     loop {
-        match batch.commit(connection, projection).await {
+        match batch.commit(connection, work.projection, work.erased).await {
             Err(Error::Sql(error)) if number(&error) == Some(DEADLOCK) => {}
             result => return result,
         }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lemonair_schemas::channel::ChannelFollowed;
 use lemonair_schemas::chat::{
@@ -20,9 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::messages::Messages;
+use crate::moderation::Moderation;
 use crate::run::tests::{LONG, Stage, numbered, numbers};
 use crate::scratch::{actor, at, opened, registered, room, said};
-use crate::{erasure, projection};
+use crate::wallets::Wallets;
+use crate::{erasure, moderation, projection};
 
 /// All rows of all read models, as text.
 pub(crate) async fn dump(pool: &MySqlPool) -> BTreeMap<String, Vec<String>> {
@@ -504,6 +506,9 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
         .unwrap();
     let lime = actor("lime").id;
     let traces = || erasure::traces(&stage.db.pool, "Lime", lime);
+    // What somebody else says, even if it is just the name, is theirs.
+    let lime_said = stage.append([said("kiwi", "kiwi", "lime").into()]).await;
+    stage.reach(&lime_said).await;
     let of_messages = |trace: &&erasure::Trace| trace.table == "messages" && trace.column == "room";
     assert_eq!(
         traces().await.unwrap().iter().filter(of_messages).count(),
@@ -537,5 +542,93 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
         rows += comparison.rows;
     }
     assert!(rows > 900, "{rows} rows");
+    // Nor does a rebuild bring back what could not be applied.
+    rebuild_one(&stage, &Wallets, Options::default())
+        .await
+        .unwrap();
+    let letters = "SELECT COUNT(*) FROM wallets_dead_letters";
+    let kept: i64 = sqlx::query_scalar(letters)
+        .fetch_one(&stage.db.pool)
+        .await
+        .unwrap();
+    assert!(kept > 0);
+    assert_eq!(traces().await.unwrap(), []);
+    running.stop().await;
+}
+
+/// Statements in our database that wait for tables, by their numbers.
+async fn waiting(pool: &MySqlPool, like: &str) -> Vec<i64> {
+    sqlx::query_scalar(
+        "SELECT CAST(query_id AS SIGNED) FROM information_schema.processlist \
+         WHERE state = 'Waiting for table metadata lock' AND info LIKE ? \
+         AND (db = DATABASE() OR INSTR(info, DATABASE()) > 0)",
+    )
+    .bind(like)
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// A swap locks tables one by one. Whoever reads several of them while it waits for one gets no error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_turns_no_reader_away() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    stage.reach(&stage.append(history(3)).await).await;
+    let (pool, projector) = (stage.db.pool.clone(), stage.projector());
+    let mut holder = pool.begin().await.unwrap();
+    let held = sqlx::query("SELECT 1 FROM held_messages").fetch_all(&mut *holder);
+    held.await.unwrap();
+
+    let rebuilding = tokio::spawn(async move {
+        rebuild(&projector, &Moderation, Options::default(), &mut |_| {}).await
+    });
+    let enough = CancellationToken::new();
+    let (reader, stop) = (pool.clone(), enough.clone());
+    let reading = tokio::spawn(async move {
+        while !stop.is_cancelled() {
+            let mut connection = reader.acquire().await.unwrap();
+            let rooms = [room("peach")];
+            let found = moderation::snapshots(&mut connection, &rooms, |_| 0).await;
+            assert!(!found.unwrap()[&rooms[0]].moderators.is_empty());
+        }
+    });
+    let both = async {
+        while waiting(&pool, "RENAME%").await.is_empty()
+            || waiting(&pool, "SELECT%").await.is_empty()
+        {}
+    };
+    within("a swap and a reader to wait", both).await;
+    holder.rollback().await.unwrap();
+    let report = within("the rebuild", rebuilding).await.unwrap().unwrap();
+    assert!(report.swapped);
+    enough.cancel();
+    reading.await.unwrap();
+    running.stop().await;
+}
+
+/// Other readers get their turn meanwhile, and the rebuild is not lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_sits_on_a_table_is_waited_for() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    stage.reach(&stage.append(history(3)).await).await;
+    let (pool, projector) = (stage.db.pool.clone(), stage.projector());
+    let mut holder = pool.begin().await.unwrap();
+    let held = sqlx::query("SELECT 1 FROM messages").fetch_all(&mut *holder);
+    held.await.unwrap();
+    let rebuilding = tokio::spawn(async move {
+        rebuild(&projector, &Messages, Options::default(), &mut |_| {}).await
+    });
+    let twice = async {
+        let mut tries = BTreeSet::new();
+        while tries.len() < 2 {
+            tries.extend(waiting(&pool, "RENAME%").await);
+        }
+    };
+    within("a second try", twice).await;
+    holder.rollback().await.unwrap();
+    let report = within("the rebuild", rebuilding).await.unwrap().unwrap();
+    assert!(report.swapped);
     running.stop().await;
 }

@@ -1,3 +1,4 @@
+use lemonair_schemas::Erased;
 use lemonair_testkit::within;
 
 use super::*;
@@ -28,7 +29,10 @@ async fn advance_one(db: &Scratch, projection: &dyn Projection, to: i64) {
         .unwrap();
     let batch = Batch::new(&claims, [], &[at(to)]);
     let mut connection = db.pool.acquire().await.unwrap();
-    batch.commit(&mut connection, projection).await.unwrap();
+    batch
+        .commit(&mut connection, projection, &Erased::default())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
