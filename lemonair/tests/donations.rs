@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::browser::Browser;
 use support::viewer::Viewer;
 use support::{Api, Deployment};
 
@@ -386,5 +387,77 @@ async fn a_donation_counts_exactly_once() {
         .filter_map(|entry| entry["kind"].as_str())
         .collect();
     assert_eq!(kinds, ["refund", "donation", "top_up"]);
+    assert_eq!(up.stop().await, Some(0));
+}
+
+/// Lets a donation through and loses its answer; whoever asks again is sent away at the door.
+const LOSES: &str = "const send = window.fetch; window.asked = 0; \
+    window.fetch = async (path, options) => { \
+      if (options?.method !== 'POST' || !String(path).endsWith('/donations')) return send(path, options); \
+      window.asked += 1; \
+      if (window.asked > 1) return new Response('{}', { status: window.asked === 2 ? 429 : 401 }); \
+      await send(path, options); \
+      throw new TypeError('the line is cut'); \
+    };";
+
+/// The donation form holds what was asked for until it is known what became of it.
+const HELD: &str = "const form = document.querySelector('dialog[open] form'); \
+    return !form.hasAttribute('aria-busy') && form.querySelector('#donate-amount').readOnly \
+      && form.querySelector('#donate-amount').value === '300' && form.querySelector('#donate-message').value === 'once';";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_gives_once_though_the_answer_is_lost_and_the_page_is_left() {
+    let deployment = Deployment::new("lost");
+    let up = deployment.start("up").await;
+    let (streamer, donor) = people(&up.http, "Rind", "Zest").await;
+    Api::sign_up(&up.http, "Plum").await;
+    let room = format!("{}/rind", up.http);
+    let browser = Browser::open(1280, 800).await;
+    browser.goto(&room).await;
+    browser.sign_in("Zest").await;
+    browser.js(LOSES).await;
+    browser.click("[data-testid=donate-open]").await;
+    browser.fill("[data-testid=donate-amount]", "300").await;
+    browser.fill("[data-testid=donate-message]", "once").await;
+    browser.click("[data-testid=donate-submit]").await;
+    // Lost, 429, 401, and 401 again with a token that was renewed for it.
+    browser
+        .until("all tries are over", "return window.asked === 4;")
+        .await;
+    browser.until("the form waits", HELD).await;
+
+    // The next person at this browser is offered a form of their own.
+    let be = async |name: &str| {
+        browser
+            .js("document.querySelector('[data-testid=logout]').click();")
+            .await;
+        browser.see("[data-testid=login-open]").await;
+        browser.goto(&room).await;
+        browser.sign_in(name).await;
+        browser.click("[data-testid=donate-open]").await;
+        browser.see("[data-testid=donate-amount]").await;
+    };
+    be("Plum").await;
+    let free = "return !document.querySelector('#donate-amount').readOnly \
+        && document.querySelector('#donate-message').value === '';";
+    assert_eq!(browser.js(free).await, json!(true));
+    browser
+        .js("document.querySelector('dialog[open]').close();")
+        .await;
+    be("Zest").await;
+    assert_eq!(browser.js(HELD).await, json!(true));
+    browser.click("[data-testid=donate-submit]").await;
+    browser.see("[data-testid=donate-receipt]").await;
+    browser.close().await;
+
+    let list = streamer.get("/api/channels/rind/donations").await;
+    let amounts: Vec<&Value> = list["donations"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|donation| &donation["amount"])
+        .collect();
+    assert_eq!(amounts, [300]);
+    assert_eq!(donor.get("/api/wallet").await["balance"], 700);
     assert_eq!(up.stop().await, Some(0));
 }

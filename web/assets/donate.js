@@ -13,7 +13,8 @@ import { presets, topUpForm, wallet } from './wallet.js';
 const AMOUNTS = [1000, 3000, 5000, 10_000, 50_000];
 const MESSAGE_LIMIT = 500;
 
-// Per room and beyond the dialog: closing it while an answer is lost must not turn the next try into a second donation.
+// Per account and room, and beyond the dialog: closing it while an answer is lost must not turn the next try into a second
+// donation. The tab's storage keeps them beyond the page; this, where a browser forbids storage.
 const unsettled = new Map();
 
 export function openDonate({ room, name }) {
@@ -21,14 +22,21 @@ export function openDonate({ room, name }) {
     openAccount('signup');
     return;
   }
+  const donor = session.account.id;
   const body = h('div', null);
   const dialog = openDialog(t('donate.title', { name }), body);
+  // Who signs in meanwhile, in another tab, must not give what somebody else has filled in.
+  const leave = () => session.account && session.account.id !== donor && dialog.close();
+  session.addEventListener('change', leave);
+  dialog.addEventListener('close', () => session.removeEventListener('change', leave));
   wallet.load().catch(() => null);
   body.append(donateForm(room, name, (receipt) => body.replaceChildren(receiptOf(receipt, name, () => dialog.close()))));
 }
 
 function donateForm(room, name, done) {
-  const { attempt, given } = unsettled.get(room) ?? { attempt: new Attempt(), given: null };
+  const place = `donation.${session.account.id}.${room}`;
+  const attempt = unsettled.get(place) ?? new Attempt(place);
+  const { given } = attempt;
   const amount = h('input', {
     id: 'donate-amount',
     'data-testid': 'donate-amount',
@@ -101,8 +109,8 @@ function donateForm(room, name, done) {
       offerTopUp();
       return;
     }
-    unsettled.set(room, { attempt, given: donation });
-    const answer = attempt.run((key) => api.donate(room, donation, key));
+    unsettled.set(place, attempt);
+    const answer = attempt.run(donation, (key) => api.donate(room, donation, key));
     refresh();
     try {
       const receipt = await answer;
@@ -115,7 +123,7 @@ function donateForm(room, name, done) {
       }
       throw problem;
     } finally {
-      if (!attempt.open) unsettled.delete(room);
+      if (!attempt.open) unsettled.delete(place);
     }
   });
   // The busy mark changes after the work is over, so the button's words follow the mark and not the work.

@@ -80,7 +80,7 @@ export function topUpForm(amount, choices, done) {
     const sum = Number(input.value);
     input.readOnly = true;
     try {
-      const { status, checkout, balance } = await attempt.run((key) => api.topUp(sum, key));
+      const { status, checkout, balance } = await attempt.run(sum, (key) => api.topUp(sum, key));
       if (status === 'pending') {
         location.assign(checkout);
         return;
