@@ -40,7 +40,7 @@ impl Ledger {
         let take = |account: &str, book, amount| rows.push((account.to_owned(), book, amount));
         let snapshot = wallets::snapshot(&ground.pool, take).await?;
         let mut reader = Reader::new(&ground.kafka, &ground.codec);
-        let mut audit = Audit::default();
+        let mut audit = Audit::new(settings.terms().kept);
 
         reader
             .read(Topic::Donations, |record: Consumed<Event>| {
@@ -117,6 +117,9 @@ async fn memory(
                     }
                     Ok(Memory::Debt(debt)) => {
                         remembered.debts.insert(AccountId(id), debt.amount);
+                    }
+                    Ok(Memory::PaidOut(paid)) => {
+                        remembered.paid_out.insert(AccountId(id), paid.amount);
                     }
                     Ok(Memory::Donation(donation)) => {
                         remembered.donations.insert(EventId(id), donation.amount);
@@ -258,7 +261,7 @@ fn print(audit: &Audit, by_topics: u64, by_memory: u64) {
         verdict(by_topics)
     );
     println!(
-        "decider  the same balances and donations   {}",
+        "decider  the same balances, payouts and donations   {}",
         verdict(by_memory - by_topics)
     );
     println!(

@@ -3,7 +3,7 @@
 //!
 //! Memory grows with accounts, donations and payments, not with entries: some dozen bytes each.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
@@ -19,6 +19,8 @@ const KEYS_ARE_GOOD: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Default)]
 pub(super) struct Audit {
+    /// How long deciders remember a payment that was credited.
+    kept: Duration,
     pub(super) entries: u64,
     /// Of these, how many the read model did not have yet.
     pub(super) late: u64,
@@ -26,8 +28,10 @@ pub(super) struct Audit {
     pub(super) refunded: u64,
     books: HashMap<(Owner, Book), Balance>,
     gifts: HashMap<EventId, Gift>,
-    keys: HashMap<Print, Timestamp>,
-    payments: HashMap<Print, i64>,
+    /// Each with when it was used: rooms are read in any order.
+    keys: BTreeSet<(Print, Timestamp)>,
+    payments: HashMap<Print, Payment>,
+    paid_out: HashMap<AccountId, i64>,
     /// Accounts and donations that have moved since this was last cleared.
     pub(super) moved: HashSet<Uuid>,
     pub(super) faults: u64,
@@ -53,10 +57,20 @@ struct Balance {
 /// A donation: what its events say, and what its entries moved.
 #[derive(Debug, Clone, Copy, Default)]
 struct Gift {
+    /// As whatever named him first says.
+    streamer: Option<AccountId>,
     accepted: i64,
     moved: i64,
     refunded: i64,
     returned: i64,
+}
+
+/// A payment that was credited.
+#[derive(Debug, Clone, Copy)]
+struct Payment {
+    at: Timestamp,
+    /// Points of it that were not taken back.
+    rest: i64,
 }
 
 /// The beginning of a SHA-256: enough to tell two keys apart.
@@ -67,11 +81,19 @@ type Print = [u8; 16];
 pub(super) struct Remembered {
     pub(super) wallets: HashMap<AccountId, i64>,
     pub(super) debts: HashMap<AccountId, i64>,
+    pub(super) paid_out: HashMap<AccountId, i64>,
     /// Points not yet given back.
     pub(super) donations: HashMap<EventId, i64>,
 }
 
 impl Audit {
+    pub(super) fn new(kept: Duration) -> Audit {
+        Audit {
+            kept,
+            ..Audit::default()
+        }
+    }
+
     pub(super) fn entry(&mut self, at: Position, entry: &EntryPosted, late: bool) {
         self.entries += 1;
         self.late += u64::from(late);
@@ -86,6 +108,8 @@ impl Audit {
         }
         let mut of_account = 0;
         let mut of_provider = 0;
+        let mut earned = 0;
+        let earner = self.earner(entry);
         for posting in &entry.postings {
             let owner = Owner::named(&posting.account);
             if owner == Owner::Nobody {
@@ -111,7 +135,15 @@ impl Audit {
                     }
                 }
                 Book::Provider => of_provider += posting.amount,
-                Book::Earnings | Book::Platform => {}
+                Book::Earnings => {
+                    earned += posting.amount;
+                    if earner.is_none_or(|earner| owner != Owner::Account(earner)) {
+                        let account = &posting.account;
+                        let what = format!("earnings of {account}, to whom nothing was given");
+                        self.fault(at, what);
+                    }
+                }
+                Book::Platform => {}
             }
         }
         self.moved.insert(entry.account.0);
@@ -124,7 +156,27 @@ impl Audit {
         if self.balance(account, Book::Debt).all > 0 {
             self.fault(at, format!("{} owes less than nothing", entry.account));
         }
+        if entry.kind == Kind::Payout {
+            *self.paid_out.entry(entry.account).or_default() -= earned;
+        }
         self.cause(at, entry, of_account, of_provider);
+    }
+
+    /// Whose earnings an entry may move.
+    fn earner(&mut self, entry: &EntryPosted) -> Option<AccountId> {
+        match (entry.kind, entry.donation) {
+            (Kind::Payout, _) => Some(entry.account),
+            (Kind::Donation | Kind::Refund, Some(donation)) => {
+                let gift = self.gifts.entry(donation).or_default();
+                if gift.streamer.is_none() {
+                    let mut postings = entry.postings.iter();
+                    let earnings = postings.find(|posting| posting.book == Book::Earnings);
+                    gift.streamer = earnings.and_then(|posting| posting.account.parse().ok());
+                }
+                gift.streamer
+            }
+            _ => None,
+        }
     }
 
     /// Every entry has a cause, and none is used twice.
@@ -146,14 +198,24 @@ impl Audit {
                 self.gifts.entry(donation).or_default().returned += of_account;
             }
             (Kind::TopUp, _, Some(payment)) => {
-                if self.payments.insert(payment, -of_provider).is_some() {
+                let credited = Payment {
+                    at: entry.at,
+                    rest: -of_provider,
+                };
+                // One of which nobody knew any more may have been a new one by then: the sandbox once
+                // named its payments after the buyer's keys.
+                let before = self.payments.insert(payment, credited);
+                if before.is_some_and(|before| apart(before.at, entry.at) <= self.kept) {
                     self.fault(at, "a payment that was credited before".to_owned());
                 }
             }
             (Kind::Correction, _, Some(payment)) => {
-                let rest = self.payments.entry(payment).or_default();
-                *rest -= of_provider;
-                if *rest < 0 {
+                let known = self.payments.get_mut(&payment);
+                let rest = known.map_or(-of_provider, |payment| {
+                    payment.rest -= of_provider;
+                    payment.rest
+                });
+                if rest < 0 {
                     self.fault(
                         at,
                         "more was taken back than the payment had credited".to_owned(),
@@ -176,16 +238,27 @@ impl Audit {
             return;
         }
         gift.accepted = event.amount;
+        let streamer = *gift.streamer.get_or_insert(event.streamer);
+        if streamer != event.streamer {
+            let what = format!("given to {}, the points went to {streamer}", event.streamer);
+            self.fault(at, what);
+        }
         let Some(donor) = &event.actor else {
             return;
         };
-        let before = self.keys.insert(print(donor.id, &event.key), event.at);
-        if before.is_some_and(|before| event.at.since(before) < KEYS_ARE_GOOD) {
+        let key = print(donor.id, &event.key);
+        let good = KEYS_ARE_GOOD.as_millis() as i64 - 1;
+        let Timestamp(used) = event.at;
+        let earliest = Timestamp(used.saturating_sub(good));
+        let latest = Timestamp(used.saturating_add(good));
+        let near = (key, earliest)..=(key, latest);
+        if self.keys.range(near).next().is_some() {
             self.fault(
                 at,
                 format!("an idempotency key of {} was decided twice", donor.id),
             );
         }
+        self.keys.insert((key, event.at));
     }
 
     pub(super) fn refunded(&mut self, event: &DonationRefunded) {
@@ -227,6 +300,7 @@ impl Audit {
                 moved,
                 refunded,
                 returned,
+                ..
             } = gift;
             self.tell(format!(
                 "donation {id}: accepted {accepted}, its entry moved {moved}; refunded {refunded}, entries gave back {returned}"
@@ -285,6 +359,7 @@ impl Audit {
     pub(super) fn differing(&self, remembered: &Remembered) -> Vec<Uuid> {
         let mut accounts: HashSet<AccountId> = remembered.wallets.keys().copied().collect();
         accounts.extend(remembered.debts.keys());
+        accounts.extend(remembered.paid_out.keys());
         accounts.extend(self.books.keys().filter_map(|(owner, _)| match owner {
             Owner::Account(account) => Some(*account),
             _ => None,
@@ -304,18 +379,23 @@ impl Audit {
             ));
             return;
         }
-        let (wallet, debt) = self.owned(AccountId(id));
-        let (their_wallet, their_debt) = remembered.owned(AccountId(id));
+        let (wallet, debt, paid) = self.owned(AccountId(id));
+        let (their_wallet, their_debt, their_paid) = remembered.owned(AccountId(id));
         self.tell(format!(
-            "decider: {id} has {their_wallet} points and owes {their_debt}, the topics say {wallet} and {debt}"
+            "decider: {id} has {their_wallet} points, owes {their_debt} and was paid {their_paid}, the topics say {wallet}, {debt} and {paid}"
         ));
     }
 
-    /// An account's points and debt.
-    fn owned(&self, account: AccountId) -> (i128, i128) {
+    /// An account's points, its debt, and what it was paid out.
+    fn owned(&self, account: AccountId) -> (i128, i128, i128) {
         let owner = Owner::Account(account);
         let debt = self.balance(owner, Book::Debt).all;
-        (self.balance(owner, Book::Wallet).all, -debt)
+        let paid = self.paid_out.get(&account).copied().unwrap_or(0);
+        (
+            self.balance(owner, Book::Wallet).all,
+            -debt,
+            i128::from(paid),
+        )
     }
 
     /// What can still be given back of a donation.
@@ -346,9 +426,9 @@ impl Audit {
 }
 
 impl Remembered {
-    fn owned(&self, account: AccountId) -> (i128, i128) {
+    fn owned(&self, account: AccountId) -> (i128, i128, i128) {
         let of = |map: &HashMap<AccountId, i64>| map.get(&account).copied().unwrap_or(0).into();
-        (of(&self.wallets), of(&self.debts))
+        (of(&self.wallets), of(&self.debts), of(&self.paid_out))
     }
 }
 
@@ -360,6 +440,11 @@ impl Owner {
             id => id.parse().map_or(Owner::Nobody, Owner::Account),
         }
     }
+}
+
+/// Time between two moments, whichever was first.
+fn apart(one: Timestamp, other: Timestamp) -> Duration {
+    one.since(other).max(other.since(one))
 }
 
 fn print(account: AccountId, key: &str) -> Print {

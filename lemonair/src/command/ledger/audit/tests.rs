@@ -66,6 +66,14 @@ fn returned(n: u128, amount: i64) -> EntryPosted {
     }
 }
 
+fn paid_out(n: u128, amount: i64) -> EntryPosted {
+    let earnings = Posting::of(account(n), Book::Earnings, -amount);
+    EntryPosted {
+        account: account(2),
+        ..entry(Kind::Payout, vec![earnings, Posting::provider(amount)])
+    }
+}
+
 fn accepted(n: u128, amount: i64, key: &str) -> DonationAccepted {
     DonationAccepted {
         id: gift(n),
@@ -198,6 +206,77 @@ fn donations_and_entries_go_in_pairs() {
 }
 
 #[test]
+fn a_key_is_decided_anew_when_its_time_is_over_whichever_room_is_read_first() {
+    let entries = [
+        topped_up("p", 180),
+        moved(1, 60),
+        moved(2, 60),
+        moved(3, 60),
+    ];
+    let told = |hours: [i64; 3]| {
+        let used = |n: u128, hours: i64| DonationAccepted {
+            at: Timestamp(hours * 3_600_000),
+            ..accepted(n, 60, "k")
+        };
+        let [one, two, three] = hours;
+        check(&entries, &[used(1, one), used(2, two), used(3, three)], &[])
+    };
+    assert_eq!(told([49, 0, 98]), Vec::<String>::new());
+    assert!(told([49, 0, 50])[0].contains("an idempotency key of"));
+    assert!(told([49, 0, 26])[0].contains("an idempotency key of"));
+}
+
+#[test]
+fn a_payment_is_credited_anew_only_where_it_was_forgotten() {
+    let day = Duration::from_secs(86_400);
+    let told = |days: u32| {
+        let mut audit = Audit::new(3 * day);
+        let again = EntryPosted {
+            at: Timestamp(0).plus(days * day),
+            ..topped_up("p", 100)
+        };
+        audit.entry(at(0), &topped_up("p", 100), false);
+        audit.entry(at(1), &again, false);
+        audit.told
+    };
+    assert!(told(3)[0].contains("a payment that was credited before"));
+    assert_eq!(told(4), Vec::<String>::new());
+}
+
+#[test]
+fn points_go_to_whom_they_were_given_and_earnings_to_whom_they_are_paid() {
+    let astray = |mut entry: EntryPosted, amount: i64| {
+        entry.postings[1] = Posting::of(account(3), Book::Earnings, amount);
+        entry
+    };
+    let given = accepted(1, 60, "k");
+    let wrong = "to whom nothing was given";
+    let bought = topped_up("p", 100);
+    let told = check(
+        &[bought.clone(), astray(moved(1, 60), 60)],
+        std::slice::from_ref(&given),
+        &[],
+    );
+    assert!(told[0].contains(wrong), "{told:?}");
+    let back = [bought.clone(), moved(1, 60), astray(returned(1, 60), -60)];
+    let told = check(&back, std::slice::from_ref(&given), &[refunded(1, 60)]);
+    assert!(told[0].contains(wrong), "{told:?}");
+    faults(&[astray(bought.clone(), 100)], wrong);
+    faults(&[paid_out(3, 10)], wrong);
+
+    // Written while the topics were read, the event comes after its entry.
+    let mut audit = Audit::default();
+    audit.entry(at(0), &bought, false);
+    audit.entry(at(1), &astray(moved(1, 60), 60), false);
+    audit.accepted_late(at(0), &given);
+    assert!(
+        audit.told[0].contains("the points went to"),
+        "{:?}",
+        audit.told
+    );
+}
+
+#[test]
 fn the_read_model_is_held_against_the_topics_at_its_position() {
     let audit = || {
         let mut audit = Audit::default();
@@ -229,7 +308,10 @@ fn the_deciders_memory_is_held_against_the_topics() {
     let mut remembered = Remembered::default();
     remembered.wallets.insert(account(1), 40);
     remembered.donations.insert(gift(1), 60);
+    audit.entry(at(2), &paid_out(2, 25), false);
+    remembered.paid_out.insert(account(2), 25);
     assert!(audit.differing(&remembered).is_empty());
+    remembered.paid_out.insert(account(2), 24);
     remembered.wallets.insert(account(1), 41);
     remembered.debts.insert(account(3), 1);
     remembered.donations.insert(gift(1), 59);
@@ -237,8 +319,9 @@ fn the_deciders_memory_is_held_against_the_topics() {
         audit.tell_differing(id, &remembered);
     }
     let told = audit.told.join("\n");
-    assert_eq!(audit.faults, 3);
-    assert!(told.contains("has 41 points and owes 0, the topics say 40 and 0"));
-    assert!(told.contains("has 0 points and owes 1, the topics say 0 and 0"));
+    assert_eq!(audit.faults, 4);
+    assert!(told.contains("has 0 points, owes 0 and was paid 24, the topics say 0, 0 and 25"));
+    assert!(told.contains("has 41 points, owes 0 and was paid 0, the topics say 40, 0 and 0"));
+    assert!(told.contains("has 0 points, owes 1 and was paid 0, the topics say 0, 0 and 0"));
     assert!(told.contains("59 points are left of donation"));
 }
