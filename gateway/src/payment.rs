@@ -6,7 +6,7 @@ pub(crate) mod signature;
 
 use axum::http::HeaderMap;
 use futures::future::BoxFuture;
-use lemonair_schemas::{AccountId, Timestamp};
+use lemonair_schemas::{AccountId, EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::signature::Forged;
@@ -15,7 +15,7 @@ pub(crate) trait Provider: std::fmt::Debug + Send + Sync {
     /// As in `/api/webhooks/{provider}`.
     fn name(&self) -> &'static str;
 
-    /// Begins a payment. The same account and key give the same payment.
+    /// Begins a payment. The same order gives the same payment.
     fn begin(&self, order: Order) -> BoxFuture<'_, Result<Intent, Unreachable>>;
 
     /// What a webhook says of a payment that was made; `None` if it says nothing that moves points.
@@ -27,11 +27,12 @@ pub(crate) trait Provider: std::fmt::Debug + Send + Sync {
     ) -> Result<Option<Payment>, Forged>;
 }
 
-/// What somebody wants to buy.
+/// What somebody wants to buy, as it was decided: a key that comes again is the same order, and an
+/// order never has another amount.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
+    pub(crate) id: EventId,
     pub(crate) account: AccountId,
-    pub(crate) key: String,
     pub(crate) amount: i64,
     pub(crate) at: Timestamp,
 }

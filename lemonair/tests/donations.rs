@@ -301,12 +301,16 @@ async fn a_donation_is_given_back_in_parts_and_never_more() {
     assert_eq!((progress().await, total().await), (json!(35), json!(35)));
     assert_eq!(code(part(24, "r1").await), no(409, "key_reused"));
     assert_eq!(code(part(36, "r2").await), no(422, "refund_too_large"));
-    let (status, rest) = streamer.send("POST", &path, None, &[]).await;
+    let key = [("Idempotency-Key", "r3")];
+    let rest = streamer.send("POST", &path, None, &key).await;
     assert_eq!(
-        (status, &rest["amount"]),
+        (rest.0, &rest.1["amount"]),
         (201, &json!(35)),
         "all that is left"
     );
+    let again = streamer.send("POST", &path, None, &key).await;
+    assert_eq!(again, rest, "a retry gets the first answer");
+    assert_eq!(code(part(35, "r3").await), no(409, "key_reused"));
     assert_eq!(
         code(streamer.send("POST", &path, None, &[]).await),
         no(409, "already_refunded")

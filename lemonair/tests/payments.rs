@@ -88,8 +88,11 @@ async fn points_come_from_what_the_provider_tells_alone() {
         .send("POST", "/api/wallet/top-ups", order.clone(), &key)
         .await;
     assert_eq!((status, &begun["status"]), (202, &json!("pending")));
-    let (_, again) = buyer.send("POST", "/api/wallet/top-ups", order, &key).await;
-    assert_eq!(again["payment"], begun["payment"]);
+    let again = buyer.send("POST", "/api/wallet/top-ups", order, &key).await;
+    assert_eq!(again, (202, begun.clone()), "one key, one payment");
+    let other = Some(json!({ "amount": 501 }));
+    let (status, reused) = buyer.send("POST", "/api/wallet/top-ups", other, &key).await;
+    assert_eq!((status, &reused["code"]), (409, &json!("key_reused")));
     let (_, ticket) = begun["checkout"]
         .as_str()
         .expect("an address")

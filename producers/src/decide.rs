@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod donate;
+mod order;
 mod pay_out;
 mod purse;
 mod refund;
@@ -76,12 +77,15 @@ pub struct Decided {
 pub struct Accepted {
     pub event: EventId,
     pub at: Timestamp,
+    /// Points that it was about.
+    pub amount: Option<i64>,
     pub balance: Option<i64>,
 }
 
 /// What a rule gives when it accepts.
 struct Acceptance {
     event: EventId,
+    amount: Option<i64>,
     balance: Option<i64>,
     events: Vec<Event>,
     memories: Vec<(String, Option<Memory>)>,
@@ -106,6 +110,11 @@ pub fn decide(
             let print = fingerprint(&["refund", amount.as_deref().unwrap_or("all")]);
             // The streamer's keys must not meet the donor's, whose wallet decides.
             once(state, decision_key(ask.donation, key), print, now, rule)
+        }
+        Command::Order(ask) => {
+            let print = fingerprint(&["order", &ask.amount.to_string()]);
+            let memory = decision_key(format_args!("order/{}", ask.account), &ask.key);
+            once(state, memory, print, now, |_| order::decide(ask, ids))
         }
         Command::TopUp(ask) => top_up::decide(state, ask, now, ids)
             .unwrap_or_else(|refusal| outcome(Err(refusal), now)),
@@ -170,6 +179,7 @@ fn once(
         at: now,
         fingerprint,
         event: accepted.map(|accepted| accepted.event),
+        amount: accepted.and_then(|accepted| accepted.amount),
         balance: accepted.and_then(|accepted| accepted.balance),
         refusal: decided.outcome.as_ref().err().cloned(),
     };
@@ -185,6 +195,7 @@ fn again(first: &Decision, fingerprint: &str) -> Decided {
         (Some(event), None) => Ok(Accepted {
             event,
             at: first.at,
+            amount: first.amount,
             balance: first.balance,
         }),
         (_, refusal) => Err(refusal.clone().unwrap_or_default()),
@@ -200,6 +211,7 @@ fn outcome(result: Result<Acceptance, Refusal>, now: Timestamp) -> Decided {
     match result {
         Ok(Acceptance {
             event,
+            amount,
             balance,
             events,
             memories,
@@ -209,6 +221,7 @@ fn outcome(result: Result<Acceptance, Refusal>, now: Timestamp) -> Decided {
             outcome: Ok(Accepted {
                 event,
                 at: now,
+                amount,
                 balance,
             }),
         },

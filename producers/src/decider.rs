@@ -315,6 +315,7 @@ impl Partition {
             at: now,
             event: accepted.map(|accepted| accepted.event),
             decided: accepted.map(|accepted| accepted.at),
+            amount: accepted.and_then(|accepted| accepted.amount),
             balance: accepted.and_then(|accepted| accepted.balance),
             refusal: outcome.err(),
             positions,

@@ -17,6 +17,18 @@ pub struct Register {
     pub email: Option<String>,
 }
 
+/// Wants to buy points. What it makes is a payment's id and no event: points come from what the provider
+/// tells of that payment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub id: EventId,
+    pub at: Timestamp,
+    pub account: AccountId,
+    /// Idempotency key, unique to the account's orders.
+    pub key: String,
+    pub amount: i64,
+}
+
 /// What a payment provider says of a payment. Told again, only what is new moves points.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopUp {
@@ -82,7 +94,7 @@ pub struct PayOut {
     pub at: Timestamp,
     /// The streamer.
     pub account: AccountId,
-    /// Idempotency key, unique to the account.
+    /// Idempotency key, unique to the account's payouts.
     pub key: String,
     pub room: RoomId,
     pub amount: i64,
@@ -123,12 +135,13 @@ pub enum Turn {
     End,
 }
 
-record!(Commands, "commands": Register, TopUp, Donate, Refund, PayOut, Broadcast);
+record!(Commands, "commands": Register, Order, TopUp, Donate, Refund, PayOut, Broadcast);
 
 records! {
     /// Any command.
     pub enum Command {
         Register(Register),
+        Order(Order),
         TopUp(TopUp),
         Donate(Donate),
         Refund(Refund),
@@ -141,6 +154,7 @@ impl Command {
     pub fn id(&self) -> EventId {
         match self {
             Command::Register(command) => command.id,
+            Command::Order(command) => command.id,
             Command::TopUp(command) => command.id,
             Command::Donate(command) => command.id,
             Command::Refund(command) => command.id,
@@ -152,6 +166,7 @@ impl Command {
     pub fn at(&self) -> Timestamp {
         match self {
             Command::Register(command) => command.at,
+            Command::Order(command) => command.at,
             Command::TopUp(command) => command.at,
             Command::Donate(command) => command.at,
             Command::Refund(command) => command.at,
@@ -164,6 +179,7 @@ impl Command {
     pub fn key(&self) -> String {
         match self {
             Command::Register(command) => command.name.to_ascii_lowercase(),
+            Command::Order(command) => command.account.to_string(),
             Command::TopUp(command) => command.account.to_string(),
             Command::Donate(command) => command.account.to_string(),
             Command::Refund(command) => command.account.to_string(),
@@ -179,10 +195,12 @@ pub struct Answered {
     /// The command's id.
     pub id: EventId,
     pub at: Timestamp,
-    /// The event that it made, now or the first time; `None` when refused.
+    /// The event that it made, or the payment, now or the first time; `None` when refused.
     pub event: Option<EventId>,
     /// When that was.
     pub decided: Option<Timestamp>,
+    /// Points that it was about, as decided.
+    pub amount: Option<i64>,
     /// The wallet's balance afterwards, where there is one.
     pub balance: Option<i64>,
     /// Why it was refused, as a code.

@@ -48,13 +48,15 @@ pub struct Payment {
     pub refunded: i64,
 }
 
-/// An idempotency key and the first answer to it. Key: `k:`, the account id, `:` and the key.
+/// An idempotency key and the first answer to it. Key: `k:`, whose key it is, `:` and the key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     pub at: Timestamp,
     /// SHA-256 of what was asked, hexadecimal.
     pub fingerprint: String,
     pub event: Option<EventId>,
+    /// Points that it was about.
+    pub amount: Option<i64>,
     pub balance: Option<i64>,
     pub refusal: Option<String>,
 }

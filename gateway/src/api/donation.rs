@@ -131,16 +131,15 @@ pub(crate) async fn refund(
     let given = donations::by_id(&app.pool, id).await?.ok_or_else(gone)?;
     user.must_run(&given.room)?;
     let Back { amount } = optional(&body)?;
-    let (amount, key) = match amount.filter(|amount| !amount.is_null()) {
-        Some(amount) => {
-            let key = idempotency_key(&headers)?.ok_or_else(|| {
-                let detail = "a part is given back with an Idempotency-Key header, so that a retry does not give more";
-                Problem::bad_request("idempotency_key_missing", detail)
-            })?;
-            (points(&amount)?, Some(key))
+    let key = idempotency_key(&headers)?;
+    let amount = match amount.filter(|amount| !amount.is_null()) {
+        Some(_) if key.is_none() => {
+            let detail = "a part is given back with an Idempotency-Key header, so that a retry does not give more";
+            return Err(Problem::bad_request("idempotency_key_missing", detail));
         }
-        // Less may be left by now, never more: then the decider refuses, and nothing is said wrongly.
-        None => (given.amount - given.refunded, None),
+        Some(amount) => Some(points(&amount)?),
+        // What is left, the decider knows: what is read here may be a moment old.
+        None => None,
     };
     let ask = Refund {
         id: EventId::new(),
@@ -148,7 +147,7 @@ pub(crate) async fn refund(
         account: given.donor,
         donation: id,
         by: user.actor(Some(&given.room)),
-        amount: Some(amount),
+        amount,
         key,
     };
     let answered = app.desk.ask(ask).await?;
@@ -156,7 +155,12 @@ pub(crate) async fn refund(
         return Err(refusal(answered.refusal.as_deref()));
     };
     app.settle(&answered.positions).await;
-    let body = json!({ "id": event, "at": answered.decided, "donation": id, "amount": amount });
+    let body = json!({
+        "id": event,
+        "at": answered.decided,
+        "donation": id,
+        "amount": answered.amount.or(amount),
+    });
     Ok((StatusCode::CREATED, Json(body)))
 }
 

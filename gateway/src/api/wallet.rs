@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lemonair_projections::wallets::{self, Entry};
-use lemonair_schemas::command::PayOut;
+use lemonair_schemas::command::{self, PayOut};
 use lemonair_schemas::{EventId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,7 +36,9 @@ pub(crate) async fn show(State(app): State<Arc<App>>, user: User) -> Result<Json
     })))
 }
 
-/// Begins a payment: 202 with the checkout where the buyer pays. Where the sandbox takes payments at
+/// Begins a payment: 202 with the checkout where the buyer pays. It is decided first which payment the
+/// key stands for, as providers themselves do: two checkouts for two amounts under one key could both
+/// be paid, and only one of them be what was asked. Where the sandbox takes payments at
 /// once, its webhook is received here and now, and the answer is 201 with the balance.
 pub(crate) async fn top_up(
     State(app): State<Arc<App>>,
@@ -47,11 +49,22 @@ pub(crate) async fn top_up(
     let amount = points(&wish.amount)?;
     let key = idempotency_key(&headers)?.unwrap_or_else(|| EventId::new().to_string());
     let provider = app.provider()?;
-    let order = Order {
+    let ask = command::Order {
+        id: EventId::new(),
+        at: Timestamp::now(),
         account: user.0.sub,
         key,
         amount,
-        at: Timestamp::now(),
+    };
+    let ordered = app.desk.ask(ask).await?;
+    let Some(id) = ordered.event else {
+        return Err(refusal(ordered.refusal.as_deref()));
+    };
+    let order = Order {
+        id,
+        account: user.0.sub,
+        amount,
+        at: ordered.decided.unwrap_or(ordered.at),
     };
     let intent = provider.begin(order).await?;
     let mut body = json!({

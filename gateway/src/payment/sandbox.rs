@@ -13,7 +13,7 @@ use hmac::Mac;
 use lemonair_schemas::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::signature::{Forged, check, hex, mac, sign};
+use super::signature::{Forged, check, mac, sign};
 use super::{Intent, Order, Payment, Provider, Unreachable, Webhook};
 
 const HEADER: &str = "sandbox-signature";
@@ -92,16 +92,11 @@ impl Provider for Sandbox {
 
     fn begin(&self, order: Order) -> BoxFuture<'_, Result<Intent, Unreachable>> {
         let Order {
+            id,
             account,
-            key,
             amount,
             at,
         } = order;
-        let id = mac(
-            &self.secret.0,
-            &[b"payment:", account.0.as_bytes(), key.as_bytes()],
-        );
-        let id = hex(&id.finalize().into_bytes()[..12]);
         let payment = Payment {
             id: format!("pay_{id}"),
             account,
@@ -158,8 +153,8 @@ mod tests {
 
     async fn ticket(sandbox: &Sandbox) -> String {
         let order = Order {
+            id: EventId::new(),
             account: AccountId::new(),
-            key: "k".to_owned(),
             amount: 500,
             at: NOW,
         };

@@ -126,6 +126,7 @@ fn accepted(
 ) -> Acceptance {
     Acceptance {
         event: stream,
+        amount: None,
         balance: None,
         events,
         memories,

@@ -85,6 +85,7 @@ pub(super) fn decide(
     };
     Ok(Acceptance {
         event: accepted.id,
+        amount: Some(ask.amount),
         balance: Some(balance),
         memories: vec![
             (

@@ -44,6 +44,7 @@ pub(super) fn decide(
     };
     Ok(Acceptance {
         event: entry.id,
+        amount: Some(ask.amount),
         balance: None,
         events: vec![entry.into()],
         memories: vec![(paid_out_key(ask.account), Some(Memory::PaidOut(paid)))],

@@ -71,6 +71,7 @@ pub(super) fn decide(
     memories.push((donation_key(ask.donation), Some(Memory::Donation(rest))));
     Ok(Acceptance {
         event: refunded.id,
+        amount: Some(amount),
         balance: Some(purse.balance),
         memories,
         events: vec![refunded.into(), entry.into()],

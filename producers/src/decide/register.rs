@@ -49,6 +49,7 @@ pub(super) fn decide(
     });
     Ok(Acceptance {
         event: registered.id,
+        amount: None,
         balance: None,
         events: vec![registered.into(), opened.into()],
         memories: vec![(name_key(&ask.name), Some(taken))],

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lemonair_schemas::command::{Command, Donate, PayOut, Refund, Register, TopUp};
+use lemonair_schemas::command::{Command, Donate, Order, PayOut, Refund, Register, TopUp};
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
 use lemonair_schemas::ledger::Book;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Timestamp};
@@ -86,6 +86,17 @@ fn actor(n: u8) -> Actor {
         name: format!("user{n}"),
         roles: Vec::new(),
     }
+}
+
+fn order(n: u8, key: &str, amount: i64) -> Command {
+    Order {
+        id: EventId::new(),
+        at: Timestamp(0),
+        account: account(n),
+        key: key.to_owned(),
+        amount,
+    }
+    .into()
 }
 
 fn top_up(n: u8, key: &str, amount: i64) -> Command {
@@ -283,20 +294,24 @@ fn a_donation_is_refunded_in_parts() {
     let mut run = Run::default();
     run.ask(&top_up(1, "a", 100));
     let donation = run.ask(&donate(1, "b", 2, 60)).outcome.unwrap().event;
-    let mut part = |amount, key| {
-        run.ask(&give_back(1, donation, Some(amount), Some(key)))
+    let mut back = |amount, key| {
+        run.ask(&give_back(1, donation, amount, Some(key)))
             .outcome
     };
-    let first = part(25, "r1");
+    let first = back(Some(25), "r1");
     assert!(first.is_ok());
-    assert_eq!(part(25, "r1"), first, "a retry gives nothing back again");
-    assert_eq!(part(26, "r1"), refused(Refusal::KeyReused));
-    assert_eq!(part(0, "r2"), refused(Refusal::BadAmount));
-    assert_eq!(part(-1, "r3"), refused(Refusal::BadAmount));
-    assert_eq!(part(36, "r4"), refused(Refusal::RefundTooLarge));
-    assert!(part(35, "b").is_ok(), "the donor's keys are other ones");
-    assert_eq!(part(1, "r6"), refused(Refusal::AlreadyRefunded));
-    assert_eq!(part(25, "r1"), first, "whatever has happened since");
+    assert_eq!(back(Some(25), "r1"), first, "a retry gives nothing back again");
+    assert_eq!(back(Some(26), "r1"), refused(Refusal::KeyReused));
+    assert_eq!(back(Some(0), "r2"), refused(Refusal::BadAmount));
+    assert_eq!(back(Some(-1), "r3"), refused(Refusal::BadAmount));
+    assert_eq!(back(Some(36), "r4"), refused(Refusal::RefundTooLarge));
+    let rest = back(None, "b");
+    let amount = rest.as_ref().ok().and_then(|rest| rest.amount);
+    assert_eq!(amount, Some(35), "the donor's keys are other ones");
+    assert_eq!(back(None, "b"), rest);
+    assert_eq!(back(Some(35), "b"), refused(Refusal::KeyReused));
+    assert_eq!(back(Some(1), "r6"), refused(Refusal::AlreadyRefunded));
+    assert_eq!(back(Some(25), "r1"), first, "whatever has happened since");
     assert_eq!(run.state.balance(account(1)), 100);
 }
 
@@ -382,6 +397,31 @@ fn a_key_that_is_used_anew_is_as_old_as_its_new_use() {
     }
     assert!(run.state.expired(hours(50), 10).is_empty());
     assert_eq!(run.state.expired(hours(98), 10).len(), 1);
+}
+
+#[test]
+fn an_order_is_one_payment_and_moves_nothing() {
+    let mut run = Run::default();
+    let first = run.ask(&order(1, "a", 100));
+    let ordered = first.outcome.unwrap();
+    assert_eq!((ordered.amount, ordered.balance), (Some(100), None));
+    assert_eq!(run.ask(&order(1, "a", 100)).outcome, Ok(ordered));
+    assert_eq!(
+        run.ask(&order(1, "a", 101)).outcome,
+        refused(Refusal::KeyReused)
+    );
+    assert_eq!(
+        run.ask(&order(1, "b", 0)).outcome,
+        refused(Refusal::BadAmount)
+    );
+    let another = run.ask(&order(1, "c", 100)).outcome.unwrap();
+    assert_ne!(another.event, ordered.event);
+    assert!(run.events.is_empty() && run.state.balance(account(1)) == 0);
+    run.ask(&top_up(1, "p", 100));
+    assert!(
+        run.ask(&donate(1, "a", 2, 10)).outcome.is_ok(),
+        "a donation's keys are other ones"
+    );
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub(super) fn decide(
     let accepted = Accepted {
         event: payment.event,
         at: payment.at,
+        amount: Some(payment.amount),
         balance: Some(payment.balance),
     };
     let mut memories = Vec::new();

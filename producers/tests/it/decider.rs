@@ -333,6 +333,7 @@ async fn hung(office: &Office, timeout: Duration) -> (FutureProducer, Position) 
         at: Timestamp(0),
         event: None,
         decided: None,
+        amount: None,
         balance: None,
         refusal: Some("stale".to_owned()),
         positions: Vec::new(),

@@ -17,7 +17,7 @@ use lemonair_schemas::chat::{
 };
 use lemonair_schemas::codec::Datum;
 use lemonair_schemas::command::{
-    Answered, Broadcast, Donate, PayOut, Refund, Register, TopUp, Turn,
+    Answered, Broadcast, Donate, Order, PayOut, Refund, Register, TopUp, Turn,
 };
 use lemonair_schemas::decider::{
     Debt, Decision, Donation, NameTaken, OnAir, PaidOut, Payment, Progress, Wallet,
@@ -429,6 +429,13 @@ samples! { seed:
         password_hash: seed.option(seed.secret.clone()),
         email: seed.option(seed.secret.clone()),
     }
+    record Order {
+        id: seed.event(),
+        at: seed.at(),
+        account: seed.account(),
+        key: seed.text(2),
+        amount: seed.number,
+    }
     record TopUp {
         id: seed.event(),
         at: seed.at(),
@@ -490,6 +497,7 @@ samples! { seed:
         at: seed.at(),
         event: seed.option(seed.other_event()),
         decided: seed.option(seed.at()),
+        amount: seed.option(seed.number),
         balance: seed.option(seed.number),
         refusal: seed.option(seed.text(2)),
         positions: seed.list(vec![seed.position(), seed.position()]),
@@ -510,6 +518,7 @@ samples! { seed:
         at: seed.at(),
         fingerprint: seed.text(2),
         event: seed.option(seed.other_event()),
+        amount: seed.option(seed.number),
         balance: seed.option(seed.number),
         refusal: seed.option(seed.text(2)),
     }
