@@ -268,6 +268,11 @@ pub(super) fn refusal(code: Option<&str>) -> Problem {
             code,
             "this Idempotency-Key was used for something else; choose a new one for a new request",
         ),
+        "expired" => Problem::new(
+            StatusCode::CONFLICT,
+            code,
+            "this was asked so long before it could be decided that nothing was moved; ask again with a new Idempotency-Key",
+        ),
         "already_refunded" => Problem::new(
             StatusCode::CONFLICT,
             code,

@@ -1,5 +1,7 @@
 //! Donating: points from the donor's wallet to the streamer's earnings.
 
+use std::time::Duration;
+
 use lemonair_schemas::command::Donate;
 use lemonair_schemas::decider::{Donation, Memory, Wallet};
 use lemonair_schemas::donation::DonationAccepted;
@@ -9,12 +11,19 @@ use lemonair_schemas::{Actor, EventId, Timestamp};
 use super::state::{donation_key, wallet_key};
 use super::{Acceptance, LONGEST_MESSAGE, MOST_POINTS, Refusal, State};
 
+/// Whoever asked was told long before that nobody answers, and has left: a donation that is made so late
+/// is one that nobody expects any more.
+const GOOD_FOR: Duration = Duration::from_secs(10 * 60);
+
 pub(super) fn decide(
     state: &State,
     ask: &Donate,
     now: Timestamp,
     ids: &mut dyn FnMut() -> EventId,
 ) -> Result<Acceptance, Refusal> {
+    if now.since(ask.at) > GOOD_FOR {
+        return Err(Refusal::Expired);
+    }
     if !(1..=MOST_POINTS).contains(&ask.amount) {
         return Err(Refusal::BadAmount);
     }

@@ -6,10 +6,7 @@ use lemonair_schemas::command::Order;
 
 use super::{Acceptance, MOST_POINTS, Refusal};
 
-pub(super) fn decide(
-    ask: &Order,
-    ids: &mut dyn FnMut() -> EventId,
-) -> Result<Acceptance, Refusal> {
+pub(super) fn decide(ask: &Order, ids: &mut dyn FnMut() -> EventId) -> Result<Acceptance, Refusal> {
     if !(1..=MOST_POINTS).contains(&ask.amount) {
         return Err(Refusal::BadAmount);
     }

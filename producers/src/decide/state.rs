@@ -59,7 +59,7 @@ pub(super) fn payment_key(account: AccountId, payment: &str) -> String {
     format!("t:{account}:{payment}")
 }
 
-/// An idempotency key of an account, or of a donation.
+/// An idempotency key: of an account's donations, orders or payouts, or of a donation's refunds.
 pub(super) fn decision_key(of: impl fmt::Display, key: &str) -> String {
     format!("k:{of}:{key}")
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use lemonair_schemas::command::{Command, Donate, Order, PayOut, Refund, Register, TopUp};
+use lemonair_schemas::decider::{Decision, Memory};
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
 use lemonair_schemas::ledger::Book;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Timestamp};
@@ -294,13 +295,14 @@ fn a_donation_is_refunded_in_parts() {
     let mut run = Run::default();
     run.ask(&top_up(1, "a", 100));
     let donation = run.ask(&donate(1, "b", 2, 60)).outcome.unwrap().event;
-    let mut back = |amount, key| {
-        run.ask(&give_back(1, donation, amount, Some(key)))
-            .outcome
-    };
+    let mut back = |amount, key| run.ask(&give_back(1, donation, amount, Some(key))).outcome;
     let first = back(Some(25), "r1");
     assert!(first.is_ok());
-    assert_eq!(back(Some(25), "r1"), first, "a retry gives nothing back again");
+    assert_eq!(
+        back(Some(25), "r1"),
+        first,
+        "a retry gives nothing back again"
+    );
     assert_eq!(back(Some(26), "r1"), refused(Refusal::KeyReused));
     assert_eq!(back(Some(0), "r2"), refused(Refusal::BadAmount));
     assert_eq!(back(Some(-1), "r3"), refused(Refusal::BadAmount));
@@ -345,6 +347,48 @@ fn what_a_room_asks_is_decided_after_the_key() {
     assert_eq!(run.ask(&ask.clone().into()).outcome, first);
     ask.anonymous = true;
     assert_eq!(run.ask(&ask.into()).outcome, refused(Refusal::KeyReused));
+}
+
+/// A gift of "x" without a name, and one of "x", a zero byte and "anonymous", had one fingerprint once.
+#[test]
+fn what_is_said_is_not_taken_for_what_is_asked() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let mut nameless = gift(1, "b", 2, 10);
+    nameless.message = "x".to_owned();
+    let mut spoken = nameless.clone();
+    spoken.message = "x\0anonymous".to_owned();
+    nameless.anonymous = true;
+    assert!(run.ask(&nameless.into()).outcome.is_ok());
+    assert_eq!(run.ask(&spoken.into()).outcome, refused(Refusal::KeyReused));
+    // What deciders remember from before still matches.
+    assert_eq!(
+        super::fingerprint(&["donate", "mint", "10", "x"]),
+        "2dea0912bd50400245dcc25e26f7130451dd1dd4b7c190139852dec6cc622b21"
+    );
+}
+
+#[test]
+fn what_nobody_expects_any_more_is_not_given() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "a", 100));
+    let mut ask = gift(1, "b", 2, 10);
+    // Everything is decided at 1,000 here.
+    ask.at = Timestamp(1_000 - 600_001);
+    let decided = run.ask(&ask.clone().into());
+    assert_eq!(decided.outcome, refused(Refusal::Expired));
+    ask.at = Timestamp(1_000);
+    assert_eq!(
+        run.ask(&ask.clone().into()).outcome,
+        refused(Refusal::Expired),
+        "the first answer stands"
+    );
+    ask.key = "c".to_owned();
+    ask.at = Timestamp(1_000 - 600_000);
+    let first = run.ask(&ask.clone().into()).outcome;
+    assert!(first.is_ok());
+    ask.at = Timestamp(-1_000_000);
+    assert_eq!(run.ask(&ask.into()).outcome, first, "after the key");
 }
 
 #[test]
@@ -505,8 +549,10 @@ fn a_payment_of_which_nothing_is_known_any_more_is_not_credited_again() {
 fn donations_are_forgotten_when_they_cannot_be_given_back() {
     let mut run = Run::default();
     run.ask(&top_up(1, "p", 100));
-    let command = donate(1, "a", 2, 60);
     let now = Timestamp(1_700_000_000_000);
+    let mut command = gift(1, "a", 2, 60);
+    command.at = now;
+    let command = command.into();
     let mut ids = || EventId(Uuid::from_u128(0x018b_cfe5_6800_7000_8000_0000_0000_0001));
     let decided = decide(&run.state, &command, now, &mut ids);
     for (key, memory) in decided.memories {
@@ -545,6 +591,39 @@ fn earnings_are_paid_out_once() {
     assert_eq!(run.book(2, Book::Earnings), -50);
     run.ask(&donate(1, "b", 2, 70));
     assert_eq!(run.book(2, Book::Earnings), 20);
+}
+
+/// They stood under one name once.
+#[test]
+fn an_operators_keys_do_not_meet_the_streamers() {
+    let mut run = Run::default();
+    run.ask(&top_up(1, "p", 100));
+    run.ask(&donate(1, "a", 2, 60));
+    run.ask(&top_up(2, "q", 100));
+    assert!(run.ask(&donate(2, "2026-01", 3, 10)).outcome.is_ok());
+    let paid = run.ask(&pay_out(2, "2026-01", 20, 60)).outcome;
+    assert!(paid.is_ok());
+    assert_eq!(run.ask(&pay_out(2, "2026-01", 20, 60)).outcome, paid);
+    assert_eq!(
+        run.ask(&pay_out(2, "2026-01", 21, 60)).outcome,
+        refused(Refusal::KeyReused)
+    );
+
+    // A payout that was decided under the old name is not made a second time.
+    let event = EventId::new();
+    let first = Decision {
+        at: Timestamp(900),
+        fingerprint: super::fingerprint(&["pay_out", "30"]),
+        event: Some(event),
+        amount: None,
+        balance: None,
+        refusal: None,
+    };
+    let old = super::decision_key(account(2), "2025-12");
+    run.state.remember(&old, Some(Memory::Decision(first)));
+    let again = run.ask(&pay_out(2, "2025-12", 30, 60));
+    assert_eq!(again.outcome.unwrap().event, event);
+    assert!(again.events.is_empty());
 }
 
 #[test]

@@ -575,6 +575,7 @@ export default {
   'error.above_maximum': 'That is more than may be given at once.',
   'error.banned': 'You are banned from this channel.',
   'error.offline': 'This channel takes donations only while it is live.',
+  'error.expired': 'It took so long that nothing was given. Please try again.',
   'error.refund_too_large': 'That is more than is left of it.',
   'error.insufficient_balance': 'Your balance is not enough.',
   'error.payments_off': 'Points cannot be bought here.',

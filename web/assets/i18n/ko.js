@@ -575,6 +575,7 @@ export default {
   'error.above_maximum': '한 번에 후원할 수 있는 한도를 넘었습니다.',
   'error.banned': '이 채널에서 차단되었습니다.',
   'error.offline': '방송 중일 때만 후원할 수 있는 채널입니다.',
+  'error.expired': '시간이 너무 오래 걸려 후원되지 않았습니다. 다시 시도해 주세요.',
   'error.refund_too_large': '남은 금액보다 많습니다.',
   'error.insufficient_balance': '잔액이 부족합니다.',
   'error.payments_off': '여기서는 포인트를 충전할 수 없습니다.',
