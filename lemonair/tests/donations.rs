@@ -141,6 +141,16 @@ async fn who_wants_no_name_is_named_nowhere_but_in_the_books() {
     );
     assert!(!row.to_string().contains(&donor_id) && !row.to_string().contains("Zest"));
 
+    // The streamer's books name whoever wants a name.
+    let books = streamer.get("/api/wallet/entries").await;
+    let donors: Vec<&Value> = books["entries"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|entry| &entry["donor"])
+        .collect();
+    assert_eq!(donors, [&Value::Null, &Value::Null, &json!("Zest")]);
+
     // The donor's own history and the record have it.
     let entries = donor.get("/api/wallet/entries").await;
     let of_it = |entry: &&Value| entry["donation"] == given["id"];
@@ -452,6 +462,15 @@ async fn a_page_gives_once_though_the_answer_is_lost_and_the_page_is_left() {
     assert_eq!(browser.js(HELD).await, json!(true));
     browser.click("[data-testid=donate-submit]").await;
     browser.see("[data-testid=donate-receipt]").await;
+
+    // Whoever got it reads in the wallet whom it is from.
+    browser
+        .js("document.querySelector('[data-testid=logout]').click();")
+        .await;
+    browser.see("[data-testid=login-open]").await;
+    browser.goto(&format!("{}/wallet", up.http)).await;
+    browser.sign_in("Rind").await;
+    assert_eq!(browser.text("[data-testid=entry-donor]").await, "Zest");
     browser.close().await;
 
     let list = streamer.get("/api/channels/rind/donations").await;

@@ -4,6 +4,7 @@
 mod support;
 
 use hmac::{Hmac, Mac};
+use lemonair_schemas::{EventId, Timestamp};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use support::browser::Browser;
@@ -295,6 +296,27 @@ async fn fees_payouts_and_payments_taken_back_end_in_debts_and_never_in_lost_poi
         let bad = "/api/wallet/statement.csv?to=tomorrow";
         assert_eq!(who.send("GET", bad, None, &[]).await.0, 400);
     }
+
+    // The last entry's id is from after midnight, its batch is from before: it is in one statement.
+    let all = statement(&streamer, "/api/wallet/statement.csv", &[]).await;
+    let last: Vec<&str> = all.lines().last().expect("an entry").split(',').collect();
+    assert_eq!(last[10], "Giver");
+    let id: EventId = last[9].parse().expect("an entry's id");
+    let midnight = id.at();
+    let Timestamp(before) = midnight;
+    let set = format!(
+        "UPDATE {}.entries SET posted_at = {} WHERE id = UNHEX('{}')",
+        deployment.database(),
+        before - 1,
+        id.0.simple()
+    );
+    deployment.sql(&set).await;
+    let of = async |span: &str| {
+        let path = format!("/api/wallet/statement.csv?{span}={midnight}");
+        statement(&streamer, &path, &[]).await.contains(last[9])
+    };
+    assert!(of("to").await, "until midnight");
+    assert!(!of("from").await, "and not from midnight on");
 
     // The oracle agrees, until somebody touches a row.
     let printed = deployment.run(&["ledger", "verify"]).await;

@@ -53,6 +53,8 @@ pub struct Entry {
     pub debt: i64,
     pub room: Option<RoomId>,
     pub donation: Option<EventId>,
+    /// Who gave what was earned, as spelled then; `None` where the donor wants no name.
+    pub donor: Option<String>,
     /// The provider's id.
     pub payment: Option<String>,
 }
@@ -339,13 +341,15 @@ pub async fn entries(pool: &MySqlPool, account: AccountId, slice: &Slice) -> Res
         Edge::After(edge) => ("AND p.entry > ?", "ASC", Some(edge)),
     };
     let sql = format!(
-        "SELECT e.id, e.kind, e.room, e.donation, e.payment, e.posted_at, p.* FROM ( \
+        "SELECT e.id, e.kind, e.room, e.donation, e.payment, e.posted_at, p.*, \
+         IF(p.earnings <> 0, d.donor_name, NULL) AS donor FROM ( \
          SELECT p.entry, CAST(SUM(IF(p.book = 'wallet', p.amount, 0)) AS SIGNED) AS wallet, \
          CAST(SUM(IF(p.book = 'earnings', p.amount, 0)) AS SIGNED) AS earnings, \
          CAST(SUM(IF(p.book = 'debt', p.amount, 0)) AS SIGNED) AS debt \
          FROM postings p WHERE p.account = ? {place} \
          GROUP BY p.entry ORDER BY p.entry {order} LIMIT ?) p \
-         JOIN entries e ON e.id = p.entry ORDER BY e.id {order}"
+         JOIN entries e ON e.id = p.entry \
+         LEFT JOIN donations d ON d.id = e.donation AND NOT d.anonymous ORDER BY e.id {order}"
     );
     let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(account.to_string());
     if let Some(edge) = edge {
@@ -410,6 +414,7 @@ impl FromRow<'_, MySqlRow> for Entry {
                 None => None,
             },
             donation: donation.map(EventId),
+            donor: row.try_get("donor")?,
             payment: row.try_get("payment")?,
         })
     }

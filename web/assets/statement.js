@@ -109,12 +109,12 @@ function enter() {
   }
 }
 
-function row({ id, at, kind, amount, room }) {
+function row({ id, at, kind, amount, room, donor }) {
   return h(
     'tr',
     { 'data-testid': 'entry', 'data-id': id },
     h('td', null, h('time', { datetime: at }, date(at))),
-    h('td', null, t(`wallet.kind_${kind}`), room && [' ', h('a', { href: `/${encodeURIComponent(room)}` }, h('bdi', null, room))]),
+    h('td', null, t(`wallet.kind_${kind}`), room && [' ', h('a', { href: `/${encodeURIComponent(room)}` }, h('bdi', null, room))], donor && [' · ', h('bdi', { 'data-testid': 'entry-donor' }, donor)]),
     h('td', { class: amount < 0 ? 'out' : 'in' }, `${amount > 0 ? '+' : ''}${number(amount)}`),
   );
 }

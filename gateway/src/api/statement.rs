@@ -1,6 +1,7 @@
 //! A statement of an account: every movement of its points as CSV (RFC 4180), oldest first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -25,7 +26,10 @@ pub(crate) struct Span {
     to: Option<String>,
 }
 
-const HEAD: &str = "time,kind,points,wallet,earnings,debt,room,donation,payment,entry\r\n";
+const HEAD: &str = "time,kind,points,wallet,earnings,debt,room,donation,payment,entry,donor\r\n";
+
+/// An entry has the time of its batch, and an id made a moment later: at most so much later.
+const BATCH: Duration = Duration::from_secs(60);
 
 pub(crate) async fn download(
     State(app): State<Arc<App>>,
@@ -50,16 +54,14 @@ pub(super) fn statement(app: Arc<App>, account: AccountId, span: Span) -> Respon
             };
             let slice = Slice::after(edge, Slice::MOST);
             let page = wallets::entries(&app.pool, account, &slice).await?;
-            let ends = |entry: &&Entry| to.is_some_and(|to| entry.posted_at >= to);
-            let more = page.items.len() == Slice::MOST as usize
-                && !page.items.iter().any(|entry| ends(&entry));
-            let lines: String = page
-                .items
-                .iter()
-                .rev()
-                .filter(|entry| !ends(entry))
-                .map(line)
-                .collect();
+            // By the time that it shows, at either end, so that it is in one of two spans that meet.
+            let within = |entry: &&Entry| {
+                from.is_none_or(|from| entry.posted_at >= from)
+                    && to.is_none_or(|to| entry.posted_at < to)
+            };
+            let beyond = |entry: &Entry| to.is_some_and(|to| entry.id.at() >= to.plus(BATCH));
+            let more = page.items.len() == Slice::MOST as usize && !page.items.iter().any(beyond);
+            let lines: String = page.items.iter().rev().filter(within).map(line).collect();
             Ok(Some((Bytes::from(lines), page.newer.filter(|_| more))))
         }
     });
@@ -108,6 +110,7 @@ fn line(entry: &Entry) -> String {
         entry.donation.map(|id| id.to_string()).unwrap_or_default(),
         text(entry.payment.as_deref().unwrap_or("")),
         entry.id.to_string(),
+        text(entry.donor.as_deref().unwrap_or("")),
     ];
     format!("{}\r\n", fields.join(","))
 }

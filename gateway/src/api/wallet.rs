@@ -111,6 +111,7 @@ fn shown(entry: &Entry) -> Value {
         "kind": kind(entry),
         "amount": entry.wallet + entry.earnings + entry.debt,
         "room": entry.room,
+        "donor": entry.donor,
         "donation": entry.donation,
         "payment": entry.payment,
     })
