@@ -177,6 +177,58 @@ async fn an_overlay_announces_each_donation_once() {
     assert_eq!(up.stop().await, Some(0));
 }
 
+/// Holds the page's first questions back until it is let go, and counts the donations that come meanwhile.
+const SLOW: &str = r#"
+const send = window.fetch;
+const released = new Promise((resolve) => (window.release = resolve));
+window.fetch = async (path, options) => {
+  if (String(path).endsWith('/overlay')) {
+    window.asked = true;
+    await released;
+  }
+  return send(path, options);
+};
+window.heard = 0;
+window.WebSocket = class extends window.WebSocket {
+  constructor(...address) {
+    super(...address);
+    this.addEventListener('message', ({ data }) => (window.heard += data.split('"donation.accepted"').length - 1));
+  }
+};"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_announced_before_it_is_known_what_is_too_small() {
+    let deployment = Deployment::new("early");
+    let up = deployment.start("up").await;
+    let streamer = Api::sign_up(&up.http, "Rind").await;
+    let donor = Api::sign_up(&up.http, "Zest").await;
+    donor.top_up(1000).await;
+    let settings = json!({ "alert_ms": 60_000, "alert_minimum": 50, "alert_volume": 10 });
+    let path = "/api/channels/rind/donation-settings";
+    assert_eq!(
+        streamer.send("PATCH", path, Some(settings), &[]).await.0,
+        200
+    );
+    let overlay = Browser::open(800, 600).await;
+    let source = json!({ "source": SLOW });
+    overlay
+        .command("Page.addScriptToEvaluateOnNewDocument", source)
+        .await;
+    overlay.goto(&format!("{}/overlay/rind", up.http)).await;
+    overlay.until("it asks", "return !!window.asked;").await;
+    give(&donor, 10, "small").await;
+    let large = give(&donor, 60, "large").await;
+    overlay
+        .until("it has heard of both", "return window.heard === 2;")
+        .await;
+    assert_eq!(overlay.js(NONE).await, json!(true));
+    overlay.js("window.release();").await;
+    // The small one came first, and would be shown for a minute.
+    overlay.see(&alert(&large)).await;
+    overlay.close().await;
+    assert_eq!(up.stop().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_goal_moves_and_a_refund_moves_it_back() {
     let deployment = Deployment::new("goal");

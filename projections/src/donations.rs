@@ -314,11 +314,11 @@ pub async fn held(pool: &MySqlPool, room: &RoomId) -> Result<Vec<Donation>> {
     Ok(found)
 }
 
-/// The newest donation that an overlay has announced.
+/// The donation that an overlay has announced last.
 pub async fn last_shown(pool: &MySqlPool, room: &RoomId) -> Result<Option<EventId>> {
     let found: Option<Uuid> = sqlx::query_scalar(
         "SELECT id FROM donations WHERE room = ? AND shown_at IS NOT NULL \
-         ORDER BY part DESC, record_offset DESC LIMIT 1",
+         ORDER BY shown_at DESC, id DESC LIMIT 1",
     )
     .bind(room.as_str())
     .fetch_optional(pool)

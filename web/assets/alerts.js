@@ -21,6 +21,8 @@ export class Alerts {
   #settings = { alert_minimum: 1, alert_ms: 8_000, alert_volume: 50 };
   #paused = false;
   #queue = [];
+  /** What is heard before the first answer: until then nobody knows what is too small, or whether to wait. Then null. */
+  #early = [];
   #held = new Map();
   #shown;
   /** Whether anything was ever shown or passed over here: a new page without a key begins with what comes. */
@@ -53,7 +55,8 @@ export class Alerts {
     this.#settings = answer.settings;
     this.#pause(answer.paused);
     if (!this.#begun) {
-      for (const { id } of answer.alerts) this.#shown.add(id);
+      const heard = new Set(this.#early?.map(({ id }) => id));
+      for (const { id } of answer.alerts) if (!heard.has(id)) this.#shown.add(id);
       this.#begun = true;
       this.#keep();
     }
@@ -62,9 +65,18 @@ export class Alerts {
       if (this.#shown.has(alert.id) && this.#current?.id !== alert.id) this.#tell(alert.id);
       else this.#add(alert);
     }
+    const early = this.#early;
+    this.#early = null;
+    if (early) this.heard(early);
   }
 
   heard(events) {
+    if (this.#early) {
+      const ours = events.filter(({ type }) => type.startsWith('donation.') || type.startsWith('overlay.'));
+      // The newest: what is older, the first answer has.
+      this.#early = [...this.#early, ...ours].slice(-QUEUED);
+      return;
+    }
     for (const event of events) {
       switch (event.type) {
         case 'donation.accepted':

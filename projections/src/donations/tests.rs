@@ -301,3 +301,28 @@ async fn an_alert_waits_for_its_message_and_is_shown_once() {
     );
     assert_eq!((waiting().await, review().await), (vec![held.id], 0));
 }
+
+/// A message that waited is announced after what came later.
+#[tokio::test]
+async fn what_was_announced_last_is_announced_again() {
+    let db = Scratch::new().await;
+    let (waited, quick) = (accepted("lime", 5), accepted("kiwi", 9));
+    let shown = |donation: &DonationAccepted, seconds| {
+        Event::from(AlertShown {
+            id: EventId::new(),
+            at: at(seconds),
+            room: room("mint"),
+            actor: None,
+            donation: donation.id,
+        })
+    };
+    let events = [
+        waited.clone().into(),
+        quick.clone().into(),
+        shown(&quick, 5),
+        shown(&waited, 60),
+    ];
+    db.given(&Donations, &events).await;
+    let last = last_shown(&db.pool, &room("mint")).await.unwrap();
+    assert_eq!(last, Some(waited.id));
+}
