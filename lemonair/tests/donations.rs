@@ -2,8 +2,12 @@
 
 mod support;
 
+use lemonair_schemas::stream::StreamStarted;
+use lemonair_schemas::{EventId, Timestamp};
 use serde_json::{Value, json};
 use support::browser::Browser;
+use support::channel::is_live;
+use support::history::History;
 use support::viewer::Viewer;
 use support::{Api, Deployment};
 
@@ -76,6 +80,20 @@ async fn a_channel_says_which_donations_it_takes() {
         code(give(&donor, "rind", "d", plain(50)).await),
         no(409, "offline")
     );
+    let on_air = StreamStarted {
+        id: EventId::new(),
+        at: Timestamp::now(),
+        room: "rind".parse().expect("a room"),
+        actor: None,
+        title: String::new(),
+        ingest: "a".to_owned(),
+        origin: "http://127.0.0.1".to_owned(),
+    };
+    let log = History::of(&deployment, 0).await.log();
+    log.append(on_air).await.expect("appended");
+    is_live(&up, "rind").await;
+    let (status, live) = give(&donor, "rind", "f", plain(50)).await;
+    assert_eq!(status, 201, "{live}");
 
     let ban = "/api/channels/rind/bans/zest";
     assert_eq!(streamer.send("PUT", ban, None, &[]).await.0, 204);
@@ -85,7 +103,7 @@ async fn a_channel_says_which_donations_it_takes() {
     );
     // What was accepted before stays accepted, whatever has changed since.
     assert_eq!(give(&donor, "rind", "c", plain(50)).await, (201, first));
-    assert_eq!(donor.get("/api/wallet").await["balance"], 950);
+    assert_eq!(donor.get("/api/wallet").await["balance"], 900);
     assert_eq!(up.stop().await, Some(0));
 }
 
