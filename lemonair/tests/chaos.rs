@@ -18,6 +18,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use support::stack::{Service, Stack};
 use support::{Api, Deployment, Lemonair, eventually};
+use uuid::Uuid;
 
 const SECRET: &str = "every gateway of this test has this secret";
 const DONORS: u64 = 50;
@@ -56,7 +57,7 @@ enum Victim {
     Stack(Service),
 }
 
-const FLEET: [&str; 4] = ["gateway", "gateway", "decide", "project"];
+const FLEET: [&str; 5] = ["gateway", "gateway", "decide", "decide", "project"];
 
 impl Fleet {
     async fn start(deployment: Deployment) -> Fleet {
@@ -89,11 +90,12 @@ impl Fleet {
     }
 }
 
-fn donors(seed: u64) -> Vec<(AccountId, String)> {
+/// Their ids are chance's too: they say which partition decides.
+fn donors(chance: &mut StdRng) -> Vec<(AccountId, String)> {
     let tokens = Tokens::new(SECRET.as_bytes());
     let donor = |n| {
-        let account = AccountId::new();
-        let name = format!("donor{n}x{}", seed % 1000);
+        let account = AccountId(Uuid::from_u128(chance.random()));
+        let name = format!("donor{n}");
         let day = Duration::from_secs(86_400);
         let now = Timestamp::now();
         let mut claims = Claims::new(Audience::Access, account, &name, "viewer", now, day);
@@ -150,7 +152,7 @@ async fn whatever_is_killed_each_gift_is_there_once_or_not_at_all() {
     let mut fleet = Fleet::start(deployment).await;
     let base = fleet.gateways.lock().expect("not poisoned")[0].clone();
     Api::sign_up(&base, "Star").await;
-    let people = Arc::new(donors(seed));
+    let people = Arc::new(donors(&mut chance));
     let each = all / DONORS;
     // About as much as they give, so that some gifts are too much.
     let bought = i64::try_from(each).expect("a number") * 9;
