@@ -422,10 +422,10 @@ async fn a_donation_counts_exactly_once() {
     assert_eq!(up.stop().await, Some(0));
 }
 
-/// Lets a donation through and loses its answer; whoever asks again is sent away at the door.
+/// Lets a donation or refund through and loses its answer; whoever asks again is sent away at the door.
 const LOSES: &str = "const send = window.fetch; window.asked = 0; \
     window.fetch = async (path, options) => { \
-      if (options?.method !== 'POST' || !String(path).endsWith('/donations')) return send(path, options); \
+      if (options?.method !== 'POST' || !/\\/(donations|refund)$/.test(path)) return send(path, options); \
       window.asked += 1; \
       if (window.asked > 1) return new Response('{}', { status: window.asked === 2 ? 429 : 401 }); \
       await send(path, options); \
@@ -438,7 +438,7 @@ const HELD: &str = "const form = document.querySelector('dialog[open] form'); \
       && form.querySelector('#donate-amount').value === '300' && form.querySelector('#donate-message').value === 'once';";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_gives_once_though_the_answer_is_lost_and_the_page_is_left() {
+async fn a_page_moves_points_once_though_the_answer_is_lost_and_the_page_is_left() {
     let deployment = Deployment::new("lost");
     let up = deployment.start("up").await;
     let (streamer, donor) = people(&up.http, "Rind", "Zest").await;
@@ -489,16 +489,42 @@ async fn a_page_gives_once_though_the_answer_is_lost_and_the_page_is_left() {
     browser.goto(&format!("{}/wallet", up.http)).await;
     browser.sign_in("Rind").await;
     assert_eq!(browser.text("[data-testid=entry-donor]").await, "Zest");
+
+    // Giving a part of it back is such an attempt too.
+    let studio = format!("{}/studio", up.http);
+    let open = async || {
+        browser.goto(&studio).await;
+        browser.click("#tab-donations").await;
+        browser
+            .click("[data-testid=donation-row] [data-do=refund]")
+            .await;
+        browser.see("[data-testid=refund-amount]").await;
+    };
+    open().await;
+    browser.js(LOSES).await;
+    browser.fill("[data-testid=refund-amount]", "100").await;
+    browser.click("[data-testid=confirm]").await;
+    browser
+        .until("all tries are over", "return window.asked === 4;")
+        .await;
+    let held = "const form = document.querySelector('dialog[open] form'); \
+        const amount = form.querySelector('#refund-amount'); \
+        return !form.hasAttribute('aria-busy') && amount.readOnly && amount.value === '100';";
+    browser.until("the form waits", held).await;
+    open().await;
+    assert_eq!(browser.js(held).await, json!(true));
+    browser.click("[data-testid=confirm]").await;
+    browser.see(".toast.good").await;
     browser.close().await;
 
     let list = streamer.get("/api/channels/rind/donations").await;
-    let amounts: Vec<&Value> = list["donations"]
+    let moved: Vec<(&Value, &Value)> = list["donations"]
         .as_array()
         .expect("a list")
         .iter()
-        .map(|donation| &donation["amount"])
+        .map(|donation| (&donation["amount"], &donation["returned"]))
         .collect();
-    assert_eq!(amounts, [300]);
-    assert_eq!(donor.get("/api/wallet").await["balance"], 700);
+    assert_eq!(moved, [(&json!(300), &json!(100))]);
+    assert_eq!(donor.get("/api/wallet").await["balance"], 800);
     assert_eq!(up.stop().await, Some(0));
 }

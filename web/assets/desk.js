@@ -2,9 +2,10 @@
 // again, and, where its words wait for a moderator, let through or kept back.
 
 import { api, explain } from './api.js';
+import { Attempt } from './attempt.js';
 import { openDialog } from './dialog.js';
-import { h, uuid } from './dom.js';
-import { faultLine, field, onSubmit } from './form.js';
+import { h } from './dom.js';
+import { faultLine, field, onSubmit, tellFault } from './form.js';
 import { clock, points, t } from './i18n.js';
 import { toast } from './toast.js';
 
@@ -116,11 +117,12 @@ export function donationDesk(room) {
     }
   }
 
-  /** All that is left of a donation, or a part of it: asked once. Each dialog is one attempt with one key. */
+  /** All that is left of a donation, or a part of it: asked once, though the answer is lost and the dialog left. */
   function refund({ id, amount, from, anonymous }) {
     const left = amount - (back.get(id) ?? 0);
-    const key = uuid();
-    const input = h('input', { id: 'refund-amount', 'data-testid': 'refund-amount', type: 'number', inputmode: 'numeric', min: 1, max: left, step: 1, required: true, value: left });
+    const attempt = new Attempt(`refund.${id}`);
+    const part = attempt.given ?? left;
+    const input = h('input', { id: 'refund-amount', 'data-testid': 'refund-amount', type: 'number', inputmode: 'numeric', min: 1, max: Math.max(left, part), step: 1, required: true, readonly: attempt.open, value: part });
     const line = faultLine();
     const form = h(
       'form',
@@ -131,10 +133,17 @@ export function donationDesk(room) {
       h('div', { class: 'actions' }, h('button', { type: 'button', class: 'button', onclick: () => dialog.close() }, t('cancel')), h('button', { class: 'button danger', 'data-testid': 'confirm' }, t('donations.refund'))),
     );
     const dialog = openDialog(t('donations.refund'), form);
+    if (attempt.open) tellFault(line, t('error.network'));
     onSubmit(form, line, async () => {
-      await api.refund(id, Number(input.value), key);
+      const part = Number(input.value);
+      input.readOnly = true;
+      try {
+        await attempt.run(part, (key) => api.refund(id, part, key));
+      } finally {
+        input.readOnly = attempt.open;
+      }
       dialog.close();
-      toast(t('donate.refunded_part', { amount: points(Number(input.value)) }));
+      toast(t('donate.refunded_part', { amount: points(part) }));
     });
   }
 
