@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lemonair_projections::broadcasts;
@@ -21,7 +22,18 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/hls/{room}/{file}", get(picture))
         .route("/thumbnails/{file}", get(thumbnail))
         .route("/recordings/{stream}/{file}", get(recording))
+        .layer(map_response(for_all_sites))
         .route("/api/channels/{room}/health", get(health))
+}
+
+/// Players on other sites see what there is, and that there is nothing.
+async fn for_all_sites(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    response
 }
 
 async fn picture(

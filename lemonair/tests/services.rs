@@ -2,6 +2,7 @@
 
 mod support;
 
+use lemonair_schemas::EventId;
 use serde_json::{Value, json};
 use support::{Api, Deployment, Publisher, eventually};
 
@@ -113,6 +114,20 @@ async fn each_service_runs_alone() {
         .post("/api/channels/solo/stream-key", json!({}))
         .await;
     let key = key["key"].as_str().expect("a key");
+    // That there is nothing yet is for no cache to keep, and for players on other sites to see.
+    for path in [
+        "hls/solo/index.m3u8".to_owned(),
+        "hls/nobody/index.m3u8".to_owned(),
+        "thumbnails/solo.jpg".to_owned(),
+        format!("recordings/{}/index.m3u8", EventId::new()),
+    ] {
+        let url = format!("{}/{path}", gateway.http);
+        let answer = streamer.http.get(url).send().await.expect("an answer");
+        let headers = answer.headers();
+        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(headers["cache-control"], "no-store", "{path}");
+        assert_eq!(headers["access-control-allow-origin"], "*", "{path}");
+    }
     let _publisher = Publisher::start(&ingest.rtmp, key);
     // The gateway passes on the picture of an ingest elsewhere.
     let ask = async |name: &str| {
