@@ -484,3 +484,36 @@ async fn a_recording_goes_to_a_bucket() {
     assert_eq!(text(&anybody, &playlist).await, None);
     assert_eq!(up.stop().await, Some(0));
 }
+
+/// What the streamer deletes is gone from the bucket too, with all its files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_streamer_deletes_is_gone_from_the_bucket() {
+    let deployment = Deployment::new("bucketdelete");
+    let bucket = Bucket::open(deployment.data(), 1_000_000).await;
+    let deployment = bucket
+        .of(deployment)
+        .with("LEMONAIR_RECORDINGS", "s3://exports/kept");
+    let up = deployment.start("up").await;
+    let (mint, key) = streamer(&up).await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let playlist = until_kept(&mint, "mint", 2.0).await;
+    publisher.stop().await;
+    let ready = until_ready(&mint).await;
+    let stream = ready["stream"].as_str().expect("an id");
+    let in_bucket = bucket.folder().join("kept").join(stream);
+    eventually("it is in the bucket", async || {
+        in_bucket.join("index.m3u8").is_file().then_some(())
+    })
+    .await;
+    assert!(text(&mint, &playlist).await.is_some());
+
+    let one = format!("/api/recordings/{stream}");
+    assert_eq!(mint.send("DELETE", &one, None, &[]).await.0, 204);
+    assert_eq!(text(&mint, &playlist).await, None);
+    eventually("its bytes are gone", async || {
+        let left = std::fs::read_dir(&in_bucket).map_or(0, Iterator::count);
+        (left == 0).then_some(())
+    })
+    .await;
+    assert_eq!(up.stop().await, Some(0));
+}

@@ -1,10 +1,15 @@
 //! What is kept of a broadcast can be watched from its first to its last picture.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lemonair_ingest::{Config, RecordingNews, Recordings, Retention};
+use futures::StreamExt;
+use lemonair_ingest::{Config, Lifecycle, RecordingNews, Recordings, Retention, Store};
 use lemonair_schemas::EventId;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -20,9 +25,9 @@ impl Folder {
         Folder(std::env::temp_dir().join(name))
     }
 
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self, store: Option<Store>) -> Config {
         Config {
-            recordings: Some(Recordings::open(self.0.clone(), None).expect("a folder")),
+            recordings: Some(Recordings::open(self.0.clone(), store).expect("a folder")),
             keep_every: Duration::from_millis(100),
             ..Config::default()
         }
@@ -35,9 +40,82 @@ impl Drop for Folder {
     }
 }
 
+/// A bucket, where recordings are kept below `kept`.
+#[derive(Default)]
+struct Bucket(Arc<InMemory>);
+
+impl Bucket {
+    fn store(&self) -> Option<Store> {
+        Some(Store {
+            bucket: Arc::clone(&self.0) as Arc<dyn ObjectStore>,
+            within: Path::from("kept"),
+            aside: None,
+        })
+    }
+
+    async fn put(&self, stream: EventId, file: &str) {
+        let place = Path::from(format!("kept/{stream}/{file}"));
+        let put = self.0.put(&place, file.to_owned().into());
+        put.await.expect("memory");
+    }
+
+    /// Its files of a broadcast.
+    async fn files(&self, stream: EventId) -> Vec<String> {
+        let found = self.0.list(Some(&Path::from(format!("kept/{stream}"))));
+        let name = async |found: object_store::Result<object_store::ObjectMeta>| {
+            let place = found.expect("memory").location;
+            place.filename().map(str::to_owned)
+        };
+        found.filter_map(name).collect().await
+    }
+
+    /// Waits until all that the folder had of a broadcast is here.
+    async fn until_kept(&self, folder: &Folder, stream: EventId) {
+        until("it is in the bucket, and there alone", || async {
+            let is_whole = self.files(stream).await.contains(&"index.m3u8".to_owned());
+            (is_whole && !folder.0.join(stream.to_string()).exists()).then_some(())
+        })
+        .await;
+    }
+
+    async fn until_gone(&self, stream: EventId) {
+        until("it is gone from the bucket", || async {
+            self.files(stream).await.is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+impl Topic {
+    /// Knows of one more broadcast, which was over before, and that its recording was whole.
+    fn with_past(self, stream: EventId, bytes: u64) -> Topic {
+        let event = |what| Lifecycle {
+            room: ROOM.parse().expect("a room"),
+            stream,
+            what,
+            origin: String::new(),
+            ingest: "another".to_owned(),
+        };
+        let mut events = self.events.lock().expect("no panic");
+        events.extend([STARTED, ENDED].map(event));
+        drop(events);
+        let whole = RecordingNews::Whole {
+            begins: stream.at(),
+            duration: Duration::from_secs(2),
+            bytes,
+        };
+        let mut told = self.recordings.lock().expect("no panic");
+        told.push((stream, whole));
+        drop(told);
+        self
+    }
+}
+
 impl Stage {
+    /// The newest broadcast.
     pub(crate) fn stream(&self) -> EventId {
-        self.topic.events.lock().expect("no panic")[0].stream
+        let events = self.topic.events.lock().expect("no panic");
+        events.last().expect("a broadcast").stream
     }
 
     fn recording(&self) -> String {
@@ -65,7 +143,7 @@ async fn text(url: &str) -> String {
 #[tokio::test]
 async fn a_broadcast_is_kept_from_its_first_to_its_last_picture() {
     let folder = Folder::new();
-    let stage = Stage::with(folder.config(), Topic::default()).await;
+    let stage = Stage::with(folder.config(None), Topic::default()).await;
     let encoder = stage.publish(KEY, &picture_and_tone(6));
     stage.until_told(&[STARTED]).await;
 
@@ -165,7 +243,7 @@ async fn a_broadcast_is_kept_from_its_first_to_its_last_picture() {
 #[tokio::test]
 async fn a_line_that_drops_is_a_discontinuity_of_the_recording() {
     let folder = Folder::new();
-    let stage = Stage::with(folder.config(), Topic::default()).await;
+    let stage = Stage::with(folder.config(None), Topic::default()).await;
     let encoder = stage.publish(KEY, &picture_and_tone(20));
     stage
         .until_playlist("two segments", |text| text.matches("#EXTINF").count() >= 2)
@@ -209,7 +287,7 @@ async fn a_line_that_drops_is_a_discontinuity_of_the_recording() {
 #[tokio::test]
 async fn what_has_left_memory_comes_from_the_recording() {
     let folder = Folder::new();
-    let mut config = folder.config();
+    let mut config = folder.config(None);
     config.hls.window = Duration::from_secs(2);
     config.hls.kept = Duration::from_secs(1);
     config.hls.target = Duration::from_secs(1);
@@ -242,7 +320,7 @@ async fn what_has_left_memory_comes_from_the_recording() {
 #[tokio::test]
 async fn what_is_too_much_goes() {
     let folder = Folder::new();
-    let mut config = folder.config();
+    let mut config = folder.config(None);
     config.retention = Retention {
         age: None,
         bytes: Some(1),
@@ -256,4 +334,68 @@ async fn what_is_too_much_goes() {
         (gone && !folder.0.join(stage.stream().to_string()).exists()).then_some(())
     })
     .await;
+}
+
+/// What its streamer deletes is gone from the bucket as well.
+#[tokio::test]
+async fn what_is_deleted_goes_from_the_bucket() {
+    let (folder, bucket) = (Folder::new(), Bucket::default());
+    let stage = Stage::with(folder.config(bucket.store()), Topic::default()).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(3));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_whole().await;
+    let stream = stage.stream();
+    bucket.until_kept(&folder, stream).await;
+    assert_eq!(get(&stage.recording()).await.status(), 200);
+    stage.topic.deleted.lock().expect("no panic").push(stream);
+    bucket.until_gone(stream).await;
+    assert_eq!(get(&stage.recording()).await.status(), 404);
+}
+
+/// All that is in the bucket counts, whoever brought it there.
+#[tokio::test]
+async fn the_oldest_goes_from_the_bucket_when_there_is_too_much() {
+    const MOST: u64 = 1 << 30;
+    let (folder, bucket, old) = (Folder::new(), Bucket::default(), EventId::new());
+    bucket.put(old, "index.m3u8").await;
+    let mut config = folder.config(bucket.store());
+    config.retention.bytes = Some(MOST);
+    let stage = Stage::with(config, Topic::default().with_past(old, MOST)).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(2));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_told(&[STARTED, ENDED, STARTED, ENDED]).await;
+    bucket.until_gone(old).await;
+    let stream = stage.stream();
+    bucket.until_kept(&folder, stream).await;
+    assert_eq!(get(&stage.recording()).await.status(), 200);
+    let told = stage.topic.recordings.lock().expect("no panic").clone();
+    let expired = told
+        .iter()
+        .filter(|(_, news)| *news == RecordingNews::Expired);
+    let expired: Vec<EventId> = expired.map(|(stream, _)| *stream).collect();
+    assert_eq!(expired, [old]);
+}
+
+/// One that cannot be brought there keeps neither room from being made nor others from being brought.
+#[tokio::test]
+async fn what_cannot_be_brought_to_the_bucket_keeps_nothing_else_waiting() {
+    let (folder, bucket) = (Folder::new(), Bucket::default());
+    let (stuck, deleted) = (EventId::new(), EventId::new());
+    let config = folder.config(bucket.store());
+    // A file that cannot be read.
+    let file = folder.0.join(stuck.to_string()).join("thumbnail.jpg");
+    std::fs::create_dir_all(file).expect("a folder");
+    bucket.put(deleted, "index.m3u8").await;
+    let topic = Topic::default();
+    topic.deleted.lock().expect("no panic").push(deleted);
+    let topic = topic.with_past(stuck, 1).with_past(deleted, 1);
+    let stage = Stage::with(config, topic).await;
+    bucket.until_gone(deleted).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(2));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage
+        .until_told(&[STARTED, ENDED, STARTED, ENDED, STARTED, ENDED])
+        .await;
+    bucket.until_kept(&folder, stage.stream()).await;
+    assert!(folder.0.join(stuck.to_string()).exists());
 }

@@ -10,6 +10,7 @@ use lemonair_schemas::Timestamp;
 use tokio::time::sleep;
 
 use super::{Keeper, SOON, Unready};
+use crate::Recorded;
 use crate::recording::Store;
 
 impl Keeper {
@@ -46,24 +47,34 @@ impl Keeper {
         }
     }
 
+    /// What goes makes room for what comes, and what fails keeps nothing else waiting.
     async fn bring(&self, store: &Store, now: Timestamp) -> anyhow::Result<Unready> {
-        let mut kept = self.known(&self.recordings.streams().await?).await?;
-        for recorded in &kept {
-            if recorded.bytes.is_some() && !recorded.deleted {
-                self.recordings.send(store, recorded.stream).await?;
-                tracing::info!(room = %recorded.room, stream = %recorded.stream, "recording is in the store");
-            }
-        }
+        let waiting = self.known(&self.recordings.streams().await?).await?;
         let there = self.known(&store.streams().await?).await?;
-        for recorded in &there {
-            if recorded.deleted {
-                store.delete(recorded.stream).await?;
+        let mut done = Ok(());
+        for recorded in there.iter().filter(|recorded| recorded.deleted) {
+            let deleted = store.delete(recorded.stream).await;
+            if deleted.is_ok() {
                 tracing::info!(room = %recorded.room, stream = %recorded.stream, "recording deleted from the store");
             }
+            done = done.and(deleted);
         }
-        kept.extend(there);
+        let mut kept = [&waiting[..], &there].concat();
         let mut seen = HashSet::new();
         kept.retain(|recorded| !recorded.deleted && seen.insert(recorded.stream));
-        self.expire(kept, now).await
+        let expired = self.expire(kept, now).await;
+        // What has expired may be among those that wait; it is known when they are looked at next.
+        if !matches!(expired, Ok(true)) {
+            let whole = |recorded: &&Recorded| recorded.bytes.is_some() && !recorded.deleted;
+            for recorded in waiting.iter().filter(whole) {
+                let sent = self.recordings.send(store, recorded.stream).await;
+                if sent.is_ok() {
+                    tracing::info!(room = %recorded.room, stream = %recorded.stream, "recording is in the store");
+                }
+                done = done.and(sent);
+            }
+        }
+        done?;
+        expired
     }
 }
