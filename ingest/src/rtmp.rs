@@ -26,7 +26,7 @@ pub enum Error {
     Version(u8),
     #[error("a message of {size} bytes, over the limit of {limit}")]
     MessageSize { size: usize, limit: usize },
-    #[error("a chunk size of {0} bytes, outside of 128 to 65536")]
+    #[error("a chunk size of {0} bytes, outside of 128 to 2147483647")]
     ChunkSize(u32),
     #[error("a message that changes its size half-way")]
     SizeChanged,

@@ -46,7 +46,8 @@ fn words(n: usize) -> Vec<u8> {
         // As much as is allowed, and never the end of it.
         8 => {
             let begun = message(kind::COMMAND_AMF0, [0, 0xFF, 0xF0]);
-            [raw::connect(), chunk_size(65_536), begun, vec![2; 60_000]].concat()
+            let chunks = chunk_size(0x7FFF_FFFF);
+            [raw::connect(), chunks, begun, vec![2; 60_000]].concat()
         }
         // Objects in objects, and more values than bytes.
         9 => [raw::connect(), command(&[10, 0, 0, 0, 1].repeat(10_000))].concat(),

@@ -8,7 +8,9 @@ use super::Error;
 
 /// What a side uses until it says otherwise.
 pub const DEFAULT_CHUNK_SIZE: usize = 128;
-const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=65_536;
+/// Up to what the specification allows, as some encoders and servers announce 128 MiB. It costs nothing:
+/// a chunk ends with its message, and memory is taken as bytes arrive.
+const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=0x7FFF_FFFF;
 /// Encoders use fewer than ten.
 const MAX_CHUNK_STREAMS: usize = 32;
 /// Basic header 3, message header 11, extended timestamp 4.

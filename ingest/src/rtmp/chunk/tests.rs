@@ -186,17 +186,50 @@ fn an_abort_drops_the_half_message() {
     assert_eq!(reader.held, 0);
 }
 
+fn chunk_size(size: u32) -> Vec<u8> {
+    chunk(
+        &[0x02, 0, 0, 0, 0, 0, 4, kind::SET_CHUNK_SIZE, 0, 0, 0, 0],
+        &size.to_be_bytes(),
+    )
+}
+
+/// What buffers of unfinished messages take.
+fn capacity(reader: &Reader) -> usize {
+    let payloads = reader.streams.values().filter_map(|s| s.payload.as_ref());
+    payloads.map(BytesMut::capacity).sum()
+}
+
+/// Some announce 128 MiB, whatever their messages are. Memory follows the bytes that are there.
+#[test]
+fn chunks_as_large_as_they_can_be_take_no_memory_by_themselves() {
+    for size in [1 << 20, 134_217_728, 0x7FFF_FFFF] {
+        let mut bytes = chunk_size(size);
+        let whole = vec![5; 300_000];
+        bytes.extend(chunk(
+            &[0x06, 0, 0, 40, 0x04, 0x93, 0xE0, 9, 1, 0, 0, 0],
+            &whole,
+        ));
+        let mut reader = Reader::new(LIMIT);
+        let read = read_all(&mut reader, &bytes).unwrap();
+        assert!(read == [message(40, 9, whole)], "{size}");
+        // A message of which nothing is there but its length, as large as may be.
+        let begun = [0x06, 0, 0, 40, 0x10, 0, 0, 9, 1, 0, 0, 0];
+        assert_eq!(read_all(&mut reader, &begun).unwrap(), []);
+        assert_eq!(capacity(&reader), FIRST_ALLOCATION, "{size}");
+        for n in 1..=10 {
+            assert_eq!(read_all(&mut reader, &[7; 100_000]).unwrap(), []);
+            assert_eq!(reader.held, n * 100_000);
+            assert!(capacity(&reader) <= 2 * reader.held + FIRST_ALLOCATION);
+        }
+    }
+}
+
 #[test]
 fn limits() {
     let refused = |bytes: &[u8]| read_all(&mut Reader::new(1000), bytes).unwrap_err();
-    let chunk_size = |size: u32| {
-        chunk(
-            &[0x02, 0, 0, 0, 0, 0, 4, kind::SET_CHUNK_SIZE, 0, 0, 0, 0],
-            &size.to_be_bytes(),
-        )
-    };
     assert_eq!(refused(&chunk_size(127)), Error::ChunkSize(127));
-    assert_eq!(refused(&chunk_size(65_537)), Error::ChunkSize(65_537));
+    let too_large = 0x8000_0000;
+    assert_eq!(refused(&chunk_size(too_large)), Error::ChunkSize(too_large));
     assert_eq!(refused(&chunk_size(u32::MAX)), Error::ChunkSize(u32::MAX));
     assert_eq!(
         refused(&[0x04, 0, 0, 0, 255, 255, 255, 9, 1, 0, 0, 0]),
@@ -232,17 +265,19 @@ fn limits() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_within_the_limits(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+    fn any_bytes_are_read_within_the_limits(
+        size in 128..=0x7FFF_FFFF_u32,
+        bytes in proptest::collection::vec(any::<u8>(), 0..4096),
+    ) {
         let mut reader = Reader::new(2000);
+        let bytes = [chunk_size(size), bytes].concat();
         let mut input = bytes.as_slice();
         while let Ok(Some(message)) = reader.read(&mut input) {
             prop_assert!(message.payload.len() <= 2000);
         }
-        prop_assert!(reader.held <= 2000 + 65_536);
+        prop_assert!(reader.held <= 2000 + bytes.len());
         prop_assert!(reader.streams.len() <= MAX_CHUNK_STREAMS);
-        let capacity: usize =
-            reader.streams.values().filter_map(|s| s.payload.as_ref()).map(BytesMut::capacity).sum();
-        prop_assert!(capacity <= MAX_CHUNK_STREAMS * 2000 + 2 * 65_536);
+        prop_assert!(capacity(&reader) <= MAX_CHUNK_STREAMS * 2000 + 2 * 65_536);
     }
 
     #[test]
