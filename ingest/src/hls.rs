@@ -62,8 +62,9 @@ pub struct Window {
     discontinuity: bool,
     discontinuity_sequence: u64,
     target: u64,
-    /// The most bits a second that a segment has had.
-    bandwidth: u64,
+    /// Whether a segment has lasted long enough to count, and the most bits a second of those that
+    /// have, or of all until then.
+    bandwidth: (bool, u64),
     /// How far the broadcast's line of time has got.
     line: Duration,
     /// The wall clock at that point; unknown until the publisher's first part is there.
@@ -181,7 +182,7 @@ impl Window {
             discontinuity: false,
             discontinuity_sequence: 0,
             target,
-            bandwidth: 0,
+            bandwidth: (false, 0),
             line: Duration::ZERO,
             date: None,
             revision: 0,
@@ -312,7 +313,7 @@ impl Window {
         (!self.is_empty()).then(|| Variant {
             stream: self.stream,
             init: init.number,
-            bandwidth: self.bandwidth.max(1),
+            bandwidth: self.bandwidth.1.max(1),
             codecs: init.codecs.clone(),
             size: init.size,
         })
@@ -506,7 +507,9 @@ impl Window {
         self.target = self
             .target
             .max(segment.duration.as_secs_f64().round() as u64);
-        self.bandwidth = self.bandwidth.max(segment.bits_a_second());
+        // As the standard has it: a key frame alone would tell many times of what follows.
+        let counts = 2 * segment.duration >= Duration::from_secs(self.target);
+        self.bandwidth = self.bandwidth.max((counts, segment.bits_a_second()));
         self.segments.push_back(segment);
         self.evict();
         self.changed();

@@ -76,6 +76,26 @@ fn nothing_before_the_first_segment() {
     .assert_eq(&text(window.variant().and_then(|one| master(&[one]))));
 }
 
+/// The first is short, and little but a key frame.
+#[test]
+fn bandwidth_is_that_of_segments_that_last() {
+    let mut window = window();
+    let told = |window: &Window| window.variant().map(|variant| variant.bandwidth);
+    window.push(1, vec![init()], at(0)).unwrap();
+    let mut push = |millis, len, expected| {
+        let segment = vec![fragment(millis, len), Piece::SegmentEnd];
+        window.push(1, segment, at(0)).unwrap();
+        assert_eq!(told(&window), Some(expected), "{millis} {len}");
+    };
+    push(335, 1000, 23_880);
+    push(400, 2000, 40_000);
+    push(1600, 1000, 5_000);
+    push(335, 1000, 5_000);
+    push(2000, 3000, 12_000);
+    push(1000, 2000, 16_000);
+    push(2000, 1000, 16_000);
+}
+
 #[test]
 fn what_is_missing_is_a_gap() {
     let mut window = window();
