@@ -100,7 +100,12 @@ impl Feed {
     /// pushes what a packager of its own cut, and ends it; it is listed from its first segment on,
     /// and has a media playlist of its own.
     pub(crate) fn add_rendition(&self) -> Arc<Rendition> {
-        let rendition = Arc::new(Rendition::new(self.settings.clone()));
+        // It is not recorded: it reaches back as far as memory does.
+        let settings = Settings {
+            dvr: Duration::ZERO,
+            ..self.settings.clone()
+        };
+        let rendition = Arc::new(Rendition::new(settings));
         self.ladder
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -261,6 +266,16 @@ mod tests {
             small.id
         );
         assert!(text(told).ends_with(&line));
+
+        // What is no longer listed can still be had for a while, by players that are late.
+        for _ in 0..20 {
+            small.push(1, segment(100), Timestamp(0)).unwrap();
+        }
+        let listed = text(small.window().playlist(false).unwrap());
+        let (_, sequence) = listed.split_once("#EXT-X-MEDIA-SEQUENCE:").unwrap();
+        let first: u64 = sequence.lines().next().unwrap().parse().unwrap();
+        let late = format!("{}-{}.m4s", small.id, first - 1);
+        assert!(small.window().file(&late).is_ok(), "{listed}");
 
         assert!(feed.rendition(&small.id.to_string()).is_some());
         feed.remove_rendition(small.id);

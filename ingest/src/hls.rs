@@ -60,7 +60,10 @@ pub struct Window {
     open: Option<Segment>,
     /// The next segment does not continue the one before it.
     discontinuity: bool,
-    discontinuity_sequence: u64,
+    /// Of the newest segment.
+    stretch: Stretch,
+    /// Stretches are those of another window, as [`Window::skip_to`] tells.
+    follows: bool,
     target: u64,
     /// Whether a segment has lasted long enough to count, and the most bits a second of those that
     /// have, or of all until then.
@@ -100,6 +103,17 @@ struct Segment {
     /// The date does not follow from that of the segment before it.
     dated: bool,
     discontinuity: bool,
+    stretch: Stretch,
+}
+
+/// What is between two discontinuities. Players know by its number what belongs together in all
+/// pictures of a broadcast.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// So many discontinuities are before it.
+    pub(crate) number: u64,
+    /// Where on the line.
+    pub(crate) begins: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +137,7 @@ pub struct Variant {
 pub(crate) struct Kept {
     pub(crate) name: Name,
     pub(crate) init: Init,
+    pub(crate) stretch: Stretch,
     pub(crate) parts: Vec<Fragment>,
 }
 
@@ -180,7 +195,8 @@ impl Window {
             bytes: 0,
             open: None,
             discontinuity: false,
-            discontinuity_sequence: 0,
+            stretch: Stretch::default(),
+            follows: false,
             target,
             bandwidth: (false, 0),
             line: Duration::ZERO,
@@ -224,7 +240,7 @@ impl Window {
                         size,
                     });
                     self.next_init += 1;
-                    self.discontinuity = self.next_segment > 0;
+                    self.discontinuity |= !self.follows && self.next_segment > 0;
                 }
                 Piece::Fragment(fragment) => self.add_part(fragment, now),
                 Piece::SegmentEnd => self.end_segment(),
@@ -234,15 +250,32 @@ impl Window {
         Ok(())
     }
 
-    /// What comes next belongs to this point of the line. What is missing before it is listed as a
-    /// gap, so that all times stay true and players get it from another rendition.
-    pub(crate) fn skip_to(&mut self, line: Duration) {
+    /// What comes next belongs to this point of the line, and to this stretch of another window. What
+    /// is missing before it is listed as a gap, so that all times and stretches stay true and players
+    /// get it from another rendition.
+    pub(crate) fn skip_to(&mut self, line: Duration, stretch: Stretch) {
         self.end_segment();
+        self.follows = true;
+        if self.next_segment == 0 {
+            self.stretch = stretch;
+        }
+        self.add_gap(stretch.begins.min(line), stretch.number.saturating_sub(1));
+        self.add_gap(line, stretch.number);
+        self.discontinuity = self.stretch.number < stretch.number;
+        self.line = line;
+    }
+
+    /// Up to this point, and with as many discontinuities as there is room for.
+    fn add_gap(&mut self, line: Duration, stretch: u64) {
         let longest = Duration::from_secs(self.target);
         while let Some(last) = self.segments.back()
             && let Some(missing) = line.checked_sub(self.line)
             && missing > self.settings.part
         {
+            let discontinuity = self.stretch.number < stretch;
+            if discontinuity {
+                self.stretch = self.stretch.next(self.line);
+            }
             self.open = Some(Segment {
                 number: self.next_segment,
                 init: last.init,
@@ -254,11 +287,11 @@ impl Window {
                 duration: missing.min(longest),
                 date: last.date.plus(last.duration),
                 dated: false,
-                discontinuity: false,
+                discontinuity,
+                stretch: self.stretch,
             });
             self.end_segment();
         }
-        self.line = line;
     }
 
     /// The broadcast is over; what is there can be watched to its end.
@@ -398,6 +431,7 @@ impl Window {
         Some(Kept {
             name: self.name(segment),
             init: init.clone(),
+            stretch: segment.stretch,
             parts: segment.parts.clone(),
         })
     }
@@ -476,6 +510,10 @@ impl Window {
         let open = self.open.get_or_insert_with(|| {
             let lag = MAX_LAG.as_millis() as i64;
             let date = self.date.filter(|date| begun.0 - date.0 < lag);
+            let discontinuity = std::mem::take(&mut self.discontinuity);
+            if discontinuity {
+                self.stretch = self.stretch.next(self.line);
+            }
             Segment {
                 number: self.next_segment,
                 init,
@@ -487,7 +525,8 @@ impl Window {
                 duration: Duration::ZERO,
                 date: date.unwrap_or(begun),
                 dated: date.is_none(),
-                discontinuity: std::mem::take(&mut self.discontinuity),
+                discontinuity,
+                stretch: self.stretch,
             }
         });
         open.len += part.bytes.len();
@@ -535,7 +574,6 @@ impl Window {
             && listed - oldest.duration >= window.max(dvr)
         {
             listed -= oldest.duration;
-            self.discontinuity_sequence += u64::from(oldest.discontinuity);
             self.unlisted += 1;
         }
         let unlisted = self.segments.range(..self.unlisted);
@@ -585,14 +623,22 @@ impl Window {
             Some(elsewhere) => self.elsewhere = elsewhere,
             None => self.bytes -= gone.len,
         }
-        match self.unlisted.checked_sub(1) {
-            Some(unlisted) => self.unlisted = unlisted,
-            None => self.discontinuity_sequence += u64::from(gone.discontinuity),
-        }
+        self.unlisted = self.unlisted.saturating_sub(1);
     }
 
     fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         self.segments.range(self.unlisted..)
+    }
+}
+
+// === impl Stretch ===
+
+impl Stretch {
+    fn next(self, begins: Duration) -> Stretch {
+        Stretch {
+            number: self.number + 1,
+            begins,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 use crate::feed::{Coming, Feed};
 use crate::flv::{self, Unit};
 use crate::fmp4;
-use crate::hls::{Init, Kept, Superseded};
+use crate::hls::{Init, Kept, Stretch, Superseded};
 use crate::packager::{Cut, Packager, Piece};
 use crate::rendition::Rendition;
 use crate::rtmp::{Media, MediaKind};
@@ -75,8 +75,9 @@ struct Step {
     /// While the publisher's picture is larger.
     rendition: Option<Arc<Rendition>>,
     child: u64,
-    /// With which of the publisher's headers the child began.
+    /// With which of the publisher's headers the child began, and in which stretch.
     source: u64,
+    stretch: Stretch,
     /// The wall clock at the end of what it gave so far.
     at: Timestamp,
     /// What it gave before its first key frame.
@@ -376,6 +377,7 @@ impl Step {
             rendition: None,
             child: 0,
             source: 0,
+            stretch: Stretch::default(),
             at: Timestamp(0),
             headers: Vec::new(),
             packager: None,
@@ -402,6 +404,7 @@ impl Step {
     fn begin(&mut self, first: &Kept) {
         self.child += 1;
         self.source = first.name.init;
+        self.stretch = first.stretch;
         self.at = first.name.begins;
         self.headers.clear();
         self.packager = None;
@@ -433,7 +436,7 @@ impl Step {
             .get_or_insert_with(|| self.feed.add_rendition());
         rendition
             .window()
-            .skip_to(Duration::from_millis(time.into()));
+            .skip_to(Duration::from_millis(time.into()), self.stretch);
         rendition.begin(self.child);
         let mut packager = Packager::new(self.cut.clone(), time.into());
         for header in self.headers.drain(..) {

@@ -112,12 +112,12 @@ impl Window {
             );
         }
         let _ = writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{first}");
-        if self.discontinuity_sequence > 0 {
-            let _ = writeln!(
-                text,
-                "#EXT-X-DISCONTINUITY-SEQUENCE:{}",
-                self.discontinuity_sequence
-            );
+        // Of the first segment, without the tag before it.
+        let stretch = self.listed().next().map_or(0, |segment| {
+            segment.stretch.number - u64::from(segment.discontinuity)
+        });
+        if stretch > 0 {
+            let _ = writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{stretch}");
         }
         if self.listed().all(|segment| segment.independent) {
             text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");

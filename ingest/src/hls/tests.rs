@@ -96,14 +96,18 @@ fn bandwidth_is_that_of_segments_that_last() {
     push(2000, 1000, 16_000);
 }
 
+fn skip_to(window: &mut Window, millis: u64) {
+    window.skip_to(Duration::from_millis(millis), Stretch::default());
+}
+
 #[test]
 fn what_is_missing_is_a_gap() {
     let mut window = window();
-    window.skip_to(Duration::from_millis(10_000));
+    skip_to(&mut window, 10_000);
     window.push(1, vec![init()], at(10_000)).unwrap();
     window.push(1, segment(2000), at(11_000)).unwrap();
-    window.skip_to(Duration::from_millis(12_100));
-    window.skip_to(Duration::from_millis(15_000));
+    skip_to(&mut window, 12_100);
+    skip_to(&mut window, 15_000);
     window.begin(2);
     window.push(2, segment(2000), at(16_000)).unwrap();
     window.end();
@@ -132,6 +136,70 @@ fn what_is_missing_is_a_gap() {
         "##]],
     );
     assert_eq!(window.file(&format!("{STREAM}-1.m4s")), Err(Reach::Never));
+}
+
+/// Whoever makes a rung may have been away while the publisher came back, once or more often.
+#[test]
+fn a_rung_has_the_discontinuities_of_its_source() {
+    let mut source = window();
+    source.settings.window = Duration::from_secs(60);
+    for (publisher, segments) in [(1, 1), (2, 3), (3, 1)] {
+        source.begin(publisher);
+        source.push(publisher, vec![init()], at(0)).unwrap();
+        for _ in 0..segments {
+            source.push(publisher, segment(2000), at(0)).unwrap();
+        }
+    }
+    let of = |number| source.whole(number).expect("a segment").stretch;
+    let stretch = |number, seconds| Stretch {
+        number,
+        begins: Duration::from_secs(seconds),
+    };
+    assert_eq!(of(0), stretch(0, 0));
+    assert_eq!([of(1), of(3)], [stretch(1, 2); 2]);
+    assert_eq!(of(4), stretch(2, 8));
+
+    let mut rung = window();
+    rung.settings.window = Duration::from_secs(60);
+    rung.skip_to(Duration::from_secs(4), of(2));
+    rung.push(1, vec![init()], at(4000)).unwrap();
+    rung.push(1, segment(2000), at(6000)).unwrap();
+    // In the same stretch, of another make.
+    rung.skip_to(Duration::from_secs(6), of(3));
+    rung.push(1, vec![init()], at(6000)).unwrap();
+    rung.push(1, segment(2000), at(8000)).unwrap();
+    let marks = |rung: &mut Window| {
+        let text = text(rung.playlist(false));
+        let sequence = text.lines().find_map(|line| {
+            let (_, number) = line.split_once("DISCONTINUITY-SEQUENCE:")?;
+            number.parse::<u64>().ok()
+        });
+        let mut marks = String::new();
+        for line in text.lines() {
+            match line {
+                "#EXT-X-DISCONTINUITY" => marks.push('|'),
+                "#EXT-X-GAP" => marks.push('-'),
+                line if line.ends_with(".m4s") => marks.push('.'),
+                _ => {}
+            }
+        }
+        (sequence, marks)
+    };
+    assert_eq!(marks(&mut rung), (Some(1), "..".to_owned()));
+    // At the seam itself, and where the gap reaches over it.
+    rung.skip_to(Duration::from_secs(8), of(4));
+    rung.push(1, vec![init()], at(8000)).unwrap();
+    rung.push(1, segment(2000), at(10_000)).unwrap();
+    assert_eq!(marks(&mut rung), (Some(1), "..|.".to_owned()));
+    rung.skip_to(Duration::from_secs(20), stretch(5, 16));
+    rung.push(1, vec![init()], at(20_000)).unwrap();
+    rung.push(1, segment(2000), at(22_000)).unwrap();
+    let expected = "..|.|-.|-.-.|-.-..";
+    assert_eq!(marks(&mut rung), (Some(1), expected.to_owned()));
+    // What has left the list still counts.
+    rung.settings.window = Duration::from_secs(4);
+    rung.push(1, segment(2000), at(24_000)).unwrap();
+    assert_eq!(marks(&mut rung), (Some(5), "..".to_owned()));
 }
 
 #[test]

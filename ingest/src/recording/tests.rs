@@ -6,7 +6,7 @@ use super::journal::{self, Journal};
 use super::keeper::expired;
 use super::*;
 use crate::Recorded;
-use crate::hls::{Init, Kept};
+use crate::hls::{Init, Kept, Stretch};
 use crate::packager::Fragment;
 
 const SESSION: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -119,6 +119,7 @@ async fn a_journal_loses_one_part_at_most() {
             codecs: String::new(),
             size: None,
         },
+        stretch: Stretch::default(),
         parts: vec![part(1)],
     };
     let mut journal = Journal::new(journals.clone());

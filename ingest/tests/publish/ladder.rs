@@ -1,11 +1,13 @@
 //! Smaller pictures, made by a real ffmpeg that is killed in the middle.
 
-use std::fs::{DirEntry, read_dir, read_to_string};
+use std::fs::{DirEntry, Permissions, read_dir, read_to_string};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use lemonair_ingest::{Config, What};
 
 use crate::conformance::Playlist;
+use crate::recordings::Folder;
 use crate::stage::*;
 use crate::{ENDED, STARTED, check_media_at};
 
@@ -170,6 +172,40 @@ async fn a_publisher_that_returns_is_climbed_after() {
         let discontinuities = playlist.segments.iter().filter(|one| one.discontinuity);
         assert_eq!(discontinuities.count(), 1);
     }
+}
+
+/// Players that change over find their place by counting discontinuities.
+#[tokio::test]
+async fn a_rung_that_begins_late_counts_from_where_the_publishers_own_is() {
+    let mut config = config("180p:308k");
+    let folder = Folder::new();
+    let ffmpeg = folder.0.join("ffmpeg");
+    config.ladder.ffmpeg = ffmpeg.clone().into();
+    let stage = Stage::with(config, Topic::default()).await;
+    let encoder = stage.publish(KEY, &large(20));
+    stage
+        .until_playlist("a segment", |text| text.contains("#EXTINF"))
+        .await;
+    kill(encoder).await;
+    stage.until_told(&[STARTED, What::Interrupted]).await;
+    let encoder = stage.publish(KEY, &large(60));
+    stage
+        .until_playlist("the seam", |text| text.contains("#EXT-X-DISCONTINUITY"))
+        .await;
+    // Only now it can be made.
+    let draft = folder.0.join("draft");
+    std::fs::create_dir_all(&folder.0).expect("a folder");
+    std::fs::write(&draft, "#!/bin/sh\nexec ffmpeg \"$@\"\n").expect("a script");
+    std::fs::set_permissions(&draft, Permissions::from_mode(0o755)).expect("a script");
+    std::fs::rename(&draft, &ffmpeg).expect("a script");
+    let [own, rung] = until("two playlists", || playlists(&stage)).await;
+    kill(encoder).await;
+    let [of_own, of_rung] = [playlist(&own).await, playlist(&rung).await];
+    assert_eq!(of_own.discontinuity_sequence, 0);
+    let discontinuities = of_own.segments.iter().filter(|one| one.discontinuity);
+    assert_eq!(discontinuities.count(), 1);
+    assert_eq!(of_rung.discontinuity_sequence, 1);
+    assert!(of_rung.segments.iter().all(|one| !one.discontinuity));
 }
 
 #[tokio::test]
