@@ -239,7 +239,7 @@ pub enum RecordingNews {
         duration: Duration,
         bytes: u64,
     },
-    /// It is too old, or there are too many.
+    /// It is too old, there are too many, or nothing of it could be written.
     Expired,
 }
 

@@ -51,7 +51,8 @@ event! {
     /// Nobody can watch the recording any more; its bytes are deleted soon after.
     RecordingDeleted of room {
         stream: EventId,
-        /// `asked`, or `expired` when it was too old or there were too many.
+        /// `asked`, or `expired` when it was too old, there were too many, or nothing of it could be
+        /// written.
         reason: String,
     }
 }

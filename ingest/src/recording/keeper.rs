@@ -127,29 +127,41 @@ impl Keeper {
             (_, Some(_)) => return Ok(false),
             // Its last segments are under way.
             (Some(_), None) if self.recordings.is_being_made(stream) => return Ok(true),
-            (Some(_), None) => self.finish(stream).await?,
+            (Some(_), None) => match self.finish(stream).await? {
+                // Nobody was told of it, so nobody waits for it.
+                RecordingNews::Expired if !recorded.begun => {
+                    self.recordings.delete(stream).await?;
+                    return Ok(false);
+                }
+                news => news,
+            },
             (None, None) if recorded.begun => return Ok(false),
-            (None, None) => Some(RecordingNews::Begun),
+            (None, None) => RecordingNews::Begun,
         };
-        if let Some(news) = news {
-            self.backstage
-                .tell_recording(&recorded.room, stream, news)
-                .await?;
-            if matches!(news, RecordingNews::Whole { .. }) {
-                self.recordings.whole.notify_one();
-            }
+        self.backstage
+            .tell_recording(&recorded.room, stream, news)
+            .await?;
+        if matches!(news, RecordingNews::Whole { .. }) {
+            self.recordings.whole.notify_one();
         }
-        Ok(false)
+        // One of which nothing is left is taken away when it is known.
+        Ok(news == RecordingNews::Expired)
     }
 
-    async fn finish(&self, stream: EventId) -> anyhow::Result<Option<RecordingNews>> {
+    async fn finish(&self, stream: EventId) -> anyhow::Result<RecordingNews> {
         let segments = self.recordings.finish(stream).await?;
-        let first = segments.first();
-        Ok(first.map(|first| RecordingNews::Whole {
-            begins: first.name.begins,
-            duration: segments.iter().map(|segment| segment.name.duration).sum(),
-            bytes: segments.iter().map(|segment| segment.len).sum(),
-        }))
+        Ok(match segments.first() {
+            Some(first) => RecordingNews::Whole {
+                begins: first.name.begins,
+                duration: segments.iter().map(|segment| segment.name.duration).sum(),
+                bytes: segments.iter().map(|segment| segment.len).sum(),
+            },
+            // No segment could be written.
+            None => {
+                tracing::warn!(%stream, "nothing of the recording could be written");
+                RecordingNews::Expired
+            }
+        })
     }
 }
 

@@ -109,6 +109,19 @@ impl Topic {
         drop(told);
         self
     }
+
+    /// Knows of one more broadcast, which went as the first.
+    fn has_one_more(&self, stream: EventId) {
+        let mut events = self.events.lock().expect("no panic");
+        let first = events[0].stream;
+        let of_first = events.iter().filter(|event| event.stream == first);
+        let alike = of_first.map(|event| Lifecycle {
+            stream,
+            ..event.clone()
+        });
+        let alike: Vec<Lifecycle> = alike.collect();
+        events.extend(alike);
+    }
 }
 
 impl Stage {
@@ -334,6 +347,37 @@ async fn what_is_too_much_goes() {
         (gone && !folder.0.join(stage.stream().to_string()).exists()).then_some(())
     })
     .await;
+}
+
+/// It was begun, and then no segment could be written to the end of the broadcast.
+#[tokio::test]
+async fn a_recording_without_anything_in_it_is_not_waited_for() {
+    let folder = Folder::new();
+    let stage = Stage::with(folder.config(None), Topic::default()).await;
+    let encoder = stage.publish(KEY, &picture_and_tone(2));
+    assert_eq!(finish(encoder).await, (true, String::new()));
+    stage.until_whole().await;
+    let [told, untold] = [EventId::new(), EventId::new()];
+    stage.topic.has_one_more(told);
+    stage.topic.has_one_more(untold);
+    let begun = (told, RecordingNews::Begun);
+    stage.topic.recordings.lock().expect("no panic").push(begun);
+    for stream in [told, untold] {
+        let draft = folder.0.join("draft");
+        std::fs::create_dir(&draft).expect("a folder");
+        std::fs::write(draft.join(format!("{stream}-init0.mp4")), "init").expect("a file");
+        std::fs::rename(draft, folder.0.join(stream.to_string())).expect("a folder");
+    }
+    until("they are gone", || async {
+        let there = |stream: &EventId| folder.0.join(stream.to_string()).exists();
+        (![told, untold].iter().any(there)).then_some(())
+    })
+    .await;
+    let news = stage.topic.recordings.lock().expect("no panic").clone();
+    let of = |stream: EventId| news.iter().filter(move |(of, _)| *of == stream);
+    assert_eq!(of(told).count(), 2, "{news:?}");
+    assert!(of(told).any(|(_, news)| *news == RecordingNews::Expired));
+    assert_eq!(of(untold).count(), 0, "{news:?}");
 }
 
 /// What its streamer deletes is gone from the bucket as well.
