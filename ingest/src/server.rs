@@ -23,7 +23,7 @@ use crate::broadcast::{Farewell, Reason};
 use crate::places::{Full, Place, Places};
 use crate::publisher::{self, Publisher};
 use crate::rooms::Rooms;
-use crate::rtmp::{self, Output, Session, StreamKey};
+use crate::rtmp::{self, MediaKind, Output, Session, StreamKey};
 use crate::tries::Tries;
 use crate::{Backstage, Config, Refused};
 
@@ -258,7 +258,10 @@ impl<S: Stream> Connection<'_, S> {
                     let Some((publisher, _)) = &mut self.publisher else {
                         continue;
                     };
-                    self.deadline = Instant::now() + self.server.config.idle;
+                    // Words about the picture are no picture.
+                    if media.kind != MediaKind::Data {
+                        self.deadline = Instant::now() + self.server.config.idle;
+                    }
                     let Err(error) = publisher.media(&media) else {
                         continue;
                     };

@@ -239,6 +239,25 @@ async fn a_publisher_that_falls_silent_is_cut_off() {
     kill(encoder).await;
 }
 
+/// It says again and again what it is about to send.
+#[tokio::test]
+async fn words_about_a_picture_are_no_picture() {
+    let config = Config {
+        idle: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let (mut socket, _) = raw::on_air(&stage, KEY).await;
+    let words = raw::metadata(&[("width", 320.0)]);
+    let talk = async {
+        let mut beat = tokio::time::interval(Duration::from_millis(100));
+        while socket.write_all(&words).await.is_ok() {
+            beat.tick().await;
+        }
+    };
+    tokio::join!(talk, stage.until_told(&[STARTED, What::Interrupted]));
+}
+
 #[tokio::test]
 async fn a_second_encoder_takes_over() {
     let stage = Stage::new().await;
