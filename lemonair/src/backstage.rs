@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use lemonair_consumers::{Feed, Kafka, Watermark, watermarks};
 use lemonair_gateway::find_stream_key;
 use lemonair_ingest::{
@@ -19,7 +19,7 @@ use lemonair_schemas::stream::{RecordingBegun, RecordingDeleted, RecordingKept};
 use lemonair_schemas::{Codec, Event, EventId, Position, RoomId, Timestamp, Topic};
 use sqlx::MySqlPool;
 
-/// How long the start of ingest waits at a time for the read model of broadcasts.
+/// How long is waited for a read model at a time.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -95,17 +95,7 @@ impl lemonair_ingest::Backstage for Backstage {
         ingest: &'a str,
     ) -> BoxFuture<'a, Result<Vec<OpenBroadcast>, BackstageError>> {
         async move {
-            for end in watermarks(&self.kafka, &[Topic::Streams])
-                .await?
-                .iter()
-                .map(Watermark::end)
-            {
-                let mut last = end;
-                last.offset -= 1;
-                if end.offset > 0 && !self.checkpoints.wait("broadcasts", last, PATIENCE).await {
-                    bail!("the read model of broadcasts lags; does `lemonair project` run?");
-                }
-            }
+            read(&self.kafka, &self.checkpoints, Topic::Streams, "broadcasts").await?;
             let open = broadcasts::left_open(&self.pool, ingest).await?;
             Ok(open
                 .into_iter()
@@ -220,15 +210,49 @@ impl Backstage {
     }
 }
 
-/// Follows the keys from now on: whoever is on air with one that is void is not for long.
+/// Where a topic ends, once a read model has all of it.
+async fn read(
+    kafka: &Kafka,
+    checkpoints: &Checkpoints,
+    topic: Topic,
+    model: &'static str,
+) -> anyhow::Result<Vec<Position>> {
+    let ends = watermarks(kafka, &[topic]).await?;
+    let ends: Vec<Position> = ends.iter().map(Watermark::end).collect();
+    for end in ends.iter().filter(|end| end.offset > 0) {
+        let last = Position {
+            offset: end.offset - 1,
+            ..*end
+        };
+        if !checkpoints.wait(model, last, PATIENCE).await {
+            bail!("the read model of {model} lags; does `lemonair project` run?");
+        }
+    }
+    Ok(ends)
+}
+
+/// From where on keys have to be followed: all that was before, the read model knows. Until then it
+/// would let in who has a key that is void, and nobody would hear of it again.
+pub(crate) async fn until_keys_are_read(kafka: &Kafka, checkpoints: &Checkpoints) -> Vec<Position> {
+    loop {
+        match read(kafka, checkpoints, Topic::Channels, "stream_keys").await {
+            Ok(ends) => return ends,
+            Err(error) => {
+                tracing::warn!("publishers have to wait: {error:#}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Follows the keys: whoever is on air with one that is void is not for long.
 pub(crate) async fn follow_keys(
     kafka: &Kafka,
     codec: Arc<Codec>,
     checkpoints: &Checkpoints,
+    mut next: Vec<Position>,
     ingest: &Ingest,
 ) -> anyhow::Result<()> {
-    let ends = watermarks(kafka, &[Topic::Channels]).await?;
-    let mut next: Vec<Position> = ends.iter().map(Watermark::end).collect();
     loop {
         let mut feed = Feed::<Event>::open(kafka, Arc::clone(&codec), &next)?;
         loop {
@@ -240,20 +264,26 @@ pub(crate) async fn follow_keys(
                     break;
                 }
             };
-            for record in &batch.records {
-                let Ok(event) = &record.content else { continue };
-                let Some((room, revoked)) = revoked(event) else {
-                    continue;
-                };
-                ingest.revoke(room, revoked).await;
-                // Somebody may have been let in by a read model that did not know yet.
-                if !checkpoints
-                    .wait("stream_keys", record.position, PATIENCE)
-                    .await
-                {
-                    tracing::warn!(%room, "the read model of stream keys lags");
-                }
-                ingest.revoke(room, revoked).await;
+            let void: Vec<(Position, &RoomId, Revoked)> = batch
+                .records
+                .iter()
+                .filter_map(|record| {
+                    let (room, revoked) = revoked(record.content.as_ref().ok()?)?;
+                    Some((record.position, room, revoked))
+                })
+                .collect();
+            for (_, room, revoked) in &void {
+                ingest.revoke(room, *revoked).await;
+            }
+            // Somebody may have been let in by a read model that did not know yet.
+            let known = void
+                .iter()
+                .map(|(position, ..)| checkpoints.wait("stream_keys", *position, PATIENCE));
+            if join_all(known).await.contains(&false) {
+                tracing::warn!("the read model of stream keys lags; does `lemonair project` run?");
+            }
+            for (_, room, revoked) in &void {
+                ingest.revoke(room, *revoked).await;
             }
             next = batch.next;
         }

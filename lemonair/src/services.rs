@@ -337,7 +337,11 @@ impl Services {
         let (kafka, codec) = (ground.kafka.clone(), Arc::clone(&ground.codec));
         let checkpoints = ground.checkpoints.clone();
         self.spawn("ingest", async move {
-            let follow = backstage::follow_keys(&kafka, codec, &checkpoints, &ingest);
+            let read = backstage::until_keys_are_read(&kafka, &checkpoints);
+            let Some(next) = stop.run_until_cancelled(read).await else {
+                return Ok(());
+            };
+            let follow = backstage::follow_keys(&kafka, codec, &checkpoints, next, &ingest);
             tokio::select! {
                 () = ingest.run(doors, stop) => Ok(()),
                 followed = follow => followed.context("follow the stream keys"),

@@ -99,6 +99,29 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
     assert_eq!(up.stop().await, Some(0));
 }
 
+/// It was revoked while nobody wrote down where keys are looked up, and ingest began meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_revoked_while_read_models_were_away_publishes_nothing() {
+    let deployment = Deployment::new("lateword");
+    let project = deployment.start("project").await;
+    let decide = deployment.start("decide").await;
+    let gateway = deployment.start("gateway").await;
+    let streamer = Api::sign_up(&gateway.http, "late").await;
+    let path = "/api/channels/late/stream-key";
+    let key = streamer.post(path, json!({})).await;
+    assert_eq!(project.stop().await, Some(0));
+    let said = deployment.refused(&["key", "rotate", "late"]).await;
+    assert!(said.contains("it is done, but"), "{said}");
+    let ingest = deployment.start("ingest").await;
+    let publisher = Publisher::start(&ingest.rtmp, key["key"].as_str().expect("a key"));
+    let project = deployment.start("project").await;
+    assert!(!publisher.ended().await, "it was let in");
+    assert_eq!(deployment.life().await, Vec::<Value>::new());
+    for service in [gateway, ingest, decide, project] {
+        assert_eq!(service.stop().await, Some(0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_runs_alone() {
     let deployment = Deployment::new("alone")
