@@ -71,6 +71,10 @@ impl View {
             | Event::RecordingKept(_)
             | Event::RecordingDeleted(_) => (String::new(), String::new()),
             Event::OverlayCued(_) => (String::new(), json(event, &["from"])),
+            // How the encoder did is for the streamer, who reads it while on air.
+            Event::StreamInterrupted(_) | Event::StreamEnded(_) => {
+                (json(event, &["figures"]), String::new())
+            }
             // What is blocked is nothing to read out to everybody.
             Event::ChatSettingsChanged(_) => (json(event, &["blocked_words"]), String::new()),
             // Its author was erased; nobody says nothing otherwise.
@@ -193,4 +197,37 @@ fn json(event: &Event, without: &[&str]) -> String {
         json.remove(*field);
     }
     serde_json::Value::Object(json).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use lemonair_schemas::Timestamp;
+    use lemonair_schemas::stream::{Figures, StreamEnded};
+
+    use super::*;
+
+    #[test]
+    fn viewers_are_not_told_how_the_encoder_did() {
+        let figures = Figures {
+            codec: None,
+            width: None,
+            height: None,
+            fps: None,
+            key_frame_ms: None,
+            kbps: 2500,
+            dropped: 0,
+        };
+        let ended = StreamEnded {
+            id: EventId::new(),
+            at: Timestamp(0),
+            room: "mint".parse().expect("a room"),
+            actor: None,
+            stream: EventId::new(),
+            reason: "unpublished".to_owned(),
+            figures: Some(figures),
+        };
+        let View { open, aside, .. } = View::of(&ended.into());
+        assert!(open.contains("unpublished"), "{open}");
+        assert!(!open.contains("kbps") && aside.is_empty(), "{open} {aside}");
+    }
 }

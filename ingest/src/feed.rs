@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lemonair_schemas::stream::Figures;
 use lemonair_schemas::{EventId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,6 +29,8 @@ pub(crate) struct Feed {
     thumbnail: Mutex<Option<Thumbnail>>,
     /// How the publisher does, while there is one.
     health: Mutex<Option<Health>>,
+    /// How the latest did, also when it is gone.
+    figures: Mutex<Option<Figures>>,
     /// Why its recording cannot be written at the moment.
     recording_fault: Mutex<Option<String>>,
 }
@@ -61,6 +64,7 @@ impl Feed {
             still: watch::Sender::new(None),
             thumbnail: Mutex::new(None),
             health: Mutex::new(None),
+            figures: Mutex::new(None),
             recording_fault: Mutex::new(None),
         }
     }
@@ -176,7 +180,18 @@ impl Feed {
             .clone()
     }
 
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        self.figures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     pub(crate) fn set_health(&self, health: Option<Health>) {
+        if let Some(health) = &health {
+            let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+            *figures = Some(health.figures());
+        }
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
     }
 

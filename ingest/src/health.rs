@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use lemonair_schemas::stream::Figures;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -228,6 +229,28 @@ impl Meter {
     }
 }
 
+// === impl Health ===
+
+impl Health {
+    /// What the topic keeps of it.
+    pub fn figures(&self) -> Figures {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (video, audio) = (self.video.as_ref(), self.audio.as_ref());
+        let distance = video.and_then(|video| video.key_distance);
+        let kilobits = video.map_or(0, |video| video.kilobits_per_second)
+            + audio.map_or(0, |audio| audio.kilobits_per_second);
+        Figures {
+            codec: video.map(|video| video.codec.clone()),
+            width: video.map(|video| video.width.into()),
+            height: video.map(|video| video.height.into()),
+            fps: video.map(|video| video.frames_per_second.round() as i64),
+            key_frame_ms: distance.map(|distance| number(distance.as_millis() as u64)),
+            kbps: number(kilobits),
+            dropped: number(self.dropped.unusable + self.dropped.overlapping),
+        }
+    }
+}
+
 // === impl Warning ===
 
 impl Warning {
@@ -303,13 +326,25 @@ mod tests {
     fn a_good_stream_has_rates_and_no_warnings() {
         let (meter, now) = publish(30, 2, 1.0);
         let health = meter.health(&tracks(), Dropped::default(), now);
-        let video = health.video.expect("a picture");
+        let video = health.video.clone().expect("a picture");
         assert_eq!(video.frames_per_second, 25.0);
         assert_eq!(video.kilobits_per_second, 2000);
         assert_eq!(video.key_distance, Some(Duration::from_secs(2)));
-        assert_eq!(health.audio.expect("sound").kilobits_per_second, 128);
         assert_eq!((health.seconds, health.behind), (30, Duration::ZERO));
         assert_eq!(health.warnings, []);
+        assert_eq!(
+            health.figures(),
+            Figures {
+                codec: Some("avc1.64001f".to_owned()),
+                width: Some(1280),
+                height: Some(720),
+                fps: Some(25),
+                key_frame_ms: Some(2000),
+                kbps: 2128,
+                dropped: 0,
+            }
+        );
+        assert_eq!(health.audio.expect("sound").kilobits_per_second, 128);
     }
 
     #[test]

@@ -59,6 +59,7 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
+use lemonair_schemas::stream::Figures;
 use lemonair_schemas::{EventId, RoomId, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -204,6 +205,8 @@ pub struct Lifecycle {
     pub origin: String,
     /// Which ingest carries it.
     pub ingest: String,
+    /// How the publisher did that is gone, if that was measured.
+    pub figures: Option<Figures>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -252,12 +252,20 @@ impl Room {
         }
         // Every word about it holds it.
         self.hold_at = Instant::now() + self.rooms.config.lease / HOLDS;
+        let figures = match what {
+            What::Interrupted | What::Ended(_) => {
+                let feed = self.feed.as_ref().filter(|feed| feed.stream == stream);
+                feed.and_then(|feed| feed.figures())
+            }
+            What::Started | What::Resumed => None,
+        };
         self.outbox.push_back(Lifecycle {
             room: self.id.clone(),
             stream,
             what,
             origin: self.rooms.config.origin.clone(),
             ingest: self.rooms.ingest.clone(),
+            figures,
         });
     }
 

@@ -68,6 +68,7 @@ impl lemonair_ingest::Backstage for Backstage {
                 ingest: event.ingest,
                 origin: event.origin,
                 reason: reason.to_owned(),
+                figures: event.figures,
                 ..self.ask(event.room, event.stream, turn)
             };
             // One that has ended by another's word has nothing more to tell; `hold` says so.
@@ -206,6 +207,7 @@ impl Backstage {
             ingest: String::new(),
             origin: String::new(),
             reason: String::new(),
+            figures: None,
         }
     }
 }

@@ -406,6 +406,7 @@ async fn last_week(deployment: &Deployment, up: &Lemonair) {
             actor: None,
             stream,
             reason: "unpublished".to_owned(),
+            figures: None,
         };
         events.push(ended.into());
         let appended = events.into_iter().map(|event| log.append(event));

@@ -251,6 +251,7 @@ async fn who_is_live_is_found_among_hundreds() {
         actor: None,
         stream: id,
         reason: "unpublished".to_owned(),
+        figures: None,
     };
     log.append(ended).await.expect("appended");
     browser

@@ -89,6 +89,16 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
     let once = ["stream.started", "stream.ended"];
     assert_eq!(kinds, [once, once].concat());
     assert_eq!(life[1]["reason"], "revoked");
+    // How the encoder did stays on the topic, for who asks later.
+    assert_eq!(life[1]["figures"]["width"], 640, "{life:?}");
+    let sql = "SELECT reason, figures_width, figures_key_frame_ms, figures_codec LIKE 'avc1.%' AS avc \
+               FROM streams WHERE figures_kbps > 0 ORDER BY at LIMIT 1";
+    let row = deployment.run(&["query", "--format", "jsonl", sql]).await;
+    let row: Value = serde_json::from_str(&row).expect("a line");
+    assert_eq!(
+        row,
+        json!({ "reason": "revoked", "figures_width": 640, "figures_key_frame_ms": 1000, "avc": 1 })
+    );
     assert!(
         !deployment
             .replay(&["channels"])

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::record::{record, records};
+use crate::stream::Figures;
 use crate::{AccountId, Actor, EventId, Position, RoomId, Timestamp};
 
 /// Wants to sign up. Keyed by the lower-case name, so that one partition decides who has it.
@@ -122,6 +123,8 @@ pub struct Broadcast {
     pub origin: String,
     /// For an end.
     pub reason: String,
+    /// For an interruption and an end: how the publisher did.
+    pub figures: Option<Figures>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

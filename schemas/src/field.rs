@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::donation::{Cue, Review};
 use crate::ledger::{Book, Kind, Posting};
 use crate::presence::RoomViewers;
+use crate::stream::Figures;
 use crate::{AccountId, Actor, EventId, GatewayId, RoomId, SessionId, Timestamp};
 
 /// A field's name and type.
@@ -22,6 +23,7 @@ pub enum Type {
     Actor,
     Postings,
     Viewers,
+    Figures,
 }
 
 /// What a field of one event holds.
@@ -37,6 +39,7 @@ pub enum Value<'a> {
     Actor(&'a Actor),
     Postings(&'a [Posting]),
     Viewers(&'a [RoomViewers]),
+    Figures(&'a Figures),
 }
 
 /// Replaces what tells who somebody is.
@@ -223,6 +226,7 @@ plain! {
     Book as Text(book => Value::Text(book.name())),
     Review as Text(review => Value::Text((*review).into())),
     Cue as Text(cue => Value::Text((*cue).into())),
+    Figures as Figures(figures => Value::Figures(figures)),
 }
 
 impl Serialize for Value<'_> {
@@ -241,6 +245,7 @@ impl Serialize for Value<'_> {
             Value::Actor(actor) => actor.serialize(serializer),
             Value::Postings(postings) => postings.serialize(serializer),
             Value::Viewers(rooms) => rooms.serialize(serializer),
+            Value::Figures(figures) => figures.serialize(serializer),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The life of a broadcast and of its recording: topic `lemonair.streams`. Exactly one start and one
 //! end each.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::event;
+use crate::field::{Column, Field, Type, Value};
 use crate::record::record;
 use crate::{EventId, Timestamp};
 
@@ -18,6 +21,8 @@ event! {
     /// The publisher's line dropped; the broadcast waits for it.
     StreamInterrupted of room {
         stream: EventId,
+        /// How its publisher did.
+        figures: Option<Figures>,
     }
 
     /// The publisher came back to the same broadcast.
@@ -28,9 +33,11 @@ event! {
     /// The broadcast is over.
     StreamEnded of room {
         stream: EventId,
-        /// `unpublished`, `timed_out`, `restarted`, `shut_down`, `revoked`, `unsupported`,
+        /// `unpublished`, `timed_out`, `shut_down`, `revoked`, `unsupported`, `too_much`, `too_long`,
         /// `superseded` by another ingest, or `lapsed` when nothing more was heard of it.
         reason: String,
+        /// How its last publisher did.
+        figures: Option<Figures>,
     }
 
     /// The first segment of a broadcast was kept.
@@ -54,6 +61,50 @@ event! {
         /// `asked`, or `expired` when it was too old, there were too many, or nothing of it could be
         /// written.
         reason: String,
+    }
+}
+
+/// What a publisher sent, as last measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Of the picture, such as `avc1.64001f`; nothing without one, as with the next four.
+    pub codec: Option<String>,
+    pub width: Option<i64>,
+    pub height: Option<i64>,
+    pub fps: Option<i64>,
+    /// Between the last two key frames.
+    pub key_frame_ms: Option<i64>,
+    /// Of picture and sound.
+    pub kbps: i64,
+    /// Frames that were left out.
+    pub dropped: i64,
+}
+
+// === impl Figures ===
+
+impl Figures {
+    /// In a table, by what their names end with.
+    pub const COLUMNS: [Column; 7] = [
+        ("_codec", Type::Text),
+        ("_width", Type::Number),
+        ("_height", Type::Number),
+        ("_fps", Type::Number),
+        ("_key_frame_ms", Type::Number),
+        ("_kbps", Type::Number),
+        ("_dropped", Type::Number),
+    ];
+
+    /// What stands in them.
+    pub fn values(&self) -> [Value<'_>; 7] {
+        [
+            self.codec.value(),
+            self.width.value(),
+            self.height.value(),
+            self.fps.value(),
+            self.key_frame_ms.value(),
+            self.kbps.value(),
+            self.dropped.value(),
+        ]
     }
 }
 

@@ -323,6 +323,7 @@ fn event(lane: usize, at: Timestamp) -> Event {
             room,
             actor: None,
             stream: id,
+            figures: None,
         }
         .into(),
     }

@@ -71,6 +71,9 @@ async fn picture_and_sound_from_first_to_last_frame() {
     assert_eq!(finish(encoder).await, (true, String::new()));
     stage.until_told(&[STARTED, ENDED]).await;
 
+    let told = stage.topic.events.lock().expect("no panic").clone();
+    let figures = told[1].figures.as_ref().expect("figures");
+    assert_eq!(figures.key_frame_ms, Some(1000));
     let text = stage
         .until_playlist("the end", |text| text.contains("#EXT-X-ENDLIST"))
         .await;
@@ -347,6 +350,15 @@ async fn health_is_told_while_on_air() {
         (get(&url).await.status() == 404).then_some(())
     })
     .await;
+    // What was measured last goes to the topic.
+    stage.until_told(&[STARTED, What::Interrupted]).await;
+    let told = stage.topic.events.lock().expect("no panic").clone();
+    assert_eq!(told[0].figures, None);
+    let figures = told[1].figures.as_ref().expect("figures");
+    assert_eq!(figures.codec.as_deref(), Some("avc1.42c00c"));
+    assert_eq!((figures.width, figures.height), (Some(320), Some(180)));
+    assert_eq!(figures.key_frame_ms, None);
+    assert!(figures.kbps > 0, "{figures:?}");
 }
 
 /// As a crash leaves it.

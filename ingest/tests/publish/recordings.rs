@@ -95,6 +95,7 @@ impl Topic {
             what,
             origin: String::new(),
             ingest: "another".to_owned(),
+            figures: None,
         };
         let mut events = self.events.lock().expect("no panic");
         events.extend([STARTED, ENDED].map(event));

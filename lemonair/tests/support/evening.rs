@@ -96,6 +96,7 @@ pub(crate) async fn evening(deployment: &Deployment) -> History {
         actor: None,
         stream: began.id,
         reason: "unpublished".to_owned(),
+        figures: None,
     };
     let rude = said("20:06:50", "mint", "cho", "something rude");
     let deleted = MessageDeleted {

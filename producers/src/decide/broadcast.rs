@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use lemonair_schemas::command::{Broadcast, Turn};
 use lemonair_schemas::decider::{Memory, OnAir};
-use lemonair_schemas::stream::{StreamEnded, StreamInterrupted, StreamResumed, StreamStarted};
+use lemonair_schemas::stream::{
+    Figures, StreamEnded, StreamInterrupted, StreamResumed, StreamStarted,
+};
 use lemonair_schemas::{Event, EventId, RoomId, Timestamp};
 
 use super::state::{State, room_key};
@@ -34,7 +36,8 @@ pub(super) fn decide(
         (Turn::Start, None) => {
             // Another ingest had the room; a streamer is on air once.
             if let Some(other) = on_air {
-                events.push(ended(room.clone(), other.stream, "superseded", now, ids));
+                let other = other.stream;
+                events.push(ended(room.clone(), other, "superseded", None, now, ids));
             }
             let started = StreamStarted {
                 id: stream,
@@ -56,6 +59,7 @@ pub(super) fn decide(
                 room,
                 actor: None,
                 stream,
+                figures: ask.figures.clone(),
             };
             events.push(interrupted.into());
         }
@@ -70,7 +74,8 @@ pub(super) fn decide(
             events.push(resumed.into());
         }
         (Turn::End, Some(_)) => {
-            events.push(ended(room, stream, &ask.reason, now, ids));
+            let figures = ask.figures.clone();
+            events.push(ended(room, stream, &ask.reason, figures, now, ids));
             let forget = vec![(room_key(&ask.room), None)];
             return Ok(accepted(stream, events, forget));
         }
@@ -97,7 +102,7 @@ pub(super) fn lapse(
 ) -> Acceptance {
     let (room, stream) = (on_air.room.clone(), on_air.stream);
     let forget = vec![(room_key(&room), None)];
-    let event = ended(room, stream, "lapsed", now, ids);
+    let event = ended(room, stream, "lapsed", None, now, ids);
     accepted(stream, vec![event], forget)
 }
 
@@ -105,6 +110,7 @@ fn ended(
     room: RoomId,
     stream: EventId,
     reason: &str,
+    figures: Option<Figures>,
     now: Timestamp,
     ids: &mut dyn FnMut() -> EventId,
 ) -> Event {
@@ -115,6 +121,7 @@ fn ended(
         actor: None,
         stream,
         reason: reason.to_owned(),
+        figures,
     };
     ended.into()
 }
@@ -157,6 +164,15 @@ mod tests {
             ingest: "one".to_owned(),
             origin: "http://one".to_owned(),
             reason: "unpublished".to_owned(),
+            figures: Some(Figures {
+                codec: None,
+                width: None,
+                height: None,
+                fps: None,
+                key_frame_ms: None,
+                kbps: i64::from(stream),
+                dropped: 0,
+            }),
         }
     }
 
@@ -181,8 +197,14 @@ mod tests {
                     .trim_start_matches(['0', '-']);
                 let kind = event["type"].as_str().expect("a kind");
                 let reason = event.get("reason").and_then(|reason| reason.as_str());
-                let told = format!("{stream} {kind} {}", reason.unwrap_or_default());
-                self.told.push(told.trim_end().to_owned());
+                let mut told = format!("{stream} {kind}");
+                if let Some(reason) = reason {
+                    told += &format!(" {reason}");
+                }
+                if let Some(figures) = event.get("figures") {
+                    told += &format!(" {}k", figures["kbps"]);
+                }
+                self.told.push(told);
             }
             decided.outcome.is_ok()
         }
@@ -223,9 +245,9 @@ mod tests {
         }
         let life = [
             "1 stream.started",
-            "1 stream.interrupted",
+            "1 stream.interrupted 1k",
             "1 stream.resumed",
-            "1 stream.ended unpublished",
+            "1 stream.ended unpublished 1k",
         ];
         assert_eq!(run.told, life);
         for turn in [Turn::Hold, Turn::Interrupt, Turn::Resume] {

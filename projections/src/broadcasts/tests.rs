@@ -22,6 +22,7 @@ fn interrupted(stream: &StreamStarted) -> StreamInterrupted {
         room: stream.room.clone(),
         actor: None,
         stream: stream.id,
+        figures: None,
     }
 }
 
@@ -43,6 +44,7 @@ fn ended(stream: &StreamStarted, seconds: i64, reason: &str) -> StreamEnded {
         actor: None,
         stream: stream.id,
         reason: reason.to_owned(),
+        figures: None,
     }
 }
 

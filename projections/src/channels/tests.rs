@@ -123,6 +123,7 @@ async fn the_directory_tells_who_is_on_air() {
         actor: None,
         stream: over.id,
         reason: "unpublished".to_owned(),
+        figures: None,
     };
     // A takeover whose end is not written yet: cat is listed once, with what is on now.
     let events = [

@@ -30,6 +30,7 @@ async fn events(full: bool) -> Vec<Value> {
                 &["room", "from", "donor"]
             }
             Event::OverlayCued(_) => &["room", "from"],
+            Event::StreamInterrupted(_) | Event::StreamEnded(_) => &["room", "figures"],
             _ => &["room"],
         };
         hidden.iter().for_each(|field| drop(json.remove(*field)));

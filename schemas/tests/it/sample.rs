@@ -31,8 +31,8 @@ use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::presence::{RoomViewers, ViewersCounted};
 use lemonair_schemas::record::Schema;
 use lemonair_schemas::stream::{
-    RecordingBegun, RecordingDeleted, RecordingKept, StreamEnded, StreamInterrupted, StreamResumed,
-    StreamStarted,
+    Figures, RecordingBegun, RecordingDeleted, RecordingKept, StreamEnded, StreamInterrupted,
+    StreamResumed, StreamStarted,
 };
 use lemonair_schemas::{
     AccountId, Actor, Codec, DecodeError, EncodeError, Event, EventId, GatewayId, Position, Record,
@@ -154,6 +154,18 @@ impl Seed {
             name: self.text(0),
             roles: self.list(vec!["streamer".to_owned(), "operator".to_owned()]),
         }
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        self.option(Figures {
+            codec: Some(self.text(2)),
+            width: Some(1280),
+            height: Some(720),
+            fps: Some(30),
+            key_frame_ms: Some(self.number),
+            kbps: self.number,
+            dropped: 3,
+        })
     }
 
     fn position(&self) -> Position {
@@ -352,9 +364,13 @@ samples! { seed:
         ingest: seed.text(2),
         origin: seed.secret.clone(),
     }
-    room StreamInterrupted { stream: seed.other_event() }
+    room StreamInterrupted { stream: seed.other_event(), figures: seed.figures() }
     room StreamResumed { stream: seed.other_event() }
-    room StreamEnded { stream: seed.other_event(), reason: seed.text(2) }
+    room StreamEnded {
+        stream: seed.other_event(),
+        reason: seed.text(2),
+        figures: seed.figures(),
+    }
     room RecordingBegun { stream: seed.other_event() }
     room RecordingKept {
         stream: seed.other_event(),
@@ -491,6 +507,7 @@ samples! { seed:
         ingest: seed.text(1),
         origin: seed.text(2),
         reason: seed.text(1),
+        figures: seed.figures(),
     }
     record Answered {
         id: seed.event(),

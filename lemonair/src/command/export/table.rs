@@ -10,6 +10,7 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use lemonair_schemas::field::{Mask, Type, Value};
+use lemonair_schemas::stream::Figures;
 use lemonair_schemas::{AccountId, Actor, Event, Position, RoomId, Timestamp, Topic};
 
 /// Blanks what no reader outside has a use for, and nothing else.
@@ -60,6 +61,12 @@ pub(crate) fn columns(topic: Topic) -> Vec<(String, Type)> {
                 (format!("{name}_name"), Type::Text),
                 (format!("{name}_roles"), Type::Texts),
             ],
+            Type::Figures => {
+                let parts = Figures::COLUMNS.iter();
+                parts
+                    .map(|(end, kind)| (format!("{name}{end}"), *kind))
+                    .collect()
+            }
             kind => vec![(name.to_owned(), kind)],
         };
         for part in parts {
@@ -71,7 +78,8 @@ pub(crate) fn columns(topic: Topic) -> Vec<(String, Type)> {
     columns
 }
 
-/// Hands each cell of a row to `take`, by its column's name: for an actor in three parts.
+/// Hands each cell of a row to `take`, by its column's name, which is in two parts where a field has
+/// several columns.
 pub(crate) fn each_cell<'a>(
     position: Position,
     at: Timestamp,
@@ -96,6 +104,13 @@ pub(crate) fn each_cell<'a>(
             take(name, "_id", Value::Id(id.0));
             take(name, "_name", Value::Text(actor));
             take(name, "_roles", Value::Texts(roles));
+        }
+        Value::Figures(figures) => {
+            for ((end, _), value) in Figures::COLUMNS.iter().zip(figures.values()) {
+                if value != Value::None {
+                    take(name, end, value);
+                }
+            }
         }
         value => take(name, "", value),
     });
@@ -128,7 +143,9 @@ impl Table {
                 Type::Flag => DataType::Boolean,
                 Type::Time => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
                 Type::Texts => DataType::new_list(DataType::Utf8, true),
-                Type::Text | Type::Actor | Type::Postings | Type::Viewers => DataType::Utf8,
+                Type::Text | Type::Actor | Type::Postings | Type::Viewers | Type::Figures => {
+                    DataType::Utf8
+                }
             };
             Field::new(name, kind, true)
         };
