@@ -8,7 +8,7 @@ use support::{Api, Deployment, Publisher, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
-    let deployment = Deployment::new("keys");
+    let deployment = Deployment::new("keys").with("LEMONAIR_LOG", "debug");
     let up = deployment.start("up").await;
     let streamer = Api::sign_up(&up.http, "stem").await;
     let path = "/api/channels/stem/stream-key";
@@ -107,6 +107,14 @@ async fn a_key_that_is_wrong_or_rotated_publishes_nothing() {
             .any(|event| event.to_string().contains(&new))
     );
     assert_eq!(up.stop().await, Some(0));
+    // However much is logged, no key is.
+    let log = std::fs::read_to_string(deployment.data().join("up.log")).expect("a log");
+    assert!(log.contains("DEBUG") && log.contains("publisher refused"));
+    let guest = guest["key"].as_str().expect("a key");
+    for key in [old.as_str(), &new, guest] {
+        let line = log.lines().find(|line| line.contains(key));
+        assert_eq!(line, None);
+    }
 }
 
 /// It was revoked while nobody wrote down where keys are looked up, and ingest began meanwhile.

@@ -43,7 +43,10 @@ async fn fits(browser: &Browser) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_nothing_to_live_on_a_phone() {
-    let deployment = Deployment::new("first");
+    let deployment = Deployment::new("first").with(
+        "LEMONAIR_RESTREAM",
+        r#"{rind=["rtmp://127.0.0.1:1/app/ELSEWHERE"]}"#,
+    );
     let up = deployment.start("up").await;
     let phone = Browser::open_phone().await;
     phone.goto(&format!("{}/studio", up.http)).await;
@@ -95,6 +98,16 @@ async fn from_nothing_to_live_on_a_phone() {
              && document.querySelector('[data-testid=health-warnings]').children.length === 0;",
         )
         .await;
+    phone
+        .until(
+            "what was left out is told, and how it does elsewhere",
+            "const fact = (name) => document.querySelector(`[data-fact=${name}]`)?.textContent; \
+             return Number(fact('dropped')) >= 0 \
+             && fact('restream')?.startsWith('rtmp://127.0.0.1:1/app: failed: ');",
+        )
+        .await;
+    let said = phone.js("return document.body.innerHTML;").await;
+    assert!(!said.to_string().contains("ELSEWHERE"), "{said}");
     fits(&phone).await;
     publisher.stop().await;
     phone

@@ -41,7 +41,7 @@ export function healthCard(room) {
     if (!health) return;
     past = [...past, { at: Date.now(), health }].slice(-KEPT);
     for (const { value, format, draw: plot } of plots) plot(past.map(({ at, health: then }) => ({ at, value: value(then) })), format(value(health)));
-    const { video, audio } = health;
+    const { video, audio, dropped, restream } = health;
     const fact = (name, value) => h('div', null, h('dt', null, t(`health.${name}`)), h('dd', { 'data-fact': name }, value));
     facts.replaceChildren(
       ...[
@@ -49,6 +49,8 @@ export function healthCard(room) {
         video && fact('codec', video.codec),
         audio && fact('audio_rate', kbps(audio.kbps)),
         fact('late', seconds(health.behind_ms / 1000)),
+        fact('dropped', number(dropped.unusable + dropped.overlapping)),
+        restream.length > 0 && fact('restream', restream.map(({ target, state, cause }) => h('div', null, `${target}: ${t(`health.restream_${state}`, { cause })}`))),
       ].filter(Boolean),
     );
     const said = health.warnings.map(({ code, value, text }) => (knows(`health.warn_${code}`) ? t(`health.warn_${code}`, { value }) : text));
