@@ -37,6 +37,11 @@ pub const TARGETS: &[Target] = &[
         seeds: rtmp::conversations,
     },
     Target {
+        name: "client",
+        run: rtmp::client,
+        seeds: rtmp::answers,
+    },
+    Target {
         name: "codec",
         run: media::codec,
         seeds: media::headers,

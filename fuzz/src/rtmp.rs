@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use lemonair_ingest::rtmp::amf::{self, Decoder, Value};
 use lemonair_ingest::rtmp::chunk::{Message, Reader, Writer, kind};
 use lemonair_ingest::rtmp::handshake::{Handshake, PACKET};
-use lemonair_ingest::rtmp::{Output, Session};
+use lemonair_ingest::rtmp::{Client, Media, MediaKind, Output, Session, StreamKey};
 
 use crate::cuts;
 
@@ -98,6 +98,85 @@ pub(crate) fn session(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// A server to which a broadcast is pushed on says anything behind its handshake. We make the same of it
+/// however it is cut, answer little, and repeat the key in no words of ours.
+pub(crate) fn client(bytes: &[u8]) {
+    const KEY: &str = "a-secret-key";
+    let ends = cuts(bytes).map(|parts| {
+        let mut client = Client::new("live", "rtmp://a/live", StreamKey(KEY.to_owned()));
+        let _ = client.handle(&[&[3][..], &[0; 2 * PACKET]].concat());
+        client.output();
+        let mut said = 0;
+        for part in parts {
+            let handled = client.handle(part);
+            said += client.output().len();
+            if let Err(refusal) = handled {
+                assert!(!refusal.to_string().contains(KEY), "{refusal}");
+                return (said, false);
+            }
+            if client.is_live() {
+                client.media(&Media {
+                    kind: MediaKind::Video,
+                    timestamp: 40,
+                    payload: Bytes::from_static(b"\x17\x01\0\0\0picture"),
+                });
+                client.output();
+            }
+        }
+        (said, client.is_live())
+    });
+    assert!(ends[0].0 <= 1000 + 8 * bytes.len(), "{ends:?}");
+    assert_eq!(ends[0].1, ends[1].1);
+    assert_eq!(ends[0].1, ends[2].1);
+}
+
+/// Of a server, behind its handshake.
+pub(crate) fn answers() -> Vec<Vec<u8>> {
+    let window = |bytes: &'static [u8]| write(kind::WINDOW_ACK_SIZE, 0, Bytes::from_static(bytes));
+    let about = |level: &str, code: &str| {
+        amf::object([
+            ("level", level.into()),
+            ("code", code.into()),
+            ("description", "a-secret-key, it says".into()),
+        ])
+    };
+    let connected = answer(
+        "_result",
+        1.0,
+        about("status", "NetConnection.Connect.Success"),
+    );
+    let created = answer("_result", 4.0, 1.0.into());
+    let begun = answer("onStatus", 0.0, about("status", "NetStream.Publish.Start"));
+    let refused = answer("onStatus", 0.0, about("error", "NetStream.Publish.BadName"));
+    let failed = answer(
+        "_error",
+        1.0,
+        about("error", "NetConnection.Connect.Rejected"),
+    );
+    let ping = Bytes::from_static(&[0, 6, 1, 2, 3, 4]);
+    let ping = write(kind::USER_CONTROL, 0, ping);
+    vec![
+        [
+            window(&[0, 0x26, 0x25, 0xA0]),
+            connected.clone(),
+            created.clone(),
+            begun,
+            ping,
+        ]
+        .concat(),
+        [window(&[0, 0, 0, 1]), connected.clone(), created, refused].concat(),
+        [connected, failed].concat(),
+    ]
+}
+
+fn answer(name: &str, transaction: f64, about: Value) -> Vec<u8> {
+    let mut payload = BytesMut::new();
+    for value in [name.into(), transaction.into(), Value::Null, about] {
+        amf::encode(&value, &mut payload);
+    }
+    write(kind::COMMAND_AMF0, 0, payload.freeze())
 }
 
 pub(crate) fn conversations() -> Vec<Vec<u8>> {

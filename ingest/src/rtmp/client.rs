@@ -225,8 +225,9 @@ impl Client {
     fn refused(&self, code: &str, about: &Value) -> Refusal {
         let words = about.get("description").and_then(Value::text);
         let words = format!("{code} {}", words.unwrap_or_default());
-        let words: String = words.trim().chars().take(200).collect();
-        Refusal::Refused(words.replace(&self.key.0, "…"))
+        // First of all, as half of it would be too much as well.
+        let words = words.replace(&self.key.0, "…");
+        Refusal::Refused(words.trim().chars().take(200).collect())
     }
 
     fn command(&mut self, name: &str, transaction: f64, values: &[Value]) {
@@ -322,5 +323,9 @@ mod tests {
             "refused: NetStream.Publish.BadName … is not known"
         );
         assert!(!format!("{client:?}").contains("secret"));
+        let words = Value::from(format!("{}secret", ".".repeat(197)).as_str());
+        let about = object([("description", words)]);
+        let cut = client.refused("", &about).to_string();
+        assert!(cut.ends_with("...…"), "{cut}");
     }
 }
