@@ -46,20 +46,19 @@ async fn publish_watch_chat_donate_read_back_rebuild_replay() {
              return !!v && v.currentTime > 0.5 && v.getVideoPlaybackQuality().totalVideoFrames > 10;",
         )
         .await;
-    let before = browser
-        .js("return document.querySelector('video#player').currentTime;")
-        .await;
     browser
-        .page
-        .execute("window.before = arguments[0];", vec![before])
-        .await
-        .expect("remember the time");
+        .js("const v = document.querySelector('video#player'); \
+             window.before = v.currentTime; \
+             window.stalls = 0; \
+             v.addEventListener('waiting', () => window.stalls += 1);")
+        .await;
     browser
         .until(
-            "it goes on",
-            "return document.querySelector('video#player').currentTime > window.before + 1;",
+            "it goes on for ten seconds",
+            "return document.querySelector('video#player').currentTime > window.before + 10;",
         )
         .await;
+    assert_eq!(browser.js("return window.stalls;").await, 0);
     // Low latency in a real player; what it shows is told by the playlist's dates.
     browser
         .until(

@@ -6,11 +6,17 @@ use super::{Name, Segment};
 
 /// The version that knows `EXT-X-MAP` for fragmented MP4.
 const VERSION: u32 = 7;
+/// Seconds that segments last mostly. The first of all is shorter, and what is told must stay true.
+const TARGET: f64 = 2.0;
 
 /// `segments` are in order.
 pub(super) fn write(segments: &[Segment], whole: bool) -> String {
     let longest = segments.iter().map(|segment| segment.name.duration).max();
-    let target = longest.unwrap_or_default().as_secs_f64().round().max(1.0);
+    let target = longest
+        .unwrap_or_default()
+        .as_secs_f64()
+        .round()
+        .max(TARGET);
     let kind = if whole { "VOD" } else { "EVENT" };
     let mut text = String::with_capacity(256 + 112 * segments.len());
     // Writing to a string cannot fail.

@@ -97,6 +97,7 @@ fn a_playlist_follows_from_the_names() {
     .assert_eq(&playlist::write(&segments, true));
     let growing = playlist::write(&segments[..1], false);
     assert!(growing.contains("#EXT-X-PLAYLIST-TYPE:EVENT\n"));
+    assert!(growing.contains("#EXT-X-TARGETDURATION:2\n"));
     assert!(!growing.contains("#EXT-X-ENDLIST"));
 }
 

@@ -15,7 +15,18 @@ pub(crate) struct Playlist {
     /// Of the segment that is not whole yet.
     pub(crate) parts: Vec<Part>,
     pub(crate) hint: Option<String>,
+    /// `EVENT` or `VOD`, if it is of either.
+    pub(crate) kind: String,
     pub(crate) ended: bool,
+}
+
+/// What a player makes of a line of a multivariant playlist.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Variant {
+    pub(crate) uri: String,
+    pub(crate) bandwidth: u64,
+    pub(crate) codecs: String,
+    pub(crate) size: String,
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -85,6 +96,7 @@ impl Playlist {
                     skip_until = number(&attribute(value, "CAN-SKIP-UNTIL")?)?;
                 }
                 "EXT-X-INDEPENDENT-SEGMENTS" => {}
+                "EXT-X-PLAYLIST-TYPE" => playlist.kind = value.to_owned(),
                 "EXT-X-SKIP" => {
                     playlist.skipped = number(&attribute(value, "SKIPPED-SEGMENTS")?)? as u64
                 }
@@ -124,6 +136,7 @@ impl Playlist {
                     | "EXT-X-SERVER-CONTROL"
                     | "EXT-X-MEDIA-SEQUENCE"
                     | "EXT-X-DISCONTINUITY-SEQUENCE"
+                    | "EXT-X-PLAYLIST-TYPE"
                     | "EXT-X-SKIP"
                     | "EXT-X-INDEPENDENT-SEGMENTS"
                     | "EXT-X-PRELOAD-HINT"
@@ -173,11 +186,24 @@ impl Playlist {
             playlist.check_parts(&segment.parts, all_but_last)?;
         }
         playlist.check_parts(&playlist.parts, &playlist.parts)?;
+        rule(
+            matches!(playlist.kind.as_str(), "" | "EVENT" | "VOD"),
+            "4.4.3.5 a playlist's type is EVENT or VOD",
+        )?;
+        rule(
+            playlist.kind != "VOD" || playlist.ended,
+            "4.4.3.5 what changes no more has ended",
+        )?;
         if playlist.ended {
             rule(
                 playlist.hint.is_none(),
                 "nothing is hinted at behind the end",
             )?;
+            return Ok(playlist);
+        }
+        if playlist.kind == "EVENT" && playlist.part_target == 0.0 {
+            let hinted = playlist.hint.is_some();
+            rule(!hinted, "4.4.3.7 a hint comes with #EXT-X-PART-INF")?;
             return Ok(playlist);
         }
         rule(block_reload, "parts come with CAN-BLOCK-RELOAD")?;
@@ -240,6 +266,10 @@ impl Playlist {
         )?;
         rule(self.next() >= old.next(), "no segment is taken back")?;
         rule(!old.ended || self == old, "what has ended stays")?;
+        rule(
+            old.kind != "EVENT" || self.sequence == old.sequence,
+            "4.4.3.5 nothing leaves an EVENT playlist",
+        )?;
         let gone = (self.sequence - old.sequence) as usize;
         let mut discontinuities = old.discontinuity_sequence;
         for (n, segment) in old.segments.iter().enumerate() {
@@ -277,6 +307,42 @@ impl Playlist {
     }
 }
 
+/// The same of a multivariant playlist.
+pub(crate) fn check_master(text: &str) -> Result<Vec<Variant>, String> {
+    let mut lines = text.lines();
+    rule(lines.next() == Some("#EXTM3U"), "4.4.1.1 #EXTM3U is first")?;
+    rule(text.ends_with('\n') && !text.contains('\r'), "lines end")?;
+    let mut variants: Vec<Variant> = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some(tag) = line.strip_prefix('#') else {
+            return Err(format!("4.4.6.2 {line} has #EXT-X-STREAM-INF before it"));
+        };
+        match tag.split_once(':') {
+            Some(("EXT-X-VERSION", _)) => {
+                rule(variants.is_empty(), "the version stands before all else")?;
+            }
+            Some(("EXT-X-STREAM-INF", list)) => {
+                let uri = lines.next().filter(|uri| !uri.starts_with('#'));
+                let variant = Variant {
+                    uri: uri.ok_or("4.4.6.2 a URI follows")?.to_owned(),
+                    bandwidth: attribute(list, "BANDWIDTH")?
+                        .parse()
+                        .map_err(|_| "4.4.6.2 BANDWIDTH is a decimal integer")?,
+                    codecs: attribute(list, "CODECS")?,
+                    size: attribute(list, "RESOLUTION").unwrap_or_default(),
+                };
+                let known = variants.iter().any(|known| known.uri == variant.uri);
+                rule(!known, "each is listed once")?;
+                rule(variant.bandwidth > 0, "4.4.6.2 BANDWIDTH is told")?;
+                variants.push(variant);
+            }
+            _ => return Err(format!("#{tag} is of no multivariant playlist")),
+        }
+    }
+    rule(!variants.is_empty(), "there is something to play")?;
+    Ok(variants)
+}
+
 fn rule(holds: bool, name: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(name.to_owned()) }
 }
@@ -286,7 +352,12 @@ fn number(text: &str) -> Result<f64, String> {
 }
 
 fn attribute(list: &str, name: &str) -> Result<String, String> {
-    let mut pairs = list.split(',').filter_map(|pair| pair.split_once('='));
+    let mut quoted = false;
+    let pairs = list.split(|c: char| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    });
+    let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
     let value = pairs.find_map(|(found, value)| (found == name).then_some(value));
     let value = value.ok_or_else(|| format!("{name} is missing in {list}"))?;
     Ok(value.trim_matches('"').to_owned())

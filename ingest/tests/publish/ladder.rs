@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lemonair_ingest::{Config, What};
 
-use crate::conformance::Playlist;
+use crate::conformance::{Playlist, check_master};
 use crate::recordings::Folder;
 use crate::stage::*;
 use crate::{ENDED, STARTED, check_media_at};
@@ -79,8 +79,12 @@ async fn a_rung_is_the_same_broadcast_smaller() {
         answer.error_for_status().ok()?.text().await.ok()
     })
     .await;
-    for size in ["640x360", "320x180"] {
-        assert!(master.contains(&format!("RESOLUTION={size}\n")), "{master}");
+    let variants = check_master(&master).unwrap_or_else(|rule| panic!("{rule}:\n{master}"));
+    let sizes: Vec<&str> = variants.iter().map(|variant| &*variant.size).collect();
+    assert_eq!(sizes, ["640x360", "320x180"], "{master}");
+    for variant in &variants {
+        let codecs = &variant.codecs;
+        assert!(codecs.starts_with("avc1.") && codecs.ends_with(",mp4a.40.2"));
     }
     let [own, rung] = playlists(&stage).await.expect("two playlists");
     let told = until("a word of the other", || async {

@@ -13,6 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
+use crate::conformance::Playlist;
 use crate::stage::*;
 use crate::{ENDED, STARTED, What};
 
@@ -173,19 +174,20 @@ async fn a_broadcast_is_kept_from_its_first_to_its_last_picture() {
         (text.matches("#EXTINF").count() >= 2).then_some(text)
     })
     .await;
-    assert!(
-        growing.contains("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
-        "{growing}"
-    );
-    assert!(!growing.contains("#EXT-X-ENDLIST"), "{growing}");
+    let check = |text: &str| Playlist::check(text).unwrap_or_else(|rule| panic!("{rule}:\n{text}"));
+    let growing = check(&growing);
+    assert_eq!((growing.kind.as_str(), growing.ended), ("EVENT", false));
 
     assert_eq!(finish(encoder).await, (true, String::new()));
     let (duration, bytes) = stage.until_whole().await;
     let whole = get(&stage.recording()).await;
     assert_eq!(whole.headers()["cache-control"], "public, max-age=60");
     let whole = whole.text().await.expect("a text");
-    assert!(whole.contains("#EXT-X-PLAYLIST-TYPE:VOD\n"), "{whole}");
-    assert!(whole.ends_with("#EXT-X-ENDLIST\n"), "{whole}");
+    let known = check(&whole);
+    assert_eq!((known.kind.as_str(), known.ended), ("VOD", true));
+    known
+        .check_after(&growing)
+        .unwrap_or_else(|rule| panic!("{rule}:\n{whole}"));
     assert_eq!(whole.matches("#EXT-X-MAP").count(), 1, "{whole}");
     assert!(whole.contains("#EXT-X-PROGRAM-DATE-TIME"), "{whole}");
     crate::check_media_at(&stage.recording(), "h264,320,180\naac", 5.9..6.2).await;
@@ -311,7 +313,7 @@ async fn what_has_left_memory_comes_from_the_recording() {
     assert_eq!(finish(encoder).await, (true, String::new()));
     stage.until_told(&[STARTED, ENDED]).await;
     let text = stage.playlist_text().await;
-    crate::conformance::Playlist::check(&text).unwrap_or_else(|rule| panic!("{rule}:\n{text}"));
+    Playlist::check(&text).unwrap_or_else(|rule| panic!("{rule}:\n{text}"));
     assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:0\n"), "{text}");
     crate::check_media(&stage, "h264,320,180\naac", 8.9..9.2).await;
     // Only the newest of them are in memory: without the folder the older are gone.
