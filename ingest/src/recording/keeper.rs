@@ -135,7 +135,8 @@ impl Keeper {
                 }
                 news => news,
             },
-            (None, None) if recorded.begun => return Ok(false),
+            // Made no more, it is about to be known as over.
+            (None, None) if recorded.begun => return Ok(!self.recordings.is_being_made(stream)),
             (None, None) => RecordingNews::Begun,
         };
         self.backstage
