@@ -1,6 +1,7 @@
 //! A bucket of a store that speaks S3, as the settings describe it.
 
 mod client;
+mod object;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
 
 use self::client::Client;
+pub(crate) use self::object::Object;
 use crate::settings::Settings;
 
 pub(crate) struct Bucket {

@@ -9,6 +9,7 @@ use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{RoomId, Timestamp};
 use serde_json::Value;
 use support::Deployment;
+use support::bucket::Bucket;
 use support::evening::{account, evening};
 use support::history::{BEGAN, History, Place};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -184,10 +185,16 @@ async fn what_is_asked_narrowly_reads_little() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_answers_as_the_topics_do() {
     let deployment = Deployment::new("exported");
+    let bucket = Bucket::open(deployment.data(), 1_000_000).await;
+    let deployment = bucket.of(deployment);
     History::of(&deployment, 5_000).await;
     let topics = ["chat", "donations", "streams"];
-    for by in ["day", "room"] {
-        let export = ["--format", "parquet", "--by", by, "-o", by];
+    for (by, place) in [
+        ("day", "day"),
+        ("room", "room"),
+        ("day", "s3://exports/day"),
+    ] {
+        let export = ["--format", "parquet", "--by", by, "-o", place];
         deployment
             .run(&[&["export"], &topics[..], &export].concat())
             .await;
@@ -200,7 +207,7 @@ async fn an_export_answers_as_the_topics_do() {
             "SELECT event ->> 'text' FROM chat ORDER BY partition, offset",
         ] {
             let of_topics = ask(&deployment, sql, &[]).await;
-            let of_export = ask(&deployment, sql, &["--export", by]).await;
+            let of_export = ask(&deployment, sql, &["--export", place]).await;
             assert!(
                 of_topics.lines == of_export.lines && !of_topics.lines.is_empty(),
                 "{sql}"

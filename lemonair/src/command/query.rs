@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
 use self::tally::Tally;
+use super::export::place::Place;
 use super::export::pseudonym::Pseudonyms;
 use super::progress::Progress;
 use super::slice::Window;
@@ -33,9 +34,9 @@ pub(crate) struct Query {
     sql: String,
     #[command(flatten)]
     window: Window,
-    /// Ask this export instead of the topics
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["rooms", "from", "to", "pseudonymise"])]
-    export: Option<PathBuf>,
+    /// Ask this export instead of the topics: a folder, or s3://BUCKET/WITHIN
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["rooms", "from", "to", "pseudonymise"])]
+    export: Option<String>,
     #[arg(long, default_value = "table")]
     format: Format,
     /// Write into this file instead of to stdout
@@ -131,8 +132,9 @@ impl Query {
         tally: &Arc<Tally>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Vec<Arc<dyn Table>>> {
-        if let Some(folder) = &self.export {
-            return files::tables(folder, tally, stop).await;
+        if let Some(place) = &self.export {
+            let place = Place::open(settings, place)?;
+            return files::tables(place, tally, stop).await;
         }
         let kafka = settings.kafka();
         let codec = Arc::new(Codec::reading(open_registry(settings)?, Event::SCHEMAS).await?);

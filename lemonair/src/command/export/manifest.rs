@@ -49,7 +49,7 @@ pub(crate) struct Undecodable {
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) records: u64,
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     pub(super) sha256: String,
 }
 

@@ -11,10 +11,11 @@ use object_store::aws::AmazonS3;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
+use parquet::arrow::async_reader::AsyncFileReader;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use crate::bucket::{Bucket, SCHEME, line, say};
+use crate::bucket::{Bucket, Object, SCHEME, line, say};
 use crate::settings::Settings;
 
 pub(crate) struct Place {
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Place {
     /// `s3://BUCKET/WITHIN`, `file:///FOLDER` or a folder.
-    pub(super) fn open(settings: &Settings, name: &str) -> anyhow::Result<Place> {
+    pub(crate) fn open(settings: &Settings, name: &str) -> anyhow::Result<Place> {
         if !name.starts_with(SCHEME) {
             return Ok(Place::folder(name.strip_prefix("file://").unwrap_or(name)));
         }
@@ -55,12 +56,11 @@ impl Place {
         })
     }
 
-    pub(crate) fn folder(path: impl AsRef<Path>) -> Place {
-        let path = path.as_ref();
+    fn folder(path: &str) -> Place {
         Place {
-            name: path.display().to_string(),
-            aside: path.join(".partial"),
-            kind: Kind::Folder(path.to_owned()),
+            name: path.to_owned(),
+            aside: Path::new(path).join(".partial"),
+            kind: Kind::Folder(path.into()),
         }
     }
 
@@ -84,6 +84,22 @@ impl Place {
                 }
             }
         }
+    }
+
+    /// A Parquet file that lies here, of so many bytes; no more of it is read than is asked for.
+    pub(crate) async fn open_file(
+        &self,
+        name: &str,
+        size: u64,
+    ) -> anyhow::Result<Box<dyn AsyncFileReader>> {
+        Ok(match &self.kind {
+            Kind::Folder(folder) => Box::new(tokio::fs::File::open(folder.join(name)).await?),
+            Kind::Bucket { store, within } => Box::new(Object {
+                store: Arc::clone(store),
+                key: key(within, name),
+                size,
+            }),
+        })
     }
 
     /// Puts a file here as a whole: at no time is there a part of it.

@@ -1,6 +1,5 @@
 //! An export in Parquet as tables: the same as those of the topics that it was made of.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -8,11 +7,15 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema};
+use futures::StreamExt;
 use lemonair_schemas::field::Value;
 use lemonair_schemas::{Timestamp, Topic};
 use lemonair_sql::{Cell, Column, Condition, Rows, Table, Wanted};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::async_reader::{
+    AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
+};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::column::{Field, Form, columns};
@@ -26,23 +29,29 @@ struct FilesTable {
     topic: Topic,
     columns: Vec<Column>,
     fields: Arc<Vec<Field>>,
+    place: Arc<Place>,
     files: Vec<File>,
     tally: Arc<Tally>,
     stop: CancellationToken,
+    /// Where scans wait for the files.
+    runtime: Handle,
 }
 
 #[derive(Clone)]
 struct File {
-    path: PathBuf,
+    path: String,
+    bytes: u64,
     records: u64,
     /// What the folder's name says of all records in it.
     day: Option<(i64, i64)>,
     room: Option<String>,
 }
 
-struct Lines {
+/// The rows of the files that a scan reads.
+struct FileRows {
+    place: Arc<Place>,
     files: std::vec::IntoIter<File>,
-    reader: Option<ParquetRecordBatchReader>,
+    reader: Option<Reader>,
     batch: Option<Batch>,
     row: usize,
     /// Of all files so far.
@@ -51,7 +60,10 @@ struct Lines {
     fields: Arc<Vec<Field>>,
     tally: Arc<Tally>,
     stop: CancellationToken,
+    runtime: Handle,
 }
+
+type Reader = ParquetRecordBatchStream<Box<dyn AsyncFileReader>>;
 
 struct Batch {
     rows: RecordBatch,
@@ -61,24 +73,19 @@ struct Batch {
 
 const DAY: i64 = 86_400_000;
 
-/// Tables of the export in `folder`.
+/// Tables of the export at `place`.
 pub(super) async fn tables(
-    folder: &Path,
+    place: Place,
     tally: &Arc<Tally>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<Arc<dyn Table>>> {
-    let Some(manifest) = Manifest::read(&Place::folder(folder)).await? else {
-        bail!(
-            "{} holds no export, or not a whole one: it has no manifest.json",
-            folder.display()
-        );
+    let Some(manifest) = Manifest::read(&place).await? else {
+        bail!("{place} holds no export, or not a whole one: it has no manifest.json");
     };
     if manifest.request.format != Format::Parquet {
-        bail!(
-            "{} holds no Parquet; export again with --format parquet",
-            folder.display()
-        );
+        bail!("{place} holds no Parquet; export again with --format parquet");
     }
+    let place = Arc::new(place);
     let unreadable = manifest.runs.iter().map(|run| run.undecodable.len());
     let unreadable: usize = unreadable.sum();
     if unreadable > 0 {
@@ -95,7 +102,8 @@ pub(super) async fn tables(
             .iter()
             .filter(|file| file.path.starts_with(&of_topic));
         let files = files.map(|file| File {
-            path: folder.join(&file.path),
+            path: file.path.clone(),
+            bytes: file.bytes,
             records: file.records,
             day: named(&file.path, "day=").and_then(|day| {
                 let start: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
@@ -108,9 +116,11 @@ pub(super) async fn tables(
             topic,
             columns,
             fields: Arc::new(fields),
+            place: Arc::clone(&place),
             files: files.collect(),
             tally: Arc::clone(tally),
             stop: stop.clone(),
+            runtime: Handle::current(),
         }));
     }
     Ok(tables)
@@ -152,7 +162,8 @@ impl Table for FilesTable {
             in_time && in_room
         });
         self.tally.begin(self.size());
-        Ok(Box::new(Lines {
+        Ok(Box::new(FileRows {
+            place: Arc::clone(&self.place),
             files: files.into_iter(),
             reader: None,
             batch: None,
@@ -162,20 +173,29 @@ impl Table for FilesTable {
             fields: Arc::clone(&self.fields),
             tally: Arc::clone(&self.tally),
             stop: self.stop.clone(),
+            runtime: self.runtime.clone(),
         }))
     }
 }
 
-// === impl Lines ===
+// === impl FileRows ===
 
-impl Lines {
+impl FileRows {
     fn next_batch(&mut self) -> anyhow::Result<Option<Batch>> {
-        loop {
-            if self.stop.is_cancelled() {
-                bail!("stopped");
+        let (runtime, stop) = (self.runtime.clone(), self.stop.clone());
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => bail!("stopped"),
+                batch = self.read_batch() => batch,
             }
+        })
+    }
+
+    async fn read_batch(&mut self) -> anyhow::Result<Option<Batch>> {
+        loop {
             if let Some(reader) = &mut self.reader
-                && let Some(rows) = reader.next().transpose()?
+                && let Some(rows) = reader.next().await.transpose()?
             {
                 self.tally.read(rows.num_rows() as u64);
                 let place = |field: &Field| rows.schema().index_of(&field.name).ok();
@@ -187,18 +207,19 @@ impl Lines {
             let Some(file) = self.files.next() else {
                 return Ok(None);
             };
-            let context = || format!("read {}", file.path.display());
-            let open = std::fs::File::open(&file.path).with_context(context)?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(open).with_context(context)?;
-            let columns = self.columns_of(reader.schema());
-            let columns = ProjectionMask::roots(reader.parquet_schema(), columns);
-            let reader = reader
-                .with_projection(columns)
-                .with_batch_size(4096)
-                .build()
-                .with_context(context)?;
-            self.reader = Some(reader);
+            let reader = self.open(&file).await;
+            let context = || format!("read {}/{}", self.place, file.path);
+            self.reader = Some(reader.with_context(context)?);
         }
+    }
+
+    async fn open(&self, file: &File) -> anyhow::Result<Reader> {
+        let reader = self.place.open_file(&file.path, file.bytes).await?;
+        let reader = ParquetRecordBatchStreamBuilder::new(reader).await?;
+        let columns = self.columns_of(reader.schema());
+        let columns = ProjectionMask::roots(reader.parquet_schema(), columns);
+        let reader = reader.with_projection(columns).with_batch_size(4096);
+        Ok(reader.build()?)
     }
 
     /// Which columns of a file are wanted; others are not read.
@@ -218,7 +239,7 @@ impl Lines {
     }
 }
 
-impl Rows for Lines {
+impl Rows for FileRows {
     fn next(&mut self) -> Result<bool, String> {
         self.row += 1;
         self.number += 1;
