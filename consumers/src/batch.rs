@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt;
+use lemonair_schemas::codec::Last;
 use lemonair_schemas::{Codec, Position, Records, Timestamp, Topic};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
@@ -70,10 +71,11 @@ pub(crate) async fn gather<R: Records, C: ConsumerContext + 'static>(
         return Ok(records);
     };
     *patience = Patience::default();
+    let mut last = Last::default();
     let mut next = Some(first);
     while let Some(message) = next {
         match message {
-            Ok(message) => records.extend(decode(&message, kafka, codec).await),
+            Ok(message) => records.extend(decode(&message, kafka, codec, &mut last).await),
             Err(error) if is_passing(&error) => tracing::warn!(%error, "kafka is not quite there"),
             Err(error) => return Err(error),
         }
@@ -90,6 +92,7 @@ pub(crate) async fn decode<R: Records>(
     message: &BorrowedMessage<'_>,
     kafka: &Kafka,
     codec: &Codec,
+    last: &mut Last<R>,
 ) -> Option<Consumed<R>> {
     // A topic that is not ours was not asked for.
     let topic = Topic::from_kafka(message.topic(), &kafka.prefix)?;
@@ -105,7 +108,7 @@ pub(crate) async fn decode<R: Records>(
         at: Timestamp(message.timestamp().to_millis().unwrap_or(0)),
         key: message.key().unwrap_or_default().to_vec(),
         bytes: bytes.to_vec(),
-        content: read(position, bytes, codec).await,
+        content: read(position, bytes, codec, last).await,
     })
 }
 
@@ -114,10 +117,11 @@ pub(crate) async fn read<R: Records>(
     position: Position,
     bytes: &[u8],
     codec: &Codec,
+    last: &mut Last<R>,
 ) -> Result<R, Poison> {
     let mut pause = Duration::from_millis(100);
     loop {
-        match codec.decode(bytes).await {
+        match codec.decode_next(bytes, last).await {
             Ok(record) => return Ok(record),
             Err(error) if error.is_transient() => {
                 tracing::warn!(?position, %error, "waiting for the registry");

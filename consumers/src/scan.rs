@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use lemonair_schemas::codec::Last;
 use lemonair_schemas::{Codec, Event, Position, Timestamp};
 use tokio::sync::mpsc;
 
@@ -111,6 +112,11 @@ impl<T: Default + Send + 'static> Scan<T> {
     pub fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
+
+    /// The same, for whoever watches while another waits for records.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read)
+    }
 }
 
 impl<T> fmt::Debug for Scan<T> {
@@ -137,13 +143,14 @@ impl<A> Decoder<A> {
             made: T::default(),
             ends: Vec::new(),
         };
+        let mut last = Last::default();
         for raw in batch.records() {
             let (key, bytes) = (batch.key(raw), batch.value(raw));
             let position = Position {
                 offset: raw.offset,
                 ..self.ranges[raw.lane].start()
             };
-            let content = batch::read(position, bytes, &self.codec).await;
+            let content = batch::read(position, bytes, &self.codec, &mut last).await;
             match part.ends.iter_mut().find(|(lane, _)| *lane == raw.lane) {
                 Some((_, end)) => *end = raw.offset + 1,
                 None => part.ends.push((raw.lane, raw.offset + 1)),

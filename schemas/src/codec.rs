@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::Read;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use apache_avro::reader::datum::GenericDatumReader;
@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use serde::de::DeserializeOwned;
 use serde_avro_fast::de::DeserializerState;
 
-use crate::record::Schema;
+use crate::record::{Read, Schema};
 use crate::registry::{self, Registry, at_once};
 use crate::{Erased, Record, Records};
 
@@ -43,6 +43,9 @@ enum How {
     /// Written by an older or newer schema: resolved to ours, which costs several times more.
     Resolved(GenericDatumReader<'static>),
 }
+
+/// The schema of the record before, and how it is read: that of the next one is mostly the same.
+pub struct Last<R>(Option<(u32, Arc<Reader>, Read<R>)>);
 
 /// A datum that is not read yet.
 pub struct Datum<'a> {
@@ -193,17 +196,30 @@ impl Codec {
 
     /// Reads a record. Asks the registry only for ids that were never seen, here or on disk.
     pub async fn decode<R: Records>(&self, bytes: &[u8]) -> Result<R, DecodeError> {
+        self.decode_next(bytes, &mut Last::default()).await
+    }
+
+    /// The same for one of many records; nothing is looked up that was the same for the one before.
+    pub async fn decode_next<R: Records>(
+        &self,
+        bytes: &[u8],
+        last: &mut Last<R>,
+    ) -> Result<R, DecodeError> {
         let (id, datum) = unframe(bytes)?;
-        let reader = self.reader(id).await?;
-        let datum = Datum {
-            reader: &reader,
-            bytes: datum,
+        let (_, reader, read) = match &mut last.0 {
+            Some(same) if same.0 == id => same,
+            other => {
+                let reader = self.reader(id).await?;
+                let read = R::reader(&reader.name).ok_or_else(|| DecodeError::Foreign {
+                    id,
+                    name: reader.name.clone(),
+                })?;
+                other.insert((id, reader, read))
+            }
         };
-        let mut record = R::read(&reader.name, datum).unwrap_or_else(|| {
-            Err(DecodeError::Foreign {
-                id,
-                name: reader.name.clone(),
-            })
+        let mut record = read(Datum {
+            reader,
+            bytes: datum,
         })?;
         record.erase(&self.erased);
         Ok(record)
@@ -299,6 +315,21 @@ pub fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
             len: bytes.len(),
             first: bytes.first().copied(),
         }),
+    }
+}
+
+// === impl Last ===
+
+impl<R> Default for Last<R> {
+    fn default() -> Last<R> {
+        Last(None)
+    }
+}
+
+impl<R> fmt::Debug for Last<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.0.as_ref().map(|(id, ..)| id);
+        f.debug_tuple("Last").field(&id).finish()
     }
 }
 

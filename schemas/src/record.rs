@@ -19,8 +19,8 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
 pub trait Records: Sized + Send + 'static {
     const SCHEMAS: &'static [Schema];
 
-    /// Reads the record called `name`, or `None` if this enum has no such record.
-    fn read(name: &str, datum: Datum<'_>) -> Option<Result<Self, DecodeError>>;
+    /// How the record called `name` is read, or `None` if this enum has no such record.
+    fn reader(name: &str) -> Option<Read<Self>>;
 
     fn topic(&self) -> Topic;
 
@@ -33,6 +33,9 @@ pub trait Records: Sized + Send + 'static {
     /// The datum without the header.
     fn datum(&self, codec: &Codec) -> Result<Vec<u8>, EncodeError>;
 }
+
+/// Makes a record of a datum.
+pub type Read<R> = fn(Datum<'_>) -> Result<R, DecodeError>;
 
 /// What is registered at start.
 #[derive(Debug, Clone, Copy)]
@@ -92,12 +95,9 @@ macro_rules! records {
                 }),+
             ];
 
-            fn read(
-                name: &str,
-                datum: $crate::codec::Datum<'_>,
-            ) -> Option<Result<$enum, $crate::DecodeError>> {
+            fn reader(name: &str) -> Option<$crate::record::Read<$enum>> {
                 $(if name == <$type as $crate::Record>::NAME {
-                    return Some(datum.read::<$type>().map($enum::$name));
+                    return Some(|datum| datum.read::<$type>().map($enum::$name));
                 })+
                 None
             }

@@ -15,7 +15,6 @@ use lemonair_schemas::chat::{
     MemberTimedOut, MemberUnbanned, MessageDeleted, MessageHeld, MessagePinned, MessagePosted,
     MessageUnpinned, ModeratorAdded, ModeratorRemoved, TimeoutLifted,
 };
-use lemonair_schemas::codec::Datum;
 use lemonair_schemas::command::{
     Answered, Broadcast, Donate, Order, PayOut, Refund, Register, TopUp, Turn,
 };
@@ -29,14 +28,14 @@ use lemonair_schemas::donation::{
 use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::presence::{RoomViewers, ViewersCounted};
-use lemonair_schemas::record::Schema;
+use lemonair_schemas::record::{Read, Schema};
 use lemonair_schemas::stream::{
     Figures, RecordingBegun, RecordingDeleted, RecordingKept, StreamEnded, StreamInterrupted,
     StreamResumed, StreamStarted,
 };
 use lemonair_schemas::{
-    AccountId, Actor, Codec, DecodeError, EncodeError, Event, EventId, GatewayId, Position, Record,
-    Records, RoomId, SessionId, Timestamp, Topic,
+    AccountId, Actor, Codec, EncodeError, Event, EventId, GatewayId, Position, Record, Records,
+    RoomId, SessionId, Timestamp, Topic,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -211,10 +210,12 @@ macro_rules! samples {
         impl Records for Any {
             const SCHEMAS: &'static [Schema] = &[];
 
-            fn read(name: &str, datum: Datum<'_>) -> Option<Result<Any, DecodeError>> {
+            fn reader(name: &str) -> Option<Read<Any>> {
                 $(if name == $name::NAME {
-                    let json = |record: $name| Any(serde_json::to_value(record).expect("serialize"));
-                    return Some(datum.read::<$name>().map(json));
+                    return Some(|datum| {
+                        let json = |record: $name| Any(serde_json::to_value(record).expect("serialize"));
+                        datum.read::<$name>().map(json)
+                    });
                 })+
                 None
             }
