@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::ops;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +64,12 @@ struct Ordered<'a> {
     message: BorrowedMessage<'a>,
 }
 
+/// Counts what was read, and tells of many at once: on every record, others would wait for ours.
+struct Count<'a> {
+    read: &'a AtomicU64,
+    more: u64,
+}
+
 /// A batch is handed on when it holds so much.
 const BATCH: usize = 256 * 1024;
 const RECORDS: usize = 2048;
@@ -88,13 +95,13 @@ impl Merged {
         &self.bytes[raw.value.clone()]
     }
 
-    fn push(&mut self, lane: usize, message: &BorrowedMessage<'_>) {
+    fn push(&mut self, lane: usize, at: Timestamp, message: &BorrowedMessage<'_>) {
         let key = self.append(message.key().unwrap_or_default());
         let value = self.append(message.payload().unwrap_or_default());
         self.records.push(Raw {
             lane,
             offset: message.offset(),
-            at: time(message),
+            at,
             key,
             value,
         });
@@ -165,21 +172,32 @@ impl Merge {
 
         let mut heads: BinaryHeap<Head<'_>> = BinaryHeap::with_capacity(lanes.len());
         let mut batch = Merged::default();
+        let mut count = Count {
+            read: &self.read,
+            more: 0,
+        };
         for lane in 0..lanes.len() {
-            heads.extend(self.head(consumer, &lanes, lane, &mut batch, out)?);
+            heads.extend(self.head(consumer, &lanes[lane], lane, &mut count, &mut batch, out)?);
         }
-        while let Some(Reverse(first)) = heads.pop() {
-            let Ordered { lane, message, .. } = first;
+        while let Some(mut first) = heads.peek_mut() {
+            let Ordered { by, lane, message } = &first.0;
+            let (at, offset, lane) = (Timestamp(by.0), by.3, *lane);
+            let Range { topic, end, .. } = lanes[lane].range;
             let key = message.key().unwrap_or_default();
-            let topic = lanes[lane].range.topic;
-            if self.selection.may_want(topic, key, time(&message)) {
-                batch.push(lane, &message);
+            if self.selection.may_want(topic, key, at) {
+                batch.push(lane, at, message);
             }
             if batch.is_full() && !hand_on(&mut batch, out) {
                 return Ok(());
             }
-            if message.offset() + 1 < lanes[lane].range.end {
-                heads.extend(self.head(consumer, &lanes, lane, &mut batch, out)?);
+            let next = if offset + 1 < end {
+                self.head(consumer, &lanes[lane], lane, &mut count, &mut batch, out)?
+            } else {
+                None
+            };
+            match next {
+                Some(next) => *first = next,
+                None => _ = PeekMut::pop(first),
             }
         }
         hand_on(&mut batch, out);
@@ -190,12 +208,12 @@ impl Merge {
     fn head<'a>(
         &self,
         consumer: &BaseConsumer<Quiet>,
-        lanes: &'a [Lane],
+        Lane { queue, range }: &'a Lane,
         lane: usize,
+        count: &mut Count<'_>,
         batch: &mut Merged,
         out: &Sender<Result<Merged, Error>>,
     ) -> Result<Option<Head<'a>>, Error> {
-        let Lane { queue, range } = &lanes[lane];
         let mut patience = Duration::ZERO;
         loop {
             match queue.poll(patience) {
@@ -203,7 +221,7 @@ impl Merge {
                     if message.offset() >= range.end {
                         return Ok(None);
                     }
-                    self.read.fetch_add(1, Ordering::Relaxed);
+                    count.add();
                     return Ok(Some(Reverse(Ordered {
                         by: (
                             time(&message).millis(),
@@ -230,6 +248,28 @@ impl Merge {
                 return Ok(None);
             }
         }
+    }
+}
+
+// === impl Count ===
+
+impl Count<'_> {
+    fn add(&mut self) {
+        self.more += 1;
+        if self.more == RECORDS as u64 {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        let more = std::mem::take(&mut self.more);
+        self.read.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 
