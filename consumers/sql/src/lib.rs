@@ -62,9 +62,10 @@ impl Database {
             tables,
         };
         // What is sorted, or copied for a join, goes to a temporary file when it is larger than this.
+        // The one setting is for sorting, the other for copies.
         database
             .connection
-            .execute_batch("PRAGMA cache_size = -65536")?;
+            .execute_batch("PRAGMA cache_size = -65536; PRAGMA temp.cache_size = -65536")?;
         for table in &database.tables {
             cursor::register(&database.connection, Arc::clone(table))?;
         }
@@ -188,6 +189,21 @@ impl<'a> From<ValueRef<'a>> for Cell<'a> {
                 let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
                 Cell::Text(hex.collect::<String>().into())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_have_as_much_memory_as_what_is_sorted() {
+        let connection = Database::open(Vec::new()).unwrap().connection;
+        for schema in ["main", "temp"] {
+            let read = connection.pragma_query_value(Some(schema), "cache_size", |row| row.get(0));
+            let kibibytes: i64 = read.unwrap();
+            assert_eq!(kibibytes, -65_536, "{schema}");
         }
     }
 }

@@ -33,7 +33,8 @@ pub(crate) fn read_again(
     while let Some(step) = steps.next()? {
         let (id, parent): (i64, i64) = (step.get(0)?, step.get(1)?);
         let detail: String = step.get(3)?;
-        let is_loop = detail.starts_with("SCAN ") || detail.starts_with("SEARCH ");
+        let is_loop = ["SCAN ", "SEARCH ", "MULTI-INDEX OR"];
+        let is_loop = is_loop.iter().any(|step| detail.starts_with(step));
         let within = repeated.contains(&parent) || (is_loop && !looped.insert(parent));
         if within || detail.starts_with("CORRELATED") || detail.starts_with("RECURSIVE STEP") {
             repeated.insert(id);
