@@ -12,14 +12,19 @@ use crate::{Error, Feed, Kafka, Watermark, watermarks};
 /// How long to wait before another try.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Which erasures there are now.
+pub async fn marks(kafka: &Kafka) -> Result<Vec<Watermark>, Error> {
+    match watermarks(kafka, &[Topic::Erasures]).await {
+        // Older than erasures, and not brought up by a newer version yet.
+        Err(Error::NoTopic(_)) => Ok(Vec::new()),
+        marks => marks,
+    }
+}
+
 /// Reads all erasures up to now, and says where the next ones will be. Whoever reads history begins
 /// with this.
 pub async fn load(kafka: &Kafka, codec: &Arc<Codec>) -> Result<Vec<Position>, Error> {
-    let marks = match watermarks(kafka, &[Topic::Erasures]).await {
-        // Older than erasures, and not brought up by a newer version yet.
-        Err(Error::NoTopic(_)) => Vec::new(),
-        marks => marks?,
-    };
+    let marks = marks(kafka).await?;
     let mut next: Vec<Position> = marks.iter().map(Watermark::start).collect();
     if marks.iter().all(|mark| mark.low == mark.high) {
         return Ok(next);

@@ -65,13 +65,27 @@ impl Selection {
         }
     }
 
-    /// Where its records stand, as far as that can be known without reading them. The end of what
-    /// is not bounded is where the topics end now; partitions with nothing for it are left out.
-    pub async fn ranges(&self, kafka: &Kafka) -> Result<Vec<Range>, Error> {
+    /// What its topics hold now.
+    pub async fn marks(&self, kafka: &Kafka) -> Result<Vec<Watermark>, Error> {
         let mut topics = self.topics.clone();
         topics.sort_unstable();
         topics.dedup();
-        let mut marks = watermarks(kafka, &topics).await?;
+        watermarks(kafka, &topics).await
+    }
+
+    /// Where its records stand, as far as that can be known without reading them. The end of what
+    /// is not bounded is where the topics end now; partitions with nothing for it are left out.
+    pub async fn ranges(&self, kafka: &Kafka) -> Result<Vec<Range>, Error> {
+        let marks = self.marks(kafka).await?;
+        self.ranges_within(kafka, marks).await
+    }
+
+    /// The same of what the topics held when the marks were taken.
+    pub async fn ranges_within(
+        &self,
+        kafka: &Kafka,
+        mut marks: Vec<Watermark>,
+    ) -> Result<Vec<Range>, Error> {
         let count = marks
             .iter()
             .map(|mark| mark.partition + 1)
@@ -107,7 +121,8 @@ impl Selection {
             topic: mark.topic,
             partition: mark.partition,
             start,
-            end,
+            // A time is looked up in what stands there now.
+            end: end.min(mark.high),
         };
         let mut ranges: Vec<Range> = marks
             .iter()
@@ -151,6 +166,32 @@ impl Selection {
     }
 }
 
+// === impl Bound ===
+
+/// A time, or an offset.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Time(time) => write!(f, "{time}"),
+            Bound::Offset(offset) => write!(f, "{offset}"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is neither a time such as 2026-01-02T03:04:05Z nor an offset")]
+pub struct BadBound(String);
+
+impl FromStr for Bound {
+    type Err = BadBound;
+
+    fn from_str(text: &str) -> Result<Bound, BadBound> {
+        let time = || text.parse().map(Bound::Time);
+        let bound = text.parse().map(Bound::Offset).or_else(|_| time());
+        bound.map_err(|_| BadBound(text.to_owned()))
+    }
+}
+
 // === impl Who ===
 
 impl Who {
@@ -163,6 +204,8 @@ impl Who {
                 (Who::Id(id), Value::Postings(postings)) => postings
                     .iter()
                     .any(|posting| posting.account == id.to_string()),
+                // What an operator acted on may be somebody.
+                (Who::Id(id), Value::Text(text)) => name == "target" && text == id.to_string(),
                 (Who::Name(who), Value::Text(text)) => {
                     name == "name" && text.eq_ignore_ascii_case(who)
                 }

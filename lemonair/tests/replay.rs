@@ -3,16 +3,20 @@
 mod support;
 
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use lemonair_schemas::chat::MessagePosted;
-use lemonair_schemas::{EventId, Timestamp};
+use lemonair_schemas::erasure::AccountErased;
+use lemonair_schemas::{Actor, EventId, RoomId, Timestamp};
 use serde_json::Value;
-use support::evening::{evening, time};
+use support::evening::{account, evening, time};
 use support::history::{BEGAN, History};
 use support::viewer::Viewer;
-use support::{Api, Deployment, PATIENCE};
+use support::{Api, Deployment, PATIENCE, eventually};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio_util::sync::CancellationToken;
 
 const TOPICS: [&str; 4] = ["replay", "lemonair.chat", "lemonair.donations", "streams"];
 
@@ -69,6 +73,25 @@ async fn every_good_record_comes_once_in_order_and_the_same_bytes_twice() {
     let (more, stderr) = stopped.interrupt().await;
     let rest = go_on(&deployment, &TOPICS, &stderr).await;
     assert!(!rest.is_empty() && first + &more + &rest == whole);
+
+    // So it does where it was told how far back to begin, which would be elsewhere by then.
+    let from = format!("{}s", (Timestamp::now().millis() - from) / 1000);
+    let slice = [&TOPICS[..], &["--from", &from, "--to", &bounds[1]]].concat();
+    let mut stopped = Running::start(&deployment, &slice);
+    let mut first = String::new();
+    for _ in 0..100 {
+        first += &stopped.line().await;
+    }
+    let (more, said) = stopped.interrupt().await;
+    let rest = go_on(&deployment, &slice, &said).await;
+    let lines = positions(&(first + &more + &rest));
+    let (_, bounds) = said.split_once("--from ").expect("it says from when");
+    let from: Timestamp = bounds
+        .split(' ')
+        .next()
+        .and_then(|from| from.parse().ok())
+        .expect("a time");
+    assert!(lines == history.good(from.millis()..to), "{said}");
 }
 
 /// A replay that is stopped before its end.
@@ -106,11 +129,18 @@ impl Running {
     }
 }
 
-/// What comes when the command goes on as it said.
+/// The command that goes on, as it said.
+fn going_on<'a>(arguments: &[&'a str], said: &'a str) -> Vec<&'a str> {
+    let (_, how) = said
+        .split_once("goes on with ")
+        .expect("it says how to go on");
+    let how: Vec<&str> = how.split_whitespace().collect();
+    [arguments, &how].concat()
+}
+
+/// What comes then.
 async fn go_on(deployment: &Deployment, arguments: &[&str], said: &str) -> String {
-    let (_, places) = said.split_once("--resume ").expect("it says how to go on");
-    let resume = ["--resume", places.trim()];
-    deployment.run(&[arguments, &resume].concat()).await
+    deployment.run(&going_on(arguments, said)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +175,85 @@ async fn who_follows_gets_what_comes() {
     said("basil", "elsewhere").await;
     said("mint", "after").await;
     assert!(running.line().await.contains("\"after\""));
+    let (more, stopped) = running.interrupt().await;
+    assert_eq!(more, "");
+
+    // What is said while nobody follows comes when somebody does again.
+    said("mint", "meanwhile").await;
+    let mut running = Running::start(&deployment, &going_on(&follow, &stopped));
+    assert!(running.line().await.contains("\"meanwhile\""));
+    said("mint", "at last").await;
+    assert!(running.line().await.contains("\"at last\""));
     assert_eq!(running.interrupt().await.0, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_misses_nothing_that_is_written_as_they_begin() {
+    let deployment = Deployment::new("meanwhile");
+    let log = History::of(&deployment, 0).await.log();
+    let (stop, written) = (CancellationToken::new(), Arc::new(AtomicI64::new(0)));
+    let writing = tokio::spawn({
+        let (stop, written) = (stop.clone(), Arc::clone(&written));
+        async move {
+            while !stop.is_cancelled() {
+                let message = message(Timestamp::now(), "mint", "on and on");
+                let all = (0..20).map(|_| log.enqueue(&message.clone().into()));
+                for pending in all.collect::<Vec<_>>() {
+                    pending
+                        .expect("enqueue")
+                        .confirmed()
+                        .await
+                        .expect("written");
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    });
+    let follow = ["replay", "chat", "--room", "mint", "--follow"];
+    let mut running = Running::start(&deployment, &follow);
+    let mut next = 0;
+    let mut until = i64::MAX;
+    while next < until {
+        let line = running.line().await;
+        assert_eq!(positions(&line)[0].2, next);
+        if next == 0 {
+            until = written.load(Ordering::Relaxed) + 500;
+        }
+        next += 1;
+    }
+    stop.cancel();
+    writing.await.expect("the writer");
+    running.interrupt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_hears_of_erasures() {
+    let deployment = Deployment::new("forgotten");
+    let log = History::of(&deployment, 0).await.log();
+    let follow = ["replay", "chat", "--follow"];
+    let mut running = Running::start(&deployment, &follow);
+    let by_ann = Actor {
+        id: account("ann"),
+        name: "ann".to_owned(),
+        roles: Vec::new(),
+    };
+    let says = async || {
+        let mut message = message(Timestamp::now(), "mint", "my secret recipe");
+        message.actor = Some(by_ann.clone());
+        log.append(message).await.expect("append");
+    };
+    says().await;
+    assert!(running.line().await.contains("my secret recipe"));
+    let room: RoomId = "ann".parse().expect("a room");
+    let erased = AccountErased::new(account("ann"), &room, Timestamp::now());
+    log.append(erased).await.expect("append");
+    eventually("her words are gone", async || {
+        says().await;
+        let line = running.line().await;
+        (!line.contains("recipe") && !line.contains("\"ann\"")).then_some(())
+    })
+    .await;
+    running.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,6 +294,7 @@ async fn what_is_wrong_is_said_in_one_line() {
     let history = History::of(&deployment, 10).await;
     for (arguments, says) in [
         (vec!["replay", "lemonair.chatt"], "no topic"),
+        (vec!["replay", "lemonair.commands"], "holds no events"),
         (
             vec!["replay", "chat", "--type", "chat.mesage"],
             "chat.message",

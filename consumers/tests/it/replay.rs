@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lemonair_consumers::kafka::partition_of;
-use lemonair_consumers::{Bound, Range, Replay, Selection, Who};
+use lemonair_consumers::{Bound, Range, Replay, Selection, Watermark, Who};
+use lemonair_schemas::account::OperatorActed;
 use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::stream::StreamStarted;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, Records, Timestamp, Topic};
@@ -408,6 +409,55 @@ async fn accounts_are_found_by_id_and_by_name() {
         let rows = replay(&cluster, &selection).await;
         let found: Vec<i64> = rows.iter().map(|row| row.position.offset).collect();
         assert_eq!(found, offsets, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn whom_an_operator_acted_on_is_found() {
+    let cluster = Cluster::start().await;
+    let writer = producer(&cluster.kafka);
+    let [whom, other] = [AccountId::new(), AccountId::new()];
+    for target in [whom.to_string(), "messages".to_owned(), other.to_string()] {
+        let acted = OperatorActed {
+            id: EventId::new(),
+            at: Timestamp(BEGAN),
+            account: AccountId::new(),
+            actor: None,
+            action: "account.suspended".to_owned(),
+            target,
+        };
+        let bytes = Event::from(acted).encode(&cluster.codec).expect("encode");
+        let kafka = &cluster.kafka;
+        put(kafka, &writer, Topic::Accounts, 0, BEGAN, "key", &bytes).await;
+    }
+    let selection = Selection {
+        accounts: vec![Who::Id(whom)],
+        ..Selection::of(&[Topic::Accounts])
+    };
+    let rows = replay(&cluster, &selection).await;
+    let found: Vec<i64> = rows.iter().map(|row| row.position.offset).collect();
+    assert_eq!(found, [0]);
+}
+
+/// Whoever goes on with what comes later reads it from the same marks.
+#[tokio::test]
+async fn ends_where_it_was_looked_at() {
+    let cluster = Cluster::start().await;
+    let rows = history(&cluster).await;
+    let last = rows[rows.len() - 1].at;
+    for to in [None, Some(Bound::Time(Timestamp(last + 1)))] {
+        let selection = Selection { to, ..everything() };
+        let marks = selection.marks(&cluster.kafka).await.expect("marks");
+        let writer = producer(&cluster.kafka);
+        for room in ROOMS {
+            append(&cluster, &writer, Topic::Chat, room, last).await;
+            append(&cluster, &writer, Topic::Chat, room, last + 86_400_000).await;
+        }
+        let ranges = selection.ranges_within(&cluster.kafka, marks.clone());
+        for range in ranges.await.expect("ranges") {
+            let end = |mark: &Watermark| mark.end() == range.end();
+            assert!(marks.iter().any(end), "{range}");
+        }
     }
 }
 

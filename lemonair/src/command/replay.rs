@@ -5,13 +5,15 @@ mod output;
 use std::io::Write;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use lemonair_consumers::batch::Consumed;
-use lemonair_consumers::{Feed, Kafka, Range, Selection};
-use lemonair_schemas::{Codec, Event, Records, RoomId, Timestamp};
+use lemonair_consumers::{Feed, Kafka, Range, Selection, Watermark, erasures};
+use lemonair_schemas::{Codec, Event, Position, Records, RoomId, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
 pub(crate) use self::output::write_line;
@@ -30,7 +32,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "SPEED", default_value = "max")]
     speed: Speed,
     /// Go on where a replay was stopped: what it printed then
-    #[arg(long, value_name = "PLACES", value_delimiter = ',', conflicts_with_all = ["from", "to", "follow"])]
+    #[arg(long, value_name = "PLACES", value_delimiter = ',')]
     resume: Vec<Range>,
     /// Play into the topics of another deployment, with this prefix
     #[arg(long, value_name = "PREFIX", conflicts_with = "to_ws")]
@@ -54,20 +56,34 @@ pub(crate) struct Speed(Option<f64>);
 struct Run {
     output: Output,
     pace: Pace,
+    stop: CancellationToken,
     unreadable: u64,
 }
+
+/// Why a replay goes no further.
+enum End {
+    Reached,
+    /// With what is left.
+    Stopped(Vec<Range>),
+    /// Nobody reads any more, as in `| head`.
+    Unheard,
+}
+
+/// What became of a record.
+enum Taken {
+    Out,
+    /// We were stopped before.
+    NotYet,
+    ByNobody,
+}
+
+/// How long a record that is on its way holds up who stops us.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Replay {
     pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         // At once: who stops us while we connect wants us to stop too.
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let stop = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
+        let stop = stop()?;
         let kafka = settings.kafka();
         let codec = Arc::new(Codec::reading(open_registry(settings)?, Event::SCHEMAS).await?);
         let output = match (self.to_topic, self.to_ws, self.as_room) {
@@ -80,28 +96,41 @@ impl Replay {
             .slice
             .selection(&kafka, &codec, Timestamp::now())
             .await?;
-        let ranges = if self.resume.is_empty() {
-            selection.ranges(&kafka).await?
-        } else {
-            self.resume
+        // Looked at once: what is followed begins where what there is ends.
+        let marks = selection.marks(&kafka).await?;
+        let ranges = match (self.resume, self.follow) {
+            (rest, _) if rest.is_empty() => selection.ranges_within(&kafka, marks.clone()).await?,
+            (rest, true) => up_to(&marks, rest),
+            (rest, false) => rest,
         };
         let mut run = Run {
             output,
             pace: Pace::new(self.speed),
+            stop,
             unreadable: 0,
         };
-        let rest = run
-            .slice(&kafka, &codec, &selection, ranges, self.follow, stop)
-            .await;
+        let end = if self.follow {
+            run.follow(&kafka, codec, &selection, ranges, &marks).await
+        } else {
+            run.history(&kafka, codec, &selection, ranges).await
+        };
         run.output.finish().await?;
         if run.unreadable > 0 {
             eprintln!("{} records could not be decoded", run.unreadable);
         }
-        let rest = rest?;
-        if !rest.is_empty() {
+        if let End::Stopped(rest) = end?
+            && !rest.is_empty()
+        {
+            // As times: two days ago will be another one then.
+            let mut how = String::new();
+            for (name, bound) in [("--from", selection.from), ("--to", selection.to)] {
+                if let Some(bound) = bound {
+                    how += &format!("{name} {bound} ");
+                }
+            }
             let places: Vec<String> = rest.iter().map(Range::to_string).collect();
             eprintln!(
-                "stopped; the same command goes on with --resume {}",
+                "stopped; the same command goes on with {how}--resume {}",
                 places.join(",")
             );
         }
@@ -109,74 +138,126 @@ impl Replay {
     }
 }
 
+/// Cancelled by Ctrl-C, and by whoever ends services.
+fn stop() -> anyhow::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+
+/// What was left, and what came behind it.
+fn up_to(marks: &[Watermark], mut rest: Vec<Range>) -> Vec<Range> {
+    for range in &mut rest {
+        let mark = marks.iter().find(|mark| same(range, &mark.end()));
+        range.end = mark.map_or(0, |mark| mark.high);
+    }
+    rest.retain(|range| range.start < range.end);
+    rest
+}
+
 impl Run {
-    /// Replays until the end, or until `stop`; returns what is left.
-    async fn slice(
+    async fn history(
         &mut self,
         kafka: &Kafka,
-        codec: &Arc<Codec>,
+        codec: Arc<Codec>,
         selection: &Selection,
         ranges: Vec<Range>,
-        follow: bool,
-        stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<Vec<Range>> {
-        tokio::pin!(stop);
-        let ends = if follow {
-            lemonair_consumers::watermarks(kafka, &selection.topics).await?
-        } else {
-            Vec::new()
-        };
+    ) -> anyhow::Result<End> {
         let mut replay =
-            lemonair_consumers::Replay::open(kafka, Arc::clone(codec), selection.clone(), ranges)
-                .await?;
-        loop {
+            lemonair_consumers::Replay::open(kafka, codec, selection.clone(), ranges).await?;
+        while !self.stop.is_cancelled() {
             let record = tokio::select! {
                 biased;
-                () = &mut stop => return Ok(replay.rest()),
                 record = replay.next() => record?,
+                () = self.stop.cancelled() => break,
             };
-            let Some(record) = record else { break };
-            let taken = tokio::select! {
-                biased;
-                taken = self.take(&record) => taken?,
-                // It was not given out: the rest begins with it.
-                () = &mut stop => return Ok(replay.rest_with(record.position)),
+            let Some(record) = record else {
+                return Ok(End::Reached);
             };
-            if !taken {
-                return Ok(Vec::new());
+            match self.take(&record).await? {
+                Taken::Out => {}
+                Taken::NotYet => return Ok(End::Stopped(replay.rest_with(record.position))),
+                Taken::ByNobody => return Ok(End::Unheard),
             }
         }
-        if !follow {
-            return Ok(Vec::new());
+        Ok(End::Stopped(replay.rest()))
+    }
+
+    /// What there was when the marks were taken, then what comes.
+    async fn follow(
+        &mut self,
+        kafka: &Kafka,
+        codec: Arc<Codec>,
+        selection: &Selection,
+        ranges: Vec<Range>,
+        marks: &[Watermark],
+    ) -> anyhow::Result<End> {
+        let known = erasures::load(kafka, &codec).await?;
+        let (stop, heeding) = (self.stop.clone(), Arc::clone(&codec));
+        tokio::spawn(erasures::follow(kafka.clone(), heeding, known, stop));
+        let end = |mark: &Watermark| Range {
+            topic: mark.topic,
+            partition: mark.partition,
+            start: mark.high,
+            end: mark.high,
+        };
+        let mut places: Vec<Range> = marks.iter().map(end).collect();
+        let history = self.history(kafka, Arc::clone(&codec), selection, ranges);
+        match history.await? {
+            End::Reached => {}
+            End::Stopped(rest) => {
+                places.retain(|place| !rest.iter().any(|range| same(range, &place.start())));
+                places.extend(rest);
+                return Ok(End::Stopped(places));
+            }
+            End::Unheard => return Ok(End::Unheard),
         }
-        let from: Vec<_> = ends
-            .iter()
-            .map(lemonair_consumers::Watermark::end)
-            .collect();
-        let mut feed = Feed::<Event>::open(kafka, Arc::clone(codec), &from)?;
+        let from: Vec<_> = places.iter().map(Range::start).collect();
+        let mut feed = Feed::<Event>::open(kafka, codec, &from)?;
         loop {
             self.output.flush().await?;
             let batch = tokio::select! {
                 biased;
-                () = &mut stop => return Ok(Vec::new()),
+                () = self.stop.cancelled() => return Ok(End::Stopped(places)),
                 batch = feed.next(1000) => batch?,
             };
             for record in batch.records {
-                if selection.wants(&record) && !self.take(&record).await? {
-                    return Ok(Vec::new());
+                if selection.wants(&record) {
+                    match self.take(&record).await? {
+                        Taken::Out => {}
+                        Taken::NotYet => return Ok(End::Stopped(places)),
+                        Taken::ByNobody => return Ok(End::Unheard),
+                    }
                 }
+                go_on(&mut places, record.position, record.position.offset + 1);
+            }
+            for next in batch.next {
+                go_on(&mut places, next, next.offset);
             }
         }
     }
 
-    /// Gives a record out when its time has come; `false` when nobody reads any more.
-    async fn take(&mut self, record: &Consumed<Event>) -> anyhow::Result<bool> {
+    /// Gives a record out when its time has come.
+    async fn take(&mut self, record: &Consumed<Event>) -> anyhow::Result<Taken> {
         if self.pace.holds(record.at) {
             self.output.flush().await?;
-            self.pace.wait(record.at).await;
+            tokio::select! {
+                biased;
+                () = self.pace.wait(record.at) => {}
+                () = self.stop.cancelled() => return Ok(Taken::NotYet),
+            }
         }
-        match &record.content {
-            Ok(event) => self.output.give(record, event).await,
+        let event = match &record.content {
+            Ok(event) => event,
             Err(poison) => {
                 self.unreadable += 1;
                 let position = record.position;
@@ -189,9 +270,33 @@ impl Run {
                     poison.cause
                 )
                 .context("write to stderr")?;
-                Ok(true)
+                return Ok(Taken::Out);
             }
+        };
+        let Run { output, stop, .. } = self;
+        // What has begun to go out is let go, or it would be said twice.
+        let patience = async {
+            stop.cancelled().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            heard = output.give(record, event) => {
+                Ok(if heard? { Taken::Out } else { Taken::ByNobody })
+            }
+            () = patience => Ok(Taken::NotYet),
         }
+    }
+}
+
+fn same(range: &Range, position: &Position) -> bool {
+    (range.topic, range.partition) == (position.topic, position.partition)
+}
+
+/// Notes that the partition was read up to `offset`.
+fn go_on(places: &mut [Range], position: Position, offset: i64) {
+    if let Some(place) = places.iter_mut().find(|place| same(place, &position)) {
+        (place.start, place.end) = (offset, offset);
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use lemonair_consumers::{Bound, Kafka, Selection, Who};
+use lemonair_schemas::topic::UnknownTopic;
 use lemonair_schemas::{Codec, Event, EventId, RoomId, Timestamp, Topic};
 
 #[derive(Args)]
 pub(crate) struct Slice {
     /// Topics, such as lemonair.chat
-    #[arg(required = true, value_name = "TOPIC")]
+    #[arg(required = true, value_name = "TOPIC", value_parser = topic_of_events)]
     topics: Vec<Topic>,
     #[command(flatten)]
     window: Window,
@@ -31,11 +32,11 @@ pub(crate) struct Window {
     #[arg(long = "room", value_name = "ROOM")]
     rooms: Vec<RoomId>,
     /// Begin here: a time (2026-01-02T03:04:05Z), an offset, a duration ago (2h, 3 days), or where the
-    /// broadcast with this id began
-    #[arg(long, value_name = "X")]
+    /// broadcast with this id began. The last one given holds, as with the end
+    #[arg(long, value_name = "X", overrides_with = "from")]
     from: Option<Point>,
     /// End before this, or where the broadcast with this id ended
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", overrides_with = "to")]
     to: Option<Point>,
 }
 
@@ -45,6 +46,19 @@ pub(crate) enum Point {
     At(Bound),
     Ago(Duration),
     Broadcast(EventId),
+}
+
+/// What deciders are asked, answer and remember is no history, and not for readers outside.
+fn topic_of_events(name: &str) -> Result<Topic, String> {
+    let topic: Topic = name
+        .parse()
+        .map_err(|error: UnknownTopic| error.to_string())?;
+    if matches!(topic, Topic::Commands | Topic::Answers | Topic::Decider) {
+        return Err(format!(
+            "lemonair.{topic} holds no events, but what deciders are asked, answer or remember"
+        ));
+    }
+    Ok(topic)
 }
 
 impl Slice {
@@ -151,11 +165,8 @@ impl FromStr for Point {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Point, String> {
-        if let Ok(offset) = text.parse() {
-            return Ok(Point::At(Bound::Offset(offset)));
-        }
-        if let Ok(time) = text.parse() {
-            return Ok(Point::At(Bound::Time(time)));
+        if let Ok(bound) = text.parse() {
+            return Ok(Point::At(bound));
         }
         if let Ok(id) = text.parse() {
             return Ok(Point::Broadcast(id));
