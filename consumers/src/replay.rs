@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::vec;
 
 use lemonair_schemas::{Codec, Event, Position};
@@ -94,9 +95,9 @@ impl Replay {
         self.rest()
     }
 
-    /// How many records were read so far, wanted or not.
-    pub fn read(&self) -> u64 {
-        self.scan.read()
+    /// Counts the records that were read so far, wanted or not.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        self.scan.counter()
     }
 }
 

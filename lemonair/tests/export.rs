@@ -5,14 +5,23 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use lemonair_schemas::erasure::AccountErased;
+use lemonair_schemas::{Event, Records, RoomId, Timestamp};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use support::bucket::{Bucket, SECRET_KEY};
-use support::history::History;
+use support::evening::{account, evening};
+use support::history::{BEGAN, History};
 use support::{Deployment, eventually};
 
 const TOPICS: [&str; 3] = ["chat", "donations", "streams"];
 const FORMATS: [&str; 4] = ["parquet", "avro", "jsonl", "csv"];
+
+/// Writes that a store takes of an export by room until two files are there: what is to be done, what is
+/// to be put, and these.
+const HALF: usize = 4;
 
 /// What a store that refuses us makes us say.
 const KEYS: &str = "are s3_access_key and s3_secret_key right?";
@@ -61,33 +70,129 @@ fn manifest(files: &BTreeMap<PathBuf, Vec<u8>>) -> Value {
     manifest
 }
 
-/// How many records are in the files, as each format tells.
-fn count(format: &str, files: &BTreeMap<PathBuf, Vec<u8>>) -> usize {
-    let count = |(path, content): (&PathBuf, &Vec<u8>)| {
+/// An event's id, and what was said in a message or with a donation.
+type Told = (String, Option<String>);
+
+/// What the files hold, folder by folder, as each format tells.
+fn told(format: &str, files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBuf, Vec<Told>> {
+    let mut told: BTreeMap<PathBuf, Vec<Told>> = BTreeMap::new();
+    for (path, content) in files {
+        if path.as_path() == Path::new("manifest.json") {
+            continue;
+        }
+        let rows = match format {
+            "jsonl" => of_lines(content),
+            "csv" => of_csv(content),
+            "avro" => of_avro(content),
+            _ => of_parquet(content),
+        };
         assert!(
             !String::from_utf8_lossy(content).contains("SECRET"),
             "{path:?}"
         );
-        match format {
-            "jsonl" => String::from_utf8_lossy(content).lines().count(),
-            "csv" => String::from_utf8_lossy(content).lines().count() - 1,
-            "avro" => apache_avro::Reader::new(content.as_slice())
-                .expect("an Avro file")
-                .filter(|record| record.is_ok())
-                .count(),
-            _ => {
-                let bytes = bytes::Bytes::copy_from_slice(content);
-                let reader =
-                    parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 8192);
-                let batches = reader.expect("a Parquet file");
-                batches.map(|batch| batch.expect("rows").num_rows()).sum()
-            }
+        let folder = path.parent().expect("a folder").to_owned();
+        told.entry(folder).or_default().extend(rows);
+    }
+    told
+}
+
+fn count(format: &str, files: &BTreeMap<PathBuf, Vec<u8>>) -> usize {
+    told(format, files).values().map(Vec::len).sum()
+}
+
+fn of_json(event: &Value) -> Told {
+    let text = |name: &str| event[name].as_str().map(str::to_owned);
+    let said = text("text").or_else(|| text("message"));
+    (text("id").expect("an id"), said)
+}
+
+fn of_lines(content: &[u8]) -> Vec<Told> {
+    let lines = std::str::from_utf8(content).expect("UTF-8").lines();
+    lines
+        .map(|line| of_json(&serde_json::from_str(line).expect("a JSON line")))
+        .collect()
+}
+
+fn of_avro(content: &[u8]) -> Vec<Told> {
+    let reader = apache_avro::Reader::new(content).expect("an Avro file");
+    reader
+        .map(|record| of_json(&record.expect("a record").try_into().expect("JSON")))
+        .collect()
+}
+
+fn of_parquet(content: &[u8]) -> Vec<Told> {
+    let bytes = bytes::Bytes::copy_from_slice(content);
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 8192);
+    let mut told = Vec::new();
+    for rows in reader.expect("a Parquet file") {
+        let rows = rows.expect("rows");
+        let texts = rows.column_by_name("text");
+        let texts = texts.or_else(|| rows.column_by_name("message"));
+        let ids = rows.column_by_name("id").expect("ids").as_string::<i32>();
+        for row in 0..rows.num_rows() {
+            let text = texts.filter(|texts| texts.is_valid(row));
+            let text = text.map(|texts| texts.as_string::<i32>().value(row).to_owned());
+            told.push((ids.value(row).to_owned(), text));
         }
-    };
-    let data = files
-        .iter()
-        .filter(|(path, _)| path.as_path() != Path::new("manifest.json"));
-    data.map(count).sum()
+    }
+    told
+}
+
+fn of_csv(content: &[u8]) -> Vec<Told> {
+    let mut rows = csv(std::str::from_utf8(content).expect("UTF-8")).into_iter();
+    let head = rows.next().expect("a head");
+    let column = |name: &str| head.iter().position(|column| column == name);
+    rows.map(|row| {
+        assert_eq!(row.len(), head.len(), "{row:?}");
+        let cell = |name: &str| column(name).map(|column| row[column].clone());
+        let text = cell("text").or_else(|| cell("message"));
+        let text = text.filter(|text| !text.is_empty());
+        (cell("id").expect("an id"), text)
+    })
+    .collect()
+}
+
+/// RFC 4180.
+fn csv(content: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
+    let (mut quoted, mut letters) = (false, content.chars().peekable());
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut cell)),
+            '\r' if !quoted && letters.next_if_eq(&'\n').is_some() => {
+                row.push(std::mem::take(&mut cell));
+                rows.push(std::mem::take(&mut row));
+            }
+            letter => cell.push(letter),
+        }
+    }
+    assert!(!quoted && row.is_empty() && cell.is_empty(), "cut off");
+    rows
+}
+
+/// What an export of all of it holds, folder by folder.
+fn expected(format: &str, by: &str, history: &History) -> BTreeMap<PathBuf, Vec<Told>> {
+    let mut expected: BTreeMap<PathBuf, Vec<Told>> = BTreeMap::new();
+    for event in history.events() {
+        let mut folder = PathBuf::from(format!("lemonair.{}", event.topic()));
+        if format == "avro" {
+            folder.push(event.kind());
+        }
+        folder.push(match by {
+            "day" => format!("day={}", &event.at().to_string()[..10]),
+            _ => format!("room={}", event.room().expect("a room")),
+        });
+        let text = match &event {
+            Event::MessagePosted(message) => Some(message.text.clone()),
+            Event::DonationAccepted(donation) => Some(donation.message.clone()),
+            _ => None,
+        };
+        let told = (event.id().to_string(), text);
+        expected.entry(folder).or_default().push(told);
+    }
+    expected
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +212,8 @@ async fn every_format_holds_every_good_record_and_twice_the_same_bytes() {
                 first == files(&deployment.data().join(&two)),
                 "{format} by {by}"
             );
-            assert_eq!(count(format, &first), good);
+            let expected = expected(format, by, &history);
+            assert!(told(format, &first) == expected, "{format} by {by}");
             let manifest = manifest(&first);
             let undecodable = manifest["runs"][0]["undecodable"]
                 .as_array()
@@ -234,8 +340,8 @@ async fn a_bucket_gets_what_a_folder_gets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_not_whole_until_all_is_there() {
     let deployment = Deployment::new("half");
-    // What is to be done, two files, and no more.
-    let bucket = Bucket::open(deployment.data(), 3).await;
+    // What is to be done, what is to be put, two files, and no more.
+    let bucket = Bucket::open(deployment.data(), 4).await;
     let deployment = bucket.of(deployment);
     let mut history = History::of(&deployment, 2_000).await;
     let more = ["--format", "parquet", "--by", "room"];
@@ -296,8 +402,7 @@ async fn a_key_that_is_refused_half_way_leaves_nothing_that_looks_whole() {
     let more = ["--format", "parquet", "--by", "room"];
     export(&deployment, "whole", &more).await;
     let whole = files(&deployment.data().join("whole"));
-    // What is to be done, two files, and no more.
-    bucket.allow_writes(3);
+    bucket.allow_writes(HALF);
     let place = "s3://exports";
     let arguments = [&["export"], &TOPICS[..], &["-o", place], &more].concat();
     let line = deployment.refused(&arguments).await;
@@ -313,6 +418,147 @@ async fn a_key_that_is_refused_half_way_leaves_nothing_that_looks_whole() {
     assert!(files(bucket.folder()) == whole);
 }
 
+/// A store in which an export was cut off when two of its files were there.
+async fn half(name: &str, more: &[&str]) -> (Deployment, Bucket, History) {
+    let deployment = Deployment::new(name);
+    let bucket = Bucket::open(deployment.data(), 1_000_000).await;
+    let deployment = bucket.of(deployment);
+    let history = History::of(&deployment, 2_000).await;
+    bucket.allow_writes(HALF);
+    let arguments = [&["export"], &TOPICS[..], &["-o", "s3://exports"], more].concat();
+    let line = deployment.refused(&arguments).await;
+    assert!(line.contains(KEYS), "{line}");
+    bucket.allow_writes(usize::MAX);
+    (deployment, bucket, history)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_off_has_nothing_to_do_with_another_window() {
+    let window = ["--format", "csv", "--by", "room", "--from", "100000 days"];
+    let (deployment, bucket, history) = half("window", &window).await;
+    let plan = || {
+        let plan = files(bucket.folder());
+        let plan = plan.get(Path::new(".partial/plan.json")).expect("a plan");
+        serde_json::from_slice::<Value>(plan).expect("JSON")
+    };
+    // What begins so long ago begins there still, however late it goes on.
+    let from = plan()["request"]["from"].clone();
+    assert!(from.is_string());
+    export(&deployment, "s3://exports", &window).await;
+    let done = manifest(&files(bucket.folder()));
+    assert_eq!(done["request"]["from"], from);
+
+    bucket.allow_writes(HALF);
+    let from = Timestamp(BEGAN + history.span / 2).to_string();
+    let window = ["--format", "csv", "--by", "room", "--from", &from];
+    let arguments = [&["export"], &TOPICS[..], &["-o", "s3://exports"], &window].concat();
+    deployment.refused(&arguments).await;
+    bucket.allow_writes(usize::MAX);
+    export(&deployment, "s3://exports", &window[..4]).await;
+    let whole = told("csv", &files(bucket.folder()));
+    assert!(whole == expected("csv", "room", &history));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_off_leaves_nothing_to_another_export() {
+    let by_room = ["--format", "parquet", "--by", "room"];
+    let (deployment, bucket, _) = half("strays", &by_room).await;
+    assert!(files(bucket.folder()).len() > 2);
+    let by_day = ["--format", "jsonl"];
+    export(&deployment, "s3://exports", &by_day).await;
+    let other = files(bucket.folder());
+    manifest(&other);
+
+    // Nor does what it replaced, if only some of that was removed: its manifest, and a file.
+    bucket.allow_removals(2);
+    let arguments = [&["export"], &TOPICS[..], &["-o", "s3://exports"], &by_room].concat();
+    let line = deployment.refused(&arguments).await;
+    assert!(line.contains(KEYS), "{line}");
+    let half = files(bucket.folder());
+    assert!(half.len() < other.len() && !half.contains_key(Path::new("manifest.json")));
+    bucket.allow_removals(usize::MAX);
+    export(&deployment, "s3://exports", &["--format", "csv"]).await;
+    manifest(&files(bucket.folder()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_added_to_what_is_not_the_whole_of_what_there_was() {
+    let deployment = Deployment::new("added");
+    let history = evening(&deployment).await;
+    let more = ["--format", "parquet"];
+    let refused = async |folder: &str, says: &str| {
+        let arguments = [
+            &["export"],
+            &TOPICS[..],
+            &["-o", folder],
+            &more,
+            &["--incremental"],
+        ];
+        let line = deployment.refused(&arguments.concat()).await;
+        assert!(line.contains(says) && line.lines().count() == 1, "{line}");
+    };
+    for (folder, bound, at) in [
+        ("late", "--from", "2026-01-02T21:00:00Z"),
+        ("none", "--to", "0"),
+    ] {
+        let window = [&more[..], &[bound, at]].concat();
+        export(&deployment, folder, &window).await;
+        refused(folder, "what --from and --to left").await;
+    }
+    export(&deployment, "whole", &more).await;
+    let whole = [
+        "query",
+        "SELECT * FROM chat",
+        "--format",
+        "csv",
+        "--export",
+        "whole",
+    ];
+    let asked = async || {
+        let output = deployment
+            .command(&whole)
+            .output()
+            .await
+            .expect("run lemonair");
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (rows, said) = asked().await;
+    assert!(rows.contains(",ann,") && !said.contains("erased"), "{said}");
+
+    // A topic that was made anew is shorter.
+    let path = deployment.data().join("whole/manifest.json");
+    let before = std::fs::read_to_string(&path).expect("read");
+    let mut longer: Value = serde_json::from_str(&before).expect("JSON");
+    let read = &mut longer["runs"][0]["read"][0];
+    let (range, _) = read
+        .as_str()
+        .and_then(|read| read.split_once('-'))
+        .expect("a range");
+    *read = format!("{range}-1000000").into();
+    std::fs::write(&path, longer.to_string()).expect("write");
+    refused("whole", "made anew").await;
+    std::fs::write(&path, before).expect("write");
+
+    // Who is erased later stands in what was written before.
+    let room: RoomId = "ann".parse().expect("a room");
+    let erased = AccountErased::new(account("ann"), &room, Timestamp::now());
+    history.log().append(erased).await.expect("append");
+    refused("whole", "somebody was erased").await;
+    assert!(asked().await.1.contains("somebody was erased"));
+    export(&deployment, "whole", &more).await;
+    let (rows, said) = asked().await;
+    assert!(
+        !rows.contains(",ann,") && !said.contains("erased"),
+        "{said}"
+    );
+    let again = [&more[..], &["--incremental"]].concat();
+    let said = export(&deployment, "whole", &again).await;
+    assert!(said.contains("nothing new"), "{said}");
+}
+
 #[tokio::test]
 async fn pseudonyms_name_nobody_and_are_the_same_everywhere() {
     let deployment = Deployment::new("pseudonym");
@@ -322,6 +568,15 @@ async fn pseudonyms_name_nobody_and_are_the_same_everywhere() {
     export(&deployment, "two", &more).await;
     let one = files(&deployment.data().join("one"));
     assert!(one == files(&deployment.data().join("two")));
+    let (room, whom) = (["--room", "mint"], ["--account", "viewer7"]);
+    let id = ["--account", "018bcfe5-6800-7000-9000-000000000007"];
+    let asked = [&more[..], &room, &whom, &id].concat();
+    export(&deployment, "asked", &asked).await;
+    let asked = files(&deployment.data().join("asked"));
+    let manifest = String::from_utf8_lossy(&asked[Path::new("manifest.json")]);
+    for known in ["viewer", "mint", "-9000-"] {
+        assert!(!manifest.contains(known), "{manifest}");
+    }
     let mut names = BTreeMap::new();
     for (path, content) in &one {
         if path.ends_with("manifest.json") {

@@ -5,8 +5,9 @@ mod support;
 use std::process::Stdio;
 
 use lemonair_consumers::kafka::partition_of;
+use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::erasure::AccountErased;
-use lemonair_schemas::{RoomId, Timestamp};
+use lemonair_schemas::{Event, RoomId, Timestamp};
 use serde_json::Value;
 use support::Deployment;
 use support::bucket::Bucket;
@@ -214,6 +215,20 @@ async fn an_export_answers_as_the_topics_do() {
             );
         }
     }
+    let whole = std::fs::read_dir(bucket.folder().join("day/lemonair.chat/day=2023-11-14"))
+        .expect("list the folder")
+        .map(|file| file.expect("a file").metadata().expect("its size").len())
+        .sum::<u64>();
+    let (sql, before) = (
+        "SELECT room, count(*) FROM chat GROUP BY room",
+        bucket.asked(),
+    );
+    ask(&deployment, sql, &["--export", "s3://exports/day"]).await;
+    let fetched = (bucket.asked() - before) as u64;
+    assert!(
+        (1..whole / 4).contains(&fetched),
+        "of {whole} bytes {fetched} were fetched for a column"
+    );
     let room = "SELECT count(*) FROM chat WHERE room = 'mint'";
     let found = ask(&deployment, room, &["--export", "room"]).await;
     assert_eq!(
@@ -222,6 +237,79 @@ async fn an_export_answers_as_the_topics_do() {
         "only the room's file is read"
     );
     assert!(found.of > found.read);
+}
+
+/// So many rows that SQLite looks for either condition by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_meets_either_condition_comes_once() {
+    let deployment = Deployment::new("either");
+    let mut history = History::of(&deployment, 0).await;
+    // Four days.
+    history.step = 11_520;
+    history.extend(30_000);
+    for by in ["day", "room"] {
+        let export = [
+            "export", "chat", "--format", "parquet", "--by", by, "-o", by,
+        ];
+        deployment.run(&export).await;
+    }
+    for condition in [
+        "at >= '2023-11-15' AND at < '2023-11-16' OR at >= '2023-11-17' AND at < '2023-11-18'",
+        "room = 'mint' AND at > '2023-11-16' OR room = 'basil' AND at < '2023-11-16'",
+    ] {
+        let select = "SELECT partition, offset FROM chat WHERE";
+        let sql = format!("{select} {condition} ORDER BY 1, 2");
+        // A sign before a column lets no condition on it reach the table.
+        let plain = condition.replace("at ", "+at ").replace("room ", "+room ");
+        let plain = format!("{select} {plain} ORDER BY 1, 2");
+        let expected = ask(&deployment, &plain, &[]).await.lines;
+        assert!(expected.len() > 1_000, "{condition}");
+        let found = by_either(&deployment, &sql, &[]).await;
+        assert!(found.lines == expected, "{condition}");
+        for by in ["day", "room"] {
+            let found = by_either(&deployment, &sql, &["--export", by]).await;
+            assert!(found.lines == expected, "{condition} by {by}");
+        }
+    }
+}
+
+/// Asks what SQLite answers by looking for each of several conditions by itself.
+async fn by_either(deployment: &Deployment, sql: &str, more: &[&str]) -> Answer {
+    let plan = ask(deployment, &format!("EXPLAIN QUERY PLAN {sql}"), more).await;
+    let plan = plan.lines.concat();
+    assert!(plan.contains("MULTI-INDEX OR"), "{sql}: {plan}");
+    ask(deployment, sql, more).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_on_either_condition_reads_each_of_its_tables_once() {
+    let deployment = Deployment::new("joined");
+    let mut history = History::of(&deployment, 0).await;
+    history.step = 11_520;
+    history.extend(30_000);
+    let sql = "SELECT count(*) FROM donations AS d CROSS JOIN chat AS m
+        ON m.room = d.room AND m.at_ms BETWEEN d.at_ms AND d.at_ms + 600000
+            OR m.room = 'mint' AND m.at_ms BETWEEN d.at_ms - 300000 AND d.at_ms - 1
+        WHERE d.amount < 50";
+    let found = by_either(&deployment, sql, &[]).await;
+    assert_eq!(found.read, found.of, "{}", found.stderr);
+    let events: Vec<Event> = history.events().collect();
+    let near = |donation: &DonationAccepted| {
+        let near = |event: &&Event| {
+            let Event::MessagePosted(message) = event else {
+                return false;
+            };
+            let behind = message.at.millis() - donation.at.millis();
+            message.room == donation.room && (0..=600_000).contains(&behind)
+                || message.room.as_str() == "mint" && (-300_000..=-1).contains(&behind)
+        };
+        events.iter().filter(near).count()
+    };
+    let pairs = events.iter().map(|event| match event {
+        Event::DonationAccepted(donation) if donation.amount < 50 => near(donation),
+        _ => 0,
+    });
+    assert_eq!(found.lines, [pairs.sum::<usize>().to_string()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,18 +8,18 @@ pub(super) mod pseudonym;
 pub(super) mod table;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use anyhow::bail;
 use clap::{Args, ValueEnum};
-use lemonair_consumers::{Range, Replay};
+use lemonair_consumers::{Range, Replay, erasures};
 use lemonair_schemas::{Codec, Event, Records, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use self::files::Files;
+use self::files::{Files, Plan};
 use self::manifest::{Manifest, Request, Run, Undecodable};
 use self::place::Place;
 use self::pseudonym::Pseudonyms;
-use super::progress::Progress;
+use super::progress;
 use super::slice::Slice;
 use crate::services::open_registry;
 use crate::settings::Settings;
@@ -67,22 +67,22 @@ impl Export {
         let codec = Arc::new(Codec::reading(open_registry(settings)?, Event::SCHEMAS).await?);
         let place = Place::open(settings, &self.output)?;
         let pseudonyms = Pseudonyms::open(settings, self.pseudonymise)?;
-        let selection = self
+        let asked = self.slice.asked();
+        let mut selection = self
             .slice
             .selection(&kafka, &codec, Timestamp::now())
             .await?;
-        let request = Request::new(self.format, self.by, self.pseudonymise, &selection);
-        let mut ranges = selection.ranges(&kafka).await?;
+        let request = Request::new(self.format, self.by, pseudonyms.as_ref(), &selection);
+        let marks = selection.marks(&kafka).await?;
+        // At least these are heeded: they are all read before anything else is.
+        let erasures = erasures::marks(&kafka).await?;
+        let mut ranges = selection.ranges_within(&kafka, marks.clone()).await?;
         let before = match Manifest::read(&place).await? {
             Some(manifest) if self.incremental => {
-                if manifest.request != request {
-                    bail!(
-                        "{place} holds another export ({}); --incremental goes on with the same",
-                        serde_json::to_string(&manifest.request)?
-                    );
-                }
+                manifest.check(&place, &request, &marks, &erasures)?;
                 for range in &mut ranges {
-                    range.start = range.start.max(manifest.end_of(range));
+                    let end = manifest.end_of(range.topic, range.partition);
+                    range.start = range.start.max(end);
                 }
                 ranges.retain(|range| !range.is_empty());
                 Some(manifest)
@@ -90,39 +90,45 @@ impl Export {
             _ => None,
         };
         let number = before.as_ref().map_or(0, |manifest| manifest.runs.len());
-        // What was cut off is made again with the same end, so that it becomes the same files.
-        let mut files = Files::open(place, &request, number, &mut ranges).await?;
+        let plan = Plan::new(request, asked, number, &ranges);
+        // What was cut off is made again with the same bounds, so that it becomes the same files.
+        let mut files = Files::open(place, plan).await?;
+        let ranges = files.plan().ranges()?;
+        (selection.from, selection.to) = files.plan().request.bounds();
         if before.is_some() && ranges.is_empty() {
             files.give_up().await?;
             println!("nothing new in {}", self.output);
             return Ok(());
         }
 
-        let total = ranges.iter().map(Range::len).sum();
-        let mut progress = Progress::new(total);
+        let total: u64 = ranges.iter().map(Range::len).sum();
         let mut run = Run::new(&ranges);
         let mut replay = Replay::open(&kafka, Arc::clone(&codec), selection, ranges).await?;
-        while let Some(record) = replay.next().await? {
-            match record.content {
-                Ok(mut event) => {
-                    if let Some(pseudonyms) = &pseudonyms {
-                        event.mask(pseudonyms);
+        let read = replay.counter();
+        let reading = async {
+            while let Some(record) = replay.next().await? {
+                match record.content {
+                    Ok(mut event) => {
+                        if let Some(pseudonyms) = &pseudonyms {
+                            event.mask(pseudonyms);
+                        }
+                        files.add(record.position, record.at, &event, &codec)?;
+                        run.records += 1;
                     }
-                    files.add(record.position, record.at, &event, &codec)?;
-                    run.records += 1;
-                }
-                Err(poison) => {
-                    run.undecodable
-                        .push(Undecodable::new(record.position, &record.bytes, poison))
+                    Err(poison) => run.undecodable.push(Undecodable::new(
+                        record.position,
+                        &record.bytes,
+                        poison,
+                    )),
                 }
             }
-            if (run.records + run.undecodable.len() as u64).is_multiple_of(1024) {
-                progress.tell(replay.read());
-            }
-        }
-        progress.clear();
+            anyhow::Ok(())
+        };
+        progress::during("records", || (read.load(Ordering::Relaxed), total), reading).await?;
         let (records, undecodable) = (run.records, run.undecodable.len());
-        let count = files.finish(before, run).await?;
+        let count = files
+            .finish(before, manifest::heeded(&erasures), run)
+            .await?;
         println!("{records} records in {count} files in {}", self.output);
         if undecodable > 0 {
             println!("{undecodable} records could not be decoded; manifest.json lists them");

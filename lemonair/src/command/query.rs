@@ -10,7 +10,6 @@ mod topic;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -23,7 +22,7 @@ use self::output::Output;
 use self::tally::Tally;
 use super::export::place::Place;
 use super::export::pseudonym::Pseudonyms;
-use super::progress::Progress;
+use super::progress;
 use super::slice::Window;
 use crate::services::open_registry;
 use crate::settings::Settings;
@@ -67,9 +66,6 @@ const TABLES: [Topic; 7] = [
     Topic::Presence,
 ];
 
-/// How often progress is told.
-const EVERY: Duration = Duration::from_millis(200);
-
 impl Query {
     pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -95,23 +91,18 @@ impl Query {
             output.finish()?;
             anyhow::Ok(rows)
         });
-        let mut progress = Progress::new(0);
-        let mut ticks = tokio::time::interval(EVERY);
-        let result = loop {
-            tokio::select! {
-                result = &mut query => break result?,
-                _ = ticks.tick() => {
-                    let (read, of) = tally.records();
-                    progress.tell_of(read, of);
-                    continue;
+        let result = async {
+            loop {
+                tokio::select! {
+                    result = &mut query => return result,
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
                 }
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+                stop.cancel();
+                interrupter.interrupt();
             }
-            stop.cancel();
-            interrupter.interrupt();
         };
-        progress.clear();
+        let result = progress::during("records", || tally.records(), result).await?;
         tally.report();
         if stop.is_cancelled() {
             bail!("stopped; what there is of a result is not the whole");
@@ -134,7 +125,7 @@ impl Query {
     ) -> anyhow::Result<Vec<Arc<dyn Table>>> {
         if let Some(place) = &self.export {
             let place = Place::open(settings, place)?;
-            return files::tables(place, tally, stop).await;
+            return files::tables(place, &settings.kafka(), tally, stop).await;
         }
         let kafka = settings.kafka();
         let codec = Arc::new(Codec::reading(open_registry(settings)?, Event::SCHEMAS).await?);

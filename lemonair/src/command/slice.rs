@@ -62,6 +62,11 @@ fn topic_of_events(name: &str) -> Result<Topic, String> {
 }
 
 impl Slice {
+    /// The times as they were asked for, whatever they stand for now.
+    pub(crate) fn asked(&self) -> String {
+        format!("{:?}", (self.window.from, self.window.to))
+    }
+
     pub(crate) async fn selection(
         self,
         kafka: &Kafka,

@@ -26,12 +26,17 @@ pub(crate) struct Bucket {
     /// Of so many requests that write, each takes one.
     writes: Arc<Semaphore>,
     allowed: Arc<AtomicUsize>,
+    removals: Arc<AtomicUsize>,
+    /// Bytes that were asked for in pieces of files.
+    asked: Arc<AtomicUsize>,
     away: watch::Sender<bool>,
 }
 
-/// What who is known may do: everything in the one bucket, but write only so often.
+/// What who is known may do: everything in the one bucket, but write and remove only so often.
 struct Access {
     writes: Arc<AtomicUsize>,
+    removals: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
 }
 
 const NAME: &str = "exports";
@@ -46,9 +51,12 @@ impl Bucket {
         std::fs::create_dir_all(root.join(NAME)).expect("make the bucket");
         let mut service = S3ServiceBuilder::new(FileSystem::new(&root).expect("open the store"));
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let allowed = Arc::new(AtomicUsize::new(usize::MAX));
+        let [allowed, removals] = [(); 2].map(|()| Arc::new(AtomicUsize::new(usize::MAX)));
+        let asked = Arc::new(AtomicUsize::new(0));
         service.set_access(Access {
             writes: Arc::clone(&allowed),
+            removals: Arc::clone(&removals),
+            asked: Arc::clone(&asked),
         });
         let service = service.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
@@ -84,6 +92,8 @@ impl Bucket {
             endpoint: format!("http://{address}"),
             writes,
             allowed,
+            removals,
+            asked,
             away,
         }
     }
@@ -112,6 +122,15 @@ impl Bucket {
         self.allowed.store(times, Ordering::Relaxed);
     }
 
+    /// The same of removing.
+    pub(crate) fn allow_removals(&self, times: usize) {
+        self.removals.store(times, Ordering::Relaxed);
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_waited_for(&self) -> bool {
         self.writes.available_permits() == 0
     }
@@ -130,14 +149,25 @@ impl S3Access for Access {
         if request.s3_path().get_bucket_name() != Some(NAME) {
             return Err(s3_error!(NoSuchBucket));
         }
-        let take = |writes: usize| writes.checked_sub(1);
-        let may_write = || {
-            self.writes
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-        };
-        if request.method() == Method::PUT && may_write().is_err() {
-            return Err(s3_error!(AccessDenied));
+        let range = request.headers().get("range");
+        let range = range.and_then(|range| range.to_str().ok()?.strip_prefix("bytes="));
+        if let Some((start, end)) = range.and_then(|range| range.split_once('-')) {
+            let number = |text: &str| text.parse::<usize>().expect("an offset");
+            let bytes = number(end) + 1 - number(start);
+            self.asked.fetch_add(bytes, Ordering::Relaxed);
         }
-        Ok(())
+        let query = request.uri().query().unwrap_or_default();
+        let left = if *request.method() == Method::PUT {
+            &self.writes
+        } else if query.starts_with("delete") {
+            &self.removals
+        } else {
+            return Ok(());
+        };
+        let take = |left: usize| left.checked_sub(1);
+        match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(s3_error!(AccessDenied)),
+        }
     }
 }

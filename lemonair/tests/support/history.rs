@@ -32,6 +32,7 @@ const PARTITIONS: i32 = 3;
 pub(crate) type Place = (String, i64, i64);
 
 struct Written {
+    number: usize,
     at: i64,
     topic: Topic,
     room: String,
@@ -128,9 +129,10 @@ impl History {
                 bytes.truncate(bytes.len() - 1);
                 bytes[1..5].copy_from_slice(&self.older.to_be_bytes());
             }
-            self.put(event.topic(), room, at, &bytes, true);
+            self.put(event.topic(), room, (number, at), &bytes, true);
             if number % corrupt == 1 {
-                self.put(Topic::Chat, room, at, b"\0nobody can read this", false);
+                let bytes = b"\0nobody can read this";
+                self.put(Topic::Chat, room, (number, at), bytes, false);
             }
         }
         self.producer
@@ -138,7 +140,14 @@ impl History {
             .expect("kafka takes it");
     }
 
-    fn put(&mut self, topic: Topic, room: &str, at: i64, bytes: &[u8], good: bool) {
+    fn put(
+        &mut self,
+        topic: Topic,
+        room: &str,
+        (number, at): (usize, i64),
+        bytes: &[u8],
+        good: bool,
+    ) {
         let name = topic.in_kafka(&self.kafka.prefix);
         let partition = partition_of(room, PARTITIONS);
         let mut record = BaseRecord::to(&name)
@@ -161,6 +170,7 @@ impl History {
             self.corrupt.push(place.clone());
         }
         self.records.push(Written {
+            number,
             at,
             topic,
             room: room.to_owned(),
@@ -175,6 +185,13 @@ impl History {
             .filter(|record| record.good && times.contains(&record.at))
             .map(|record| record.place.clone())
             .collect()
+    }
+
+    /// All that can be decoded, in the order of the merge.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+        merged(&self.records)
+            .filter(|record| record.good)
+            .map(|record| event(record.number, &record.room, record.at))
     }
 
     /// The times of all that can be decoded on a topic, such as `lemonair.chat`.

@@ -89,19 +89,21 @@ impl Writer {
         Ok(Writer { kind, records: 0 })
     }
 
+    /// Whether it holds more in memory now.
     pub(super) fn add(
         &mut self,
         position: Position,
         at: Timestamp,
         event: &Event,
         codec: &Codec,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         self.records += 1;
         match &mut self.kind {
             Kind::Parquet { writer, table } => {
                 table.push(position, at, event);
                 if table.rows() >= ROWS {
                     writer.write(&table.take()?)?;
+                    return Ok(true);
                 }
             }
             Kind::Avro(container) => {
@@ -115,6 +117,22 @@ impl Writer {
                 out.write_all(&line)?;
             }
             Kind::Csv(out, cells) => out.write_all(cells.row(position, at, event).as_bytes())?,
+        }
+        Ok(false)
+    }
+
+    /// Bytes of the row group that has begun.
+    pub(super) fn held(&self) -> usize {
+        match &self.kind {
+            Kind::Parquet { writer, .. } => writer.memory_size(),
+            _ => 0,
+        }
+    }
+
+    /// Ends the row group.
+    pub(super) fn flush(&mut self) -> anyhow::Result<()> {
+        if let Kind::Parquet { writer, .. } = &mut self.kind {
+            writer.flush()?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The files of an export: they are made aside, and put into place when all are whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -12,16 +13,18 @@ use super::file::Writer;
 use super::manifest::{File, Manifest, NAME, Request, Run};
 use super::place::Place;
 use super::{By, Format};
+use crate::command::progress;
 
 pub(super) struct Files {
     place: Place,
-    request: Request,
-    number: usize,
+    plan: Plan,
     open: BTreeMap<String, Open>,
     /// How many files each part has so far; rooms that speak seldom may get several.
     parts: BTreeMap<String, usize>,
     files: Vec<File>,
     clock: u64,
+    /// Bytes that files may hold in memory together.
+    room: usize,
 }
 
 struct Open {
@@ -31,15 +34,24 @@ struct Open {
 }
 
 /// What an export that is under way will hold.
-#[derive(PartialEq, Serialize, Deserialize)]
-struct Plan {
-    request: Request,
+#[derive(Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) request: Request,
+    /// Its times as they were asked for: two days ago is another time each time.
+    asked: String,
+    /// How many exports it adds to.
     number: usize,
     ranges: Vec<String>,
+    /// Files that may lie here though no manifest says so: of this export, and of the one whose place
+    /// it takes.
+    files: Vec<String>,
 }
 
 /// Files that are open at a time: each has records in memory.
 const OPEN: usize = 64;
+
+/// Row groups of all files together: the largest ends where they are larger.
+const ROOM: usize = 128 * 1024 * 1024;
 
 /// Files that are put into place at a time.
 const AT_ONCE: usize = 4;
@@ -47,40 +59,61 @@ const AT_ONCE: usize = 4;
 /// Where a [`Plan`] stands until all is whole.
 const PLAN: &str = ".partial/plan.json";
 
-impl Files {
-    /// If an export of the same was cut off here, `ranges` become those that it had.
-    pub(super) async fn open(
-        place: Place,
-        request: &Request,
-        number: usize,
-        ranges: &mut Vec<Range>,
-    ) -> anyhow::Result<Files> {
-        let same = |plan: &Plan| plan.request == *request && plan.number == number;
-        let plan = place.read(PLAN).await?;
-        let plan = plan.and_then(|json| serde_json::from_slice::<Plan>(&json).ok());
-        if let Some(plan) = plan.filter(same) {
-            *ranges = plan
-                .ranges
-                .iter()
-                .map(|range| range.parse())
-                .collect::<Result<_, _>>()?;
-        }
-        place.clear()?;
-        let plan = Plan {
-            request: request.clone(),
+impl Plan {
+    pub(super) fn new(request: Request, asked: String, number: usize, ranges: &[Range]) -> Plan {
+        Plan {
+            request,
+            asked,
             number,
             ranges: ranges.iter().map(ToString::to_string).collect(),
-        };
-        place.write(PLAN, serde_json::to_vec_pretty(&plan)?).await?;
-        Ok(Files {
+            files: Vec::new(),
+        }
+    }
+
+    pub(super) fn ranges(&self) -> anyhow::Result<Vec<Range>> {
+        let ranges = self.ranges.iter().map(|range| range.parse());
+        Ok(ranges.collect::<Result<_, _>>()?)
+    }
+
+    fn is_like(&self, other: &Plan) -> bool {
+        (&self.asked, self.number) == (&other.asked, other.number)
+            && self.request.is_like(&other.request)
+    }
+}
+
+impl Files {
+    /// If an export of the same was cut off here, its plan takes the place of this one.
+    pub(super) async fn open(place: Place, mut plan: Plan) -> anyhow::Result<Files> {
+        let former = place.read(PLAN).await?;
+        let former = former.and_then(|json| serde_json::from_slice::<Plan>(&json).ok());
+        if let Some(mut former) = former {
+            let stray = std::mem::take(&mut former.files);
+            remove_strays(&place, stray).await?;
+            if former.is_like(&plan) {
+                plan = former;
+            }
+        }
+        place.clear()?;
+        let files = Files {
             place,
-            request: request.clone(),
-            number,
+            plan,
             open: BTreeMap::new(),
             parts: BTreeMap::new(),
             files: Vec::new(),
             clock: 0,
-        })
+            room: ROOM,
+        };
+        files.write_plan().await?;
+        Ok(files)
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    async fn write_plan(&self) -> anyhow::Result<()> {
+        let json = serde_json::to_vec_pretty(&self.plan)?;
+        self.place.write(PLAN, json).await
     }
 
     pub(super) fn add(
@@ -101,19 +134,37 @@ impl Files {
         self.clock += 1;
         if let Some(open) = self.open.get_mut(&part) {
             open.used = self.clock;
-            open.writer.add(position, at, event, codec)?;
+            if open.writer.add(position, at, event, codec)? {
+                self.make_room()?;
+            }
         }
         Ok(())
+    }
+
+    /// Nothing but the records decides where row groups end, so they end there each time.
+    fn make_room(&mut self) -> anyhow::Result<()> {
+        while self.held() > self.room {
+            let open = self.open.values_mut().map(|open| &mut open.writer);
+            match open.max_by_key(|writer| writer.held()) {
+                Some(largest) => largest.flush()?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.open.values().map(|open| open.writer.held()).sum()
     }
 
     /// The folder of the files in which a record belongs.
     fn part(&self, position: Position, at: Timestamp, event: &Event) -> String {
         let mut part = format!("lemonair.{}", position.topic);
-        if self.request.format == Format::Avro {
+        if self.plan.request.format == Format::Avro {
             // Such a file has one schema.
             part = format!("{part}/{}", event.kind());
         }
-        match self.request.by {
+        match self.plan.request.by {
             By::Day => format!("{part}/day={}", &at.to_string()[..10]),
             By::Room => {
                 let room = event.room().map(|room| room.to_string());
@@ -124,20 +175,20 @@ impl Files {
 
     fn create(&mut self, part: &str, position: Position, event: &Event) -> anyhow::Result<Open> {
         let count = self.parts.entry(part.to_owned()).or_default();
-        let extension = match self.request.format {
+        let extension = match self.plan.request.format {
             Format::Parquet => "parquet",
             Format::Avro => "avro",
             Format::Jsonl => "jsonl",
             Format::Csv => "csv",
         };
-        let path = format!("{part}/{:04}-{count:04}.{extension}", self.number);
+        let path = format!("{part}/{:04}-{count:04}.{extension}", self.plan.number);
         *count += 1;
         let aside = self.place.make(&path)?;
         let file =
             std::fs::File::create(&aside).with_context(|| format!("write {}", aside.display()))?;
         Ok(Open {
             path,
-            writer: Writer::new(self.request.format, file, position.topic, event)?,
+            writer: Writer::new(self.plan.request.format, file, position.topic, event)?,
             used: 0,
         })
     }
@@ -168,28 +219,35 @@ impl Files {
     pub(super) async fn finish(
         mut self,
         before: Option<Manifest>,
+        erasures: Vec<String>,
         run: Run,
     ) -> anyhow::Result<usize> {
         for (_, open) in std::mem::take(&mut self.open) {
             self.close(open)?;
         }
         self.files.sort_by(|one, other| one.path.cmp(&other.path));
-        let mut manifest = match before {
-            Some(manifest) => manifest,
-            None => {
-                self.remove_former().await?;
-                Manifest {
-                    request: self.request.clone(),
-                    runs: Vec::new(),
-                    files: Vec::new(),
-                }
-            }
+        let former = match &before {
+            None => Manifest::read(&self.place).await?,
+            Some(_) => None,
         };
-        let put = self.files.iter().map(|file| self.place.put(&file.path));
-        stream::iter(put)
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        // From here on there are files that no manifest names: whoever comes after a crash finds them.
+        let listed = former.iter().flat_map(|former| &former.files);
+        let listed = listed.chain(&self.files).map(|file| file.path.clone());
+        self.plan.files = listed.collect();
+        self.write_plan().await?;
+        if let Some(former) = former {
+            // Its manifest first: at no time one stands beside files that are not its own.
+            self.place.remove(NAME).await?;
+            let files = former.files.into_iter().map(|file| file.path);
+            remove(&self.place, files).await?;
+        }
+        self.put().await?;
+        let mut manifest = before.unwrap_or_else(|| Manifest {
+            request: self.plan.request.clone(),
+            erasures: Some(erasures),
+            runs: Vec::new(),
+            files: Vec::new(),
+        });
         manifest.runs.push(run);
         manifest.files.append(&mut self.files);
         let json = serde_json::to_vec_pretty(&manifest)?;
@@ -198,26 +256,112 @@ impl Files {
         Ok(manifest.files.len())
     }
 
-    /// What an export left here that this one replaces; its manifest first, so that at no time one
-    /// stands beside files that are not its own.
-    async fn remove_former(&self) -> anyhow::Result<()> {
-        let Some(former) = Manifest::read(&self.place).await? else {
-            return Ok(());
-        };
-        self.place.remove(NAME).await?;
-        let remove = former
+    async fn put(&self) -> anyhow::Result<()> {
+        let sent = AtomicU64::new(0);
+        let bytes: u64 = self.files.iter().map(|file| file.bytes).sum();
+        let put = self
             .files
             .iter()
-            .map(|file| self.place.remove(&file.path));
-        stream::iter(remove)
+            .map(|file| self.place.put(&file.path, &sent));
+        let put = stream::iter(put)
             .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await
+            .try_collect::<()>();
+        progress::during("bytes", || (sent.load(Ordering::Relaxed), bytes), put).await
     }
 
     /// Leaves nothing but what is whole.
     pub(super) async fn give_up(&self) -> anyhow::Result<()> {
         self.place.remove(PLAN).await?;
         self.place.clear()
+    }
+}
+
+/// Of these files, removes those that the manifest, if there is one, does not name.
+async fn remove_strays(place: &Place, files: Vec<String>) -> anyhow::Result<()> {
+    let whole = Manifest::read(place).await?;
+    let whole: HashSet<&str> = whole
+        .iter()
+        .flat_map(|manifest| &manifest.files)
+        .map(|file| file.path.as_str())
+        .collect();
+    let strays = files
+        .into_iter()
+        .filter(|path| !whole.contains(path.as_str()));
+    remove(place, strays).await
+}
+
+async fn remove(place: &Place, files: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let remove = files.map(|path| async move { place.remove(&path).await });
+    stream::iter(remove)
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use lemonair_consumers::Selection;
+    use lemonair_schemas::chat::MessagePosted;
+    use lemonair_schemas::{EventId, Topic};
+    use lemonair_testkit::Cluster;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ROOMS: [&str; 3] = ["mint", "basil", "sage"];
+
+    fn message(number: u32) -> Event {
+        MessagePosted {
+            id: EventId(Uuid::from_u64_pair(number.into(), u64::MAX)),
+            at: Timestamp(number.into()),
+            room: ROOMS[number as usize % ROOMS.len()].parse().unwrap(),
+            actor: None,
+            text: format!("message {number}"),
+            nonce: None,
+            reply_to: None,
+        }
+        .into()
+    }
+
+    #[tokio::test]
+    async fn files_together_hold_no_more_than_there_is_room_for() {
+        let cluster = Cluster::start().await;
+        let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
+        let mut made = Vec::new();
+        for name in ["one", "two"] {
+            let place = || Place::folder(folder.join(name).to_str().unwrap());
+            let chat = Selection::of(&[Topic::Chat]);
+            let request = Request::new(Format::Parquet, By::Room, None, &chat);
+            let plan = Plan::new(request, String::new(), 0, &[]);
+            let mut files = Files::open(place(), plan).await.unwrap();
+            files.room = 1024 * 1024;
+            for number in 0..40_000 {
+                let event = message(number);
+                let position = Position {
+                    topic: Topic::Chat,
+                    partition: 0,
+                    offset: number.into(),
+                };
+                files
+                    .add(position, event.at(), &event, &cluster.codec)
+                    .unwrap();
+                assert!(files.held() <= files.room, "{number}: {}", files.held());
+            }
+            let run = Run::new(&[]);
+            assert_eq!(files.finish(None, Vec::new(), run).await.unwrap(), 3);
+            let manifest = Manifest::read(&place()).await.unwrap().unwrap();
+            let mut groups = 0;
+            for file in &manifest.files {
+                let file = std::fs::File::open(folder.join(name).join(&file.path)).unwrap();
+                let file = SerializedFileReader::new(file).unwrap();
+                groups += file.metadata().num_row_groups();
+            }
+            let hashes = manifest.files.into_iter().map(|file| file.sha256);
+            made.push((groups, Vec::from_iter(hashes)));
+        }
+        assert!(made[0].0 > 3, "{made:?}");
+        assert_eq!(made[0], made[1]);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,23 +1,28 @@
 //! `manifest.json`: what an export holds. It is written last: a folder without one is not whole.
 
-use anyhow::Context;
-use lemonair_consumers::{Poison, Range, Selection};
-use lemonair_schemas::Position;
+use anyhow::{Context, bail};
+use lemonair_consumers::{Bound, Poison, Range, Selection, Watermark, Who};
 use lemonair_schemas::codec::unframe;
+use lemonair_schemas::field::Mask;
+use lemonair_schemas::{Position, Topic};
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
+use super::pseudonym::Pseudonyms;
 use super::{By, Format};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) request: Request,
+    /// Erasures that were heeded, such as `erasures/0:0-3`; older versions do not say.
+    #[serde(default)]
+    pub(super) erasures: Option<Vec<String>>,
     /// One, and one more for each time that something was added.
     pub(crate) runs: Vec<Run>,
     pub(crate) files: Vec<File>,
 }
 
-/// What was asked for; only the same can be added to.
+/// What was asked for; only the same can be added to. Where names are hidden, they are here too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) format: Format,
@@ -27,6 +32,11 @@ pub(crate) struct Request {
     rooms: Vec<String>,
     types: Vec<String>,
     accounts: Vec<String>,
+    /// Times or offsets, if it is not the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) to: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,34 +75,127 @@ impl Manifest {
         manifest.with_context(|| format!("read {NAME} of {place}"))
     }
 
-    /// How far the partition of `range` was read.
-    pub(super) fn end_of(&self, range: &Range) -> i64 {
-        self.runs
-            .iter()
-            .flat_map(|run| &run.read)
-            .filter_map(|read| read.parse::<Range>().ok())
-            .filter(|read| (read.topic, read.partition) == (range.topic, range.partition))
-            .map(|read| read.end)
-            .max()
-            .unwrap_or(0)
+    /// How far a partition was read.
+    pub(super) fn end_of(&self, topic: Topic, partition: i32) -> i64 {
+        let read = self.runs.iter().flat_map(|run| &run.read);
+        end_of(read, topic, partition)
+    }
+
+    /// Whether somebody was erased since, given where the topic of erasures ends now. Of older
+    /// versions' exports nobody knows: of these, any erasure may have come since.
+    pub(crate) fn is_before_erasures(&self, ends: &[Watermark]) -> bool {
+        let heeded = |mark: &Watermark| {
+            let heeded = self.erasures.iter().flatten();
+            end_of(heeded, mark.topic, mark.partition)
+        };
+        ends.iter().any(|mark| mark.high > heeded(mark))
+    }
+
+    /// Refuses where what came since, added to this, would not be what `request` asks for. The topics,
+    /// and that of erasures, end where the marks say.
+    pub(super) fn check(
+        &self,
+        place: &Place,
+        request: &Request,
+        topics: &[Watermark],
+        erasures: &[Watermark],
+    ) -> anyhow::Result<()> {
+        const ANEW: &str = "export anew, without --incremental";
+        if self.request.from.is_some() || self.request.to.is_some() {
+            bail!(
+                "{place} holds only what --from and --to left of the topics, which has no end to go on from; {ANEW}"
+            );
+        }
+        if self.request != *request {
+            bail!(
+                "{place} holds another export ({}); --incremental goes on with the same",
+                serde_json::to_string(&self.request)?
+            );
+        }
+        if self.erasures.is_none() {
+            bail!(
+                "{place} was made by an older version, which noted too little to go on from; {ANEW}"
+            );
+        }
+        if self.is_before_erasures(erasures) {
+            bail!("somebody was erased who may still stand in {place}; {ANEW}");
+        }
+        for mark in topics {
+            let end = self.end_of(mark.topic, mark.partition);
+            if end > mark.high {
+                bail!(
+                    "{place} has lemonair.{} partition {} up to offset {end}, but it ends at {}: the topic was made anew; {ANEW}",
+                    mark.topic,
+                    mark.partition,
+                    mark.high
+                );
+            }
+        }
+        Ok(())
     }
 }
 
+/// Erasures as a manifest notes them.
+pub(super) fn heeded(ends: &[Watermark]) -> Vec<String> {
+    let range = |mark: &Watermark| Range {
+        topic: mark.topic,
+        partition: mark.partition,
+        start: mark.low,
+        end: mark.high,
+    };
+    ends.iter().map(|mark| range(mark).to_string()).collect()
+}
+
+fn end_of<'a>(ranges: impl Iterator<Item = &'a String>, topic: Topic, partition: i32) -> i64 {
+    ranges
+        .filter_map(|range| range.parse::<Range>().ok())
+        .filter(|range| (range.topic, range.partition) == (topic, partition))
+        .map(|range| range.end)
+        .max()
+        .unwrap_or(0)
+}
+
 impl Request {
-    pub(super) fn new(format: Format, by: By, pseudonymised: bool, slice: &Selection) -> Request {
+    pub(super) fn new(
+        format: Format,
+        by: By,
+        pseudonyms: Option<&Pseudonyms>,
+        slice: &Selection,
+    ) -> Request {
+        let (mut rooms, mut accounts) = (slice.rooms.clone(), slice.accounts.clone());
+        if let Some(pseudonyms) = pseudonyms {
+            rooms.iter_mut().for_each(|room| pseudonyms.room(room));
+            for who in &mut accounts {
+                match who {
+                    Who::Id(id) => pseudonyms.account(id),
+                    Who::Name(name) => pseudonyms.name(name),
+                }
+            }
+        }
         Request {
             format,
             by,
-            pseudonymised,
+            pseudonymised: pseudonyms.is_some(),
             topics: slice.topics.iter().map(ToString::to_string).collect(),
-            rooms: slice.rooms.iter().map(ToString::to_string).collect(),
+            rooms: rooms.iter().map(ToString::to_string).collect(),
             types: slice.kinds.clone(),
-            accounts: slice
-                .accounts
-                .iter()
-                .map(|who| format!("{who:?}"))
-                .collect(),
+            accounts: accounts.iter().map(|who| format!("{who:?}")).collect(),
+            from: slice.from.map(|bound| bound.to_string()),
+            to: slice.to.map(|bound| bound.to_string()),
         }
+    }
+
+    /// Where the slice begins and ends.
+    pub(super) fn bounds(&self) -> (Option<Bound>, Option<Bound>) {
+        let bound = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
+        (bound(&self.from), bound(&self.to))
+    }
+
+    /// Whether the same was asked for, but for times that stand for others by now.
+    pub(super) fn is_like(&self, other: &Request) -> bool {
+        let (from, to) = (other.from.clone(), other.to.clone());
+        let asked = self.clone();
+        Request { from, to, ..asked } == *other
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -13,7 +14,7 @@ use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 use parquet::arrow::async_reader::AsyncFileReader;
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
 use crate::bucket::{Bucket, Object, SCHEME, line, say};
 use crate::settings::Settings;
@@ -56,7 +57,7 @@ impl Place {
         })
     }
 
-    fn folder(path: &str) -> Place {
+    pub(super) fn folder(path: &str) -> Place {
         Place {
             name: path.to_owned(),
             aside: Path::new(path).join(".partial"),
@@ -108,7 +109,7 @@ impl Place {
             Kind::Folder(_) => {
                 let made = self.make(name)?;
                 write(&made, &content).with_context(|| format!("write {}", made.display()))?;
-                self.put(name).await
+                self.put(name, &AtomicU64::new(0)).await
             }
             Kind::Bucket { store, within } => {
                 let put = store.put(&key(within, name), content.into()).await;
@@ -124,8 +125,8 @@ impl Place {
         Ok(path)
     }
 
-    /// Puts a file here that was made aside.
-    pub(super) async fn put(&self, name: &str) -> anyhow::Result<()> {
+    /// Puts a file here that was made aside; adds to `sent` what of it is on its way.
+    pub(super) async fn put(&self, name: &str, sent: &AtomicU64) -> anyhow::Result<()> {
         let made = self.aside.join(name);
         match &self.kind {
             Kind::Folder(folder) => {
@@ -141,15 +142,27 @@ impl Place {
                 let store: Arc<dyn ObjectStore> = Arc::<AmazonS3>::clone(store);
                 let mut object = BufWriter::with_capacity(store, key(within, name), PART)
                     .with_max_concurrency(1);
-                let sent = match tokio::io::copy_buf(&mut file, &mut object).await {
+                let copy = async {
+                    loop {
+                        let part = file.fill_buf().await?;
+                        if part.is_empty() {
+                            return std::io::Result::Ok(());
+                        }
+                        let length = part.len();
+                        object.write_all(part).await?;
+                        file.consume(length);
+                        sent.fetch_add(length as u64, Ordering::Relaxed);
+                    }
+                };
+                let put = match copy.await {
                     // It takes back what it began if this fails.
-                    Ok(_) => object.shutdown().await,
+                    Ok(()) => object.shutdown().await,
                     Err(error) => {
                         object.abort().await.ok();
                         Err(error)
                     }
                 };
-                let Err(error) = sent else {
+                let Err(error) = put else {
                     return Ok(());
                 };
                 let name = format!("{}/{name}", self.name);

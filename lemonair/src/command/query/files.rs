@@ -1,6 +1,7 @@
 //! An export in Parquet as tables: the same as those of the topics that it was made of.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use arrow_array::cast::AsArray;
@@ -8,6 +9,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use futures::StreamExt;
+use lemonair_consumers::{Kafka, erasures};
 use lemonair_schemas::field::Value;
 use lemonair_schemas::{Timestamp, Topic};
 use lemonair_sql::{Cell, Column, Condition, Rows, Table, Wanted};
@@ -42,6 +44,8 @@ struct File {
     path: String,
     bytes: u64,
     records: u64,
+    /// The number of its first row among those of all files.
+    first: i64,
     /// What the folder's name says of all records in it.
     day: Option<(i64, i64)>,
     room: Option<String>,
@@ -54,8 +58,8 @@ struct FileRows {
     reader: Option<Reader>,
     batch: Option<Batch>,
     row: usize,
-    /// Of all files so far.
-    number: i64,
+    /// Of the next batch's first row, whichever files are read.
+    next: i64,
     wanted: Wanted,
     fields: Arc<Vec<Field>>,
     tally: Arc<Tally>,
@@ -66,6 +70,8 @@ struct FileRows {
 type Reader = ParquetRecordBatchStream<Box<dyn AsyncFileReader>>;
 
 struct Batch {
+    /// The number of its first row.
+    first: i64,
     rows: RecordBatch,
     /// Where each column of the table stands, if the file has it.
     places: Vec<Option<usize>>,
@@ -73,9 +79,13 @@ struct Batch {
 
 const DAY: i64 = 86_400_000;
 
-/// Tables of the export at `place`.
+/// An export can be asked where Kafka is not.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tables of the export at `place`. Whether somebody was erased since is known where the topics are.
 pub(super) async fn tables(
     place: Place,
+    kafka: &Kafka,
     tally: &Arc<Tally>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<Arc<dyn Table>>> {
@@ -93,6 +103,13 @@ pub(super) async fn tables(
             "{unreadable} records could not be decoded when this was exported; manifest.json lists them"
         );
     }
+    match tokio::time::timeout(PATIENCE, erasures::marks(kafka)).await {
+        Ok(Ok(marks)) if !manifest.is_before_erasures(&marks) => {}
+        Ok(Ok(_)) => eprintln!("somebody was erased who may still stand in {place}; export anew"),
+        _ => {
+            eprintln!("kafka does not answer: who was erased after this was exported stands in it")
+        }
+    }
     let mut tables: Vec<Arc<dyn Table>> = Vec::new();
     for topic in &manifest.request.topics {
         let topic: Topic = topic.parse()?;
@@ -101,10 +118,15 @@ pub(super) async fn tables(
             .files
             .iter()
             .filter(|file| file.path.starts_with(&of_topic));
+        let mut rows = 0;
         let files = files.map(|file| File {
             path: file.path.clone(),
             bytes: file.bytes,
             records: file.records,
+            first: {
+                rows += file.records;
+                i64::try_from(rows - file.records).unwrap_or(i64::MAX)
+            },
             day: named(&file.path, "day=").and_then(|day| {
                 let start: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
                 Some((start.millis(), start.millis() + DAY))
@@ -168,7 +190,7 @@ impl Table for FilesTable {
             reader: None,
             batch: None,
             row: 0,
-            number: 0,
+            next: 0,
             wanted,
             fields: Arc::clone(&self.fields),
             tally: Arc::clone(&self.tally),
@@ -199,7 +221,10 @@ impl FileRows {
             {
                 self.tally.read(rows.num_rows() as u64);
                 let place = |field: &Field| rows.schema().index_of(&field.name).ok();
+                let first = self.next;
+                self.next += i64::try_from(rows.num_rows()).unwrap_or(0);
                 return Ok(Some(Batch {
+                    first,
                     places: self.fields.iter().map(place).collect(),
                     rows,
                 }));
@@ -207,6 +232,7 @@ impl FileRows {
             let Some(file) = self.files.next() else {
                 return Ok(None);
             };
+            self.next = file.first;
             let reader = self.open(&file).await;
             let context = || format!("read {}/{}", self.place, file.path);
             self.reader = Some(reader.with_context(context)?);
@@ -242,7 +268,6 @@ impl FileRows {
 impl Rows for FileRows {
     fn next(&mut self) -> Result<bool, String> {
         self.row += 1;
-        self.number += 1;
         while self
             .batch
             .as_ref()
@@ -258,7 +283,8 @@ impl Rows for FileRows {
     }
 
     fn id(&self) -> i64 {
-        self.number
+        let first = self.batch.as_ref().map_or(0, |batch| batch.first);
+        first + i64::try_from(self.row).unwrap_or(0)
     }
 
     fn cell(&self, column: usize) -> Cell<'_> {
