@@ -176,8 +176,8 @@ impl Merge {
             read: &self.read,
             more: 0,
         };
-        for lane in 0..lanes.len() {
-            heads.extend(self.head(consumer, &lanes[lane], lane, &mut count, &mut batch, out)?);
+        for (lane, own) in lanes.iter().enumerate() {
+            heads.extend(self.head(consumer, own, lane, &mut count, &mut batch, out)?);
         }
         while let Some(mut first) = heads.peek_mut() {
             let Ordered { by, lane, message } = &first.0;
