@@ -339,32 +339,16 @@ async fn a_bucket_gets_what_a_folder_gets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_not_whole_until_all_is_there() {
-    let deployment = Deployment::new("half");
-    // What is to be done, what is to be put, two files, and no more.
-    let bucket = Bucket::open(deployment.data(), 4).await;
-    let deployment = bucket.of(deployment);
-    let mut history = History::of(&deployment, 2_000).await;
     let more = ["--format", "parquet", "--by", "room"];
+    let (deployment, bucket, mut history) = half("half", &more).await;
     export(&deployment, "whole", &more).await;
     let whole = files(&deployment.data().join("whole"));
-    let place = "s3://exports";
-    let arguments = [&["export"], &TOPICS[..], &["-o", place], &more].concat();
-    let mut child = deployment
-        .command(&arguments)
-        .spawn()
-        .expect("run lemonair");
-    eventually("files are on their way", async || {
-        let begun = files(bucket.folder()).len() > 2;
-        (begun && bucket.is_waited_for()).then_some(())
-    })
-    .await;
-    child.kill().await.expect("kill lemonair");
     let half = files(bucket.folder());
     assert!(half.len() < whole.len() && !half.contains_key(Path::new("manifest.json")));
 
     bucket.let_all_in();
     history.extend(100);
-    export(&deployment, place, &more).await;
+    export(&deployment, "s3://exports", &more).await;
     assert!(files(bucket.folder()) == whole);
 }
 
@@ -435,7 +419,6 @@ async fn half(name: &str, more: &[&str]) -> (Deployment, Bucket, History) {
     })
     .await;
     child.kill().await.expect("kill lemonair");
-    bucket.let_all_in();
     (deployment, bucket, history)
 }
 
@@ -443,6 +426,7 @@ async fn half(name: &str, more: &[&str]) -> (Deployment, Bucket, History) {
 async fn what_was_cut_off_has_nothing_to_do_with_another_window() {
     let window = ["--format", "csv", "--by", "room", "--from", "100000 days"];
     let (deployment, bucket, history) = half("window", &window).await;
+    bucket.let_all_in();
     let plan = || {
         let plan = files(bucket.folder());
         let plan = plan.get(Path::new(".partial/plan.json")).expect("a plan");
@@ -470,6 +454,7 @@ async fn what_was_cut_off_has_nothing_to_do_with_another_window() {
 async fn what_was_cut_off_leaves_nothing_to_another_export() {
     let by_room = ["--format", "parquet", "--by", "room"];
     let (deployment, bucket, _) = half("strays", &by_room).await;
+    bucket.let_all_in();
     let by_day = ["--format", "jsonl"];
     export(&deployment, "s3://exports", &by_day).await;
     manifest(&files(bucket.folder()));
