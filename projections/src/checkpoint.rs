@@ -53,6 +53,28 @@ pub(crate) fn swap_lock(projection: &dyn Projection) -> String {
     format!("swap.{}", projection.name())
 }
 
+/// A connection during which the read model's tables are not swapped: what is done to those on their
+/// way out is lost. Not one of the pool: its end, however it comes, must free the lock.
+pub(crate) async fn unswapped(
+    pool: &MySqlPool,
+    projection: &dyn Projection,
+) -> Result<MySqlConnection> {
+    let mut connection = pool.acquire().await?.detach();
+    if !lock(&mut connection, &swap_lock(projection), SWAP).await? {
+        return Err(Error::Busy("the read model is being swapped"));
+    }
+    Ok(connection)
+}
+
+/// Ends it; whoever swaps need not wait until the server finds it gone.
+pub(crate) async fn swappable(
+    mut connection: MySqlConnection,
+    projection: &dyn Projection,
+) -> Result<()> {
+    unlock(&mut connection, &swap_lock(projection)).await?;
+    Ok(connection.close().await?)
+}
+
 /// Takes over partitions. Whoever held them before can no longer commit, and what it had under way
 /// is committed or gone when this returns.
 pub(crate) async fn claim(
@@ -60,20 +82,14 @@ pub(crate) async fn claim(
     projection: &dyn Projection,
     partitions: &[(Topic, i32)],
 ) -> Result<Claims> {
-    // Not a connection of the pool: its end, however it comes, must free the lock.
-    let mut connection = pool.acquire().await?.detach();
-    let lock_name = swap_lock(projection);
-    if !lock(&mut connection, &lock_name, SWAP).await? {
-        return Err(Error::Busy("the read model is being swapped"));
-    }
+    let mut connection = unswapped(pool, projection).await?;
     let mut tx = connection.begin().await?;
     fault::point("claiming");
     take(&mut tx, projection, partitions).await?;
     fault::point("taken");
     let found = read(&mut tx, projection).await?;
     tx.commit().await?;
-    unlock(&mut connection, &lock_name).await?;
-    connection.close().await?;
+    swappable(connection, projection).await?;
     let claims = found.iter().filter_map(|checkpoint| {
         let Position {
             topic,

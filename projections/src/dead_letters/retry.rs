@@ -6,8 +6,9 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 
 use super::{DeadLetter, Filter, LetterId, State, select, shortened, table};
-use crate::database::{connect_to, lock, quote, unlock};
-use crate::{Error, Fact, Projection, Result, checkpoint, commit};
+use crate::checkpoint::{self, swappable, unswapped};
+use crate::database::quote;
+use crate::{Error, Fact, Projection, Result, commit};
 
 /// What came of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,6 +47,7 @@ async fn retry_of(
     operator: &str,
     dry_run: bool,
 ) -> Result<Vec<Tried>> {
+    // While other tables are swapped in, a letter may be open that the new ones have no need of.
     let mut connection = unswapped(pool, projection).await?;
     let mut tx = connection.begin().await?;
     // The live loop waits meanwhile, as if it were another process's turn.
@@ -72,25 +74,8 @@ async fn retry_of(
     } else {
         tx.commit().await?;
     }
-    done(connection, projection).await?;
+    swappable(connection, projection).await?;
     Ok(tried)
-}
-
-/// While other tables are swapped in, a letter may be open that the new ones have no need of, and what
-/// is done to the old ones is lost. Not a connection of the pool: its end, however it comes, must free
-/// the lock.
-async fn unswapped(pool: &MySqlPool, projection: &dyn Projection) -> Result<MySqlConnection> {
-    let mut connection = connect_to(pool, None).await?;
-    let lock_name = checkpoint::swap_lock(projection);
-    if !lock(&mut connection, &lock_name, checkpoint::SWAP).await? {
-        return Err(Error::Busy("the read model is being swapped"));
-    }
-    Ok(connection)
-}
-
-async fn done(mut connection: MySqlConnection, projection: &dyn Projection) -> Result<()> {
-    unlock(&mut connection, &checkpoint::swap_lock(projection)).await?;
-    Ok(connection.close().await?)
 }
 
 /// Applies a letter; if that fails, says why and leaves everything as it was but for the letter.
@@ -178,7 +163,7 @@ pub async fn drop(pool: &MySqlPool, filter: &Filter, operator: &str) -> Result<V
             dropped.push(letter.id);
         }
         tx.commit().await?;
-        done(connection, projection).await?;
+        swappable(connection, projection).await?;
     }
     Ok(dropped)
 }

@@ -53,12 +53,11 @@ impl Lane {
         from: Vec<Position>,
     ) -> Result<Lane> {
         let Projector { pool, kafka, codec } = projector;
-        let mut claims = claims.clone();
-        claims.retain(|(topic, partition), _| {
-            let here =
-                |position: &Position| (position.topic, position.partition) == (*topic, *partition);
-            from.iter().any(here)
-        });
+        let own = |position: &Position| {
+            let key = (position.topic, position.partition);
+            Some((key, *claims.get(&key)?))
+        };
+        let claims = from.iter().filter_map(own).collect();
         let from = reachable(kafka, from).await?;
         let mut feed = Feed::open(kafka, Arc::clone(codec), &from)?;
         Ok(Lane {

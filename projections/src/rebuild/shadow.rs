@@ -255,21 +255,19 @@ impl Shadow {
             .execute(&mut *live)
             .await?;
         let rename = format!("RENAME TABLE {}", renames.join(", "));
-        for _ in 1..RENAMES {
+        let mut left = RENAMES;
+        loop {
+            left -= 1;
             let renamed = sqlx::raw_sql(AssertSqlSafe(rename.as_str()))
                 .execute(&mut *live)
                 .await;
             match renamed {
-                Err(error) if number(&error) == Some(WAITED_TOO_LONG) => {
+                Err(error) if left > 0 && number(&error) == Some(WAITED_TOO_LONG) => {
                     tracing::info!("somebody reads the tables that are to be swapped; tried again");
                 }
                 result => return Ok(result.map(|_| ())?),
             }
         }
-        sqlx::raw_sql(AssertSqlSafe(rename))
-            .execute(&mut *live)
-            .await?;
-        Ok(())
     }
 
     pub(super) async fn remove(&mut self) -> Result<()> {
