@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::browser::{Browser, PHONE};
 use support::person::{kind, set};
+use support::player::plays;
 use support::viewer::Viewer;
 use support::{Api, Deployment, Lemonair, Publisher};
 
@@ -26,20 +27,6 @@ async fn open(up: &Lemonair, screen: (u32, u32), path: &str) -> Browser {
     browser.screen(screen).await;
     browser.goto(&format!("{}{path}", up.http)).await;
     browser
-}
-
-/// Waits until the picture moves on from where it is.
-async fn plays(browser: &Browser) {
-    browser
-        .js("window.place = document.querySelector('video#player')?.currentTime ?? 0;")
-        .await;
-    browser
-        .until(
-            "the picture moves",
-            "const v = document.querySelector('video#player'); \
-             return !!v && v.currentTime > window.place + 0.5 && v.readyState > 2;",
-        )
-        .await;
 }
 
 async fn press(browser: &Browser, keys: &str) {
@@ -712,57 +699,4 @@ async fn a_torrent_of_messages_costs_what_the_screen_can_show() {
         )
         .await;
     browser.close().await;
-}
-
-/// Who chooses another picture of a broadcast sees it, and misses nothing of what is played.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_picture_changes_between_rungs_while_it_plays() {
-    let deployment =
-        Deployment::new("rungs").with("LEMONAIR_LADDER", r#"["240p:313k", "120p:157k"]"#);
-    let up = deployment.start("up").await;
-    let (_, key) = streamer(&up).await;
-    let publisher = Publisher::start(&up.rtmp, &key);
-    let browser = open(&up, DESKTOP, "/mint").await;
-    let video = "const v = document.querySelector('video#player');";
-    browser
-        .until(
-            "it plays, and may be had in three sizes",
-            &format!(
-                "{video} return v?.currentTime > 1 && document.querySelectorAll('[data-testid=quality] option').length === 4;"
-            ),
-        )
-        .await;
-    // How often its place was changed by other than playing on.
-    browser
-        .js(&format!(
-            "{video} window.jumps = 0; window.player = v;
-             v.addEventListener('seeking', () => window.jumps += 1);"
-        ))
-        .await;
-    for (name, width, height) in [("120p", 214, 120), ("240p", 426, 240), ("360p", 640, 360)] {
-        browser
-            .js(&format!(
-                "const choice = document.querySelector('[data-testid=quality]');
-                 choice.value = Array.from(choice.options).find((option) => option.text === '{name}').value;
-                 choice.dispatchEvent(new Event('change'));"
-            ))
-            .await;
-        browser
-            .until(
-                name,
-                &format!("{video} return v.videoWidth === {width} && v.videoHeight === {height};"),
-            )
-            .await;
-        plays(&browser).await;
-    }
-    let played = browser
-        .js(&format!(
-            "{video} return [window.jumps, v === window.player, v.error];"
-        ))
-        .await;
-    assert_eq!(played, json!([0, true, null]));
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
-    browser.close().await;
-    publisher.stop().await;
-    assert_eq!(up.stop().await, Some(0));
 }

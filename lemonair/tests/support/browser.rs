@@ -1,5 +1,7 @@
 //! A real Chromium.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::Stdio;
 
 use base64::Engine;
@@ -18,8 +20,23 @@ pub(crate) const PHONE: (u32, u32) = (390, 844);
 
 pub(crate) struct Browser {
     pub(crate) page: Client,
-    _driver: Child,
+    _driver: Driver,
     _profile: Profile,
+}
+
+struct Driver {
+    port: u16,
+    _child: Child,
+}
+
+impl Drop for Driver {
+    /// Takes Chromium along, which would play on otherwise when a test has failed.
+    fn drop(&mut self) {
+        if let Ok(mut line) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+            line.write_all(b"GET /shutdown HTTP/1.0\r\n\r\n").ok();
+            line.read_to_end(&mut Vec::new()).ok();
+        }
+    }
 }
 
 /// What ChromeDriver takes beyond WebDriver.
@@ -72,7 +89,7 @@ impl Browser {
                 .expect("it says its port");
             if let Some(port) = line.strip_prefix("ChromeDriver was started successfully on port ")
             {
-                break port.trim_end_matches('.').to_owned();
+                break port.trim_end_matches('.').parse().expect("a port");
             }
         };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
@@ -97,7 +114,10 @@ impl Browser {
             .expect("start Chromium");
         Browser {
             page,
-            _driver: driver,
+            _driver: Driver {
+                port,
+                _child: driver,
+            },
             _profile: Profile(profile),
         }
     }

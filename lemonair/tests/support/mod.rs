@@ -13,6 +13,7 @@ pub(crate) mod channel;
 pub(crate) mod evening;
 pub(crate) mod history;
 pub(crate) mod person;
+pub(crate) mod player;
 pub(crate) mod raw;
 pub(crate) mod reader;
 pub(crate) mod stack;
