@@ -68,7 +68,7 @@ pub(crate) fn say(error: object_store::Error, place: &str) -> anyhow::Error {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
             "are s3_access_key and s3_secret_key right"
         }
-        _ => "is s3_endpoint right",
+        _ => "are s3_endpoint and the keys right",
     };
     anyhow!("{place}: {advice}? {}", line(&error))
 }

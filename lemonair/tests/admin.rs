@@ -106,6 +106,18 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
         stopped_shadow(&deployment),
         page.click("[data-testid=confirm]")
     );
+    // It tells nothing of itself until it has got on.
+    deployment
+        .sql(&format!(
+            "UPDATE {}.rebuilds SET done = 100, total = 700, rate = 10 WHERE projection = 'messages'",
+            deployment.database()
+        ))
+        .await;
+    page.until(
+        "it says how long it takes",
+        &format!("return document.querySelector('{row} small')?.textContent === '100 / 700 · 10/s · 1:00 left';"),
+    )
+    .await;
     page.click(&format!("{row} [data-testid=rebuild-pause]"))
         .await;
     eventually("the log tells of the pause", async || {

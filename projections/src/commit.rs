@@ -2,7 +2,9 @@
 //! rebuild both come through here.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 
+use futures::FutureExt;
 use lemonair_consumers::Consumed;
 use lemonair_schemas::erasure::Erased;
 use lemonair_schemas::{Event, Position};
@@ -180,18 +182,28 @@ impl<'a> Batch<'a> {
 }
 
 /// Facts, and behind them the erasures among them: what was decoded after an erasure knows of it.
+///
+/// A record that the model panics at is at fault like any other: the bug is met again each time, and
+/// what comes behind must not wait until it is mended. What the panic said may be of somebody, so it is in
+/// the log alone.
 pub(crate) async fn apply(
     tx: &mut MySqlConnection,
     projection: &dyn Projection,
     facts: &[Fact<'_>],
 ) -> Result<(), Fault> {
-    projection.apply(tx, facts).await?;
-    for fact in facts {
-        if let Event::AccountErased(event) = fact.event {
-            erasure::apply(tx, projection, event).await?;
+    let applied = async {
+        projection.apply(tx, facts).await?;
+        for fact in facts {
+            if let Event::AccountErased(event) = fact.event {
+                erasure::apply(tx, projection, event).await?;
+            }
         }
+        Ok(())
+    };
+    match AssertUnwindSafe(applied).catch_unwind().await {
+        Ok(applied) => applied,
+        Err(_) => Fault::unfit("the read model panicked at it; the log says where"),
     }
-    Ok(())
 }
 
 impl From<Fault> for Error {

@@ -129,6 +129,8 @@ pub enum Error {
         projection: &'static str,
         position: lemonair_schemas::Position,
     },
+    #[error("{0} panicked; the log says where")]
+    Panicked(&'static str),
     /// The record contradicts what came before it.
     #[error("{0}")]
     Unfit(String),

@@ -1,8 +1,10 @@
 //! The loops: one a read model, each with its own group, so that none waits for another.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use lemonair_consumers::kafka::reachable;
 use lemonair_consumers::{Group, Kafka, Step};
 use lemonair_schemas::{Codec, Event, Topic};
@@ -47,7 +49,7 @@ struct Follower<'a> {
 impl Projector {
     /// Keeps every read model up with the topics until `stop`. Other processes may do the same: Kafka
     /// shares the partitions out, and MySQL makes sure that each record counts once. Whatever fails is
-    /// tried again, as long as it takes; a panic ends all loops and is passed on.
+    /// tried again, as long as it takes, and a panic as well: no read model takes others along.
     pub async fn run(self, stop: CancellationToken) {
         let mut loops = JoinSet::new();
         let health = Arc::new(Health::new());
@@ -80,7 +82,10 @@ impl Projector {
         };
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
-            let ended = follower.join_in(&mut pause).await;
+            let ended = AssertUnwindSafe(follower.join_in(&mut pause))
+                .catch_unwind()
+                .await
+                .unwrap_or(Err(Error::Panicked(projection.name())));
             health.holds(projection.name(), &Claims::new());
             match ended {
                 Ok(()) => break,

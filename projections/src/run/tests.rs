@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use futures::future::BoxFuture;
 use lemonair_consumers::Kafka;
 use lemonair_producers::Log;
 use lemonair_schemas::chat::MessagePosted;
@@ -10,15 +11,18 @@ use lemonair_schemas::{Codec, EventId, Position, Record, Registry};
 use lemonair_testkit::forwarder::{Forwarder, Way};
 use lemonair_testkit::{Cluster, all_schemas, random_prefix, registry_url, within};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::dead_letters::{self, DeadLetter, Filter};
+use crate::erasure::Personal;
+use crate::messages::Messages;
 use crate::page::{Edge, Slice};
+use crate::projection::{Fault, Table};
 use crate::scratch::{Scratch, actor, at, opened, registered, room, said};
 use crate::wait::Checkpoints;
-use crate::{accounts, broadcasts, channels, lag, messages, stats, wallets};
+use crate::{Fact, accounts, broadcasts, channels, lag, messages, stats, wallets};
 
 pub(crate) const LONG: Duration = Duration::from_secs(40);
 
@@ -147,6 +151,81 @@ pub(crate) async fn put_poison(kafka: &Kafka, topic: Topic, key: &str, bytes: &[
         partition: delivered.partition,
         offset: delivered.offset,
     }
+}
+
+/// The chat's, with mistakes in it.
+#[derive(Debug)]
+struct Clumsy {
+    stumbled: AtomicBool,
+}
+
+impl Projection for Clumsy {
+    fn name(&self) -> &'static str {
+        Messages.name()
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        Messages.topics()
+    }
+
+    fn reads(&self) -> Vec<Topic> {
+        let again = self.stumbled.swap(true, Ordering::Relaxed);
+        assert!(again, "the first time is too much for it");
+        Messages.reads()
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        Messages.tables()
+    }
+
+    fn personal(&self) -> &'static [Personal] {
+        Messages.personal()
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut MySqlConnection,
+        facts: &'a [Fact<'a>],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        async move {
+            Messages.apply(tx, facts).await?;
+            let is_stone = |fact: &Fact<'_>| matches!(fact.event, Event::MessagePosted(event) if event.text == "stone");
+            assert!(!facts.iter().any(is_stone), "a stone is too much for it");
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_stops_no_loop_and_puts_its_record_away() {
+    static CLUMSY: Clumsy = Clumsy {
+        stumbled: AtomicBool::new(false),
+    };
+    let stage = Stage::set().await;
+    let mut events = numbered("mint", 0..3);
+    events.push(said("mint", "lime", "stone").into());
+    events.extend(numbered("mint", 3..6));
+    let positions = stage.append(events).await;
+
+    let (projector, stop) = (stage.projector(), CancellationToken::new());
+    let stopped = stop.clone();
+    let running = AbortOnDropHandle::new(tokio::spawn(async move {
+        projector.follow(&CLUMSY, &Health::new(), &stopped).await;
+    }));
+    let reached = stage.checkpoints.wait("messages", positions[0], LONG);
+    assert!(reached.await, "not at {positions:?}");
+    stop.cancel();
+    within("the loop to stop", running).await.unwrap();
+
+    assert_eq!(stage.texts("mint").await, numbers(0..6));
+    let letters = stage.letters().await;
+    let causes: Vec<&str> = letters.iter().map(|letter| letter.cause.as_str()).collect();
+    assert_eq!(
+        causes,
+        ["the read model panicked at it; the log says where"]
+    );
+    assert_eq!(letters[0].id.position.offset, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

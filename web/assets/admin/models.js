@@ -67,7 +67,7 @@ export function modelsDesk() {
     if (wish && !isRunning(last)) return h('span', { class: 'hint' }, t('admin.wished'));
     if (!last) return null;
     if (isRunning(last) || last.state === 'cut_off') {
-      return [h('progress', { max: Math.max(1, last.total), value: last.done, 'aria-label': t('admin.rebuild') }), h('small', null, last.state === 'cut_off' ? t('admin.cut_off') : [`${number(last.done)} / ${number(last.total)}`, t('admin.per_second', { n: Math.round(last.rate) }), last.rate > 0 && duration(1000 * Math.max(0, last.total - last.done) / last.rate)].filter(Boolean).join(' · '))];
+      return [h('progress', { max: Math.max(1, last.total), value: last.done, 'aria-label': t('admin.rebuild') }), h('small', null, last.state === 'cut_off' ? t('admin.cut_off') : course(last))];
     }
     const when = h('span', { title: date(last.updated_at) }, t('admin.rebuilt', { when: ago(last.updated_at) }));
     if (last.fault) return [when, h('small', { class: 'cause behind' }, last.fault)];
@@ -75,6 +75,12 @@ export function modelsDesk() {
     if (differing === undefined) return when;
     if (differing === 0) return [when, h('small', null, t('admin.equal'))];
     return [when, h('button', { type: 'button', class: 'link', 'data-focus': `differences-${name}`, 'data-testid': 'differences', onclick: () => showDifferences(last.report) }, t('admin.differ', { n: differing }))];
+  }
+
+  function course({ state, done, total, rate }) {
+    const said = [`${number(done)} / ${number(total)}`, t('admin.per_second', { n: Math.round(rate) })];
+    if (state === 'running' && rate > 0) said.push(t('admin.left', { time: duration((1000 * Math.max(0, total - done)) / rate) }));
+    return said.join(' · ');
   }
 
   function actions({ projection: name, wish, rebuild: last }) {

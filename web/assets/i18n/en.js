@@ -96,6 +96,7 @@ export default {
   'admin.up': 'up',
   'admin.gone': 'gone; last heard of {when}',
   'admin.per_second': '{n}/s',
+  'admin.left': '{time} left',
   'admin.plot_rate': 'Records applied',
   'admin.plot_lag': 'Records behind',
   'admin.plot_age': 'Oldest record behind',

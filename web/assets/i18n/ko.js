@@ -96,6 +96,7 @@ export default {
   'admin.up': '작동 중',
   'admin.gone': '사라짐, 마지막 소식 {when}',
   'admin.per_second': '초당 {n}건',
+  'admin.left': '{time} 남음',
   'admin.plot_rate': '적용한 레코드',
   'admin.plot_lag': '밀린 레코드',
   'admin.plot_age': '가장 오래 밀린 레코드',
