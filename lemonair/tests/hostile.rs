@@ -168,15 +168,14 @@ async fn who_does_not_read_is_closed_and_costs_the_others_nothing() {
         }
     }
     assert_eq!(talker.closed, None);
-    // The talker alone is left: a goodbye that nobody reads is given up too.
+    // The talker alone is left: a goodbye that nobody reads is given up too. It was not given up for being
+    // silent, or what waits for it could have grown until then.
     let api = Api::new(&up.http);
-    eventually("the deaf one is given up", async || {
+    eventually("the deaf one is given up as too slow", async || {
         let metrics = api.get("/metrics").await;
-        let left = metrics
-            .as_str()?
-            .lines()
-            .any(|line| line == "lemonair_connections 1");
-        left.then_some(())
+        let lines: Vec<&str> = metrics.as_str()?.lines().collect();
+        let told = ["lemonair_connections 1", "lemonair_too_slow_total 1"];
+        told.iter().all(|line| lines.contains(line)).then_some(())
     })
     .await;
     let code = deaf.closed().await;
