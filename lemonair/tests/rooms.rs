@@ -92,6 +92,11 @@ async fn a_viewer_who_comes_back_has_missed_nothing() {
         assert_eq!(lost.texts().len(), 10, "{since}");
     }
     assert_eq!(second.stop().await, Some(0));
+    // A gateway that has not read the room yet finds it too.
+    let third = deployment.start("up").await;
+    let lost = Viewer::join(&third.ws(), "zest", None, Some(&elsewhere)).await;
+    assert!(!lost.recovered);
+    assert_eq!(third.stop().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
