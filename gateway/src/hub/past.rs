@@ -11,7 +11,7 @@ use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::{Actor, Event, Position, RoomId, Timestamp, Topic};
 
 use super::{Error, Hub, READ_MODEL};
-use crate::cursor::{Cursor, LANES, Place, lane, mark};
+use crate::cursor::{Cursor, LANES, Place, lane};
 use crate::room::{Earlier, SHOWN};
 use crate::view::View;
 
@@ -29,8 +29,8 @@ pub(super) struct Recent {
 
 impl Hub {
     /// Reads the topics from a cursor up to `to`, and of the chat what is left from `chat` on, should that
-    /// be earlier: where that begins, and the room's events in it. `None` if that history is gone, is
-    /// another one, or is too long to send.
+    /// be earlier: where that begins, and the room's events in it. `None` if that history is gone, or is
+    /// too long to send.
     pub(super) async fn read_gap(
         &self,
         id: &RoomId,
@@ -44,15 +44,13 @@ impl Hub {
         let marks = watermarks(&self.kafka, &Topic::ROOM).await?;
         let mut from = *to;
         let mut starts = Vec::new();
-        // Events that were seen, and must stand where they stood.
-        let mut seen_before = 0;
         for (lane, topic) in Topic::ROOM.into_iter().enumerate() {
             let mark = marks
                 .iter()
                 .find(|mark| (mark.topic, mark.partition) == (topic, partition));
             let Some(mark) = mark else { return Ok(None) };
             let Place { next, mark: seen } = since.0[lane];
-            // One earlier than needed, to see whether the event before is the one that was seen.
+            // One earlier than needed: the room looks whether the event before is the one that was seen.
             let mut start = if seen == 0 { next } else { next - 1 };
             if let (Topic::Chat, Some(chat)) = (topic, chat) {
                 start = start.min(chat.max(mark.low));
@@ -64,7 +62,6 @@ impl Hub {
                 return Ok(None);
             }
             from[lane] = start;
-            seen_before += usize::from(seen != 0 && next <= to[lane]);
             starts.push(Position {
                 topic,
                 partition,
@@ -78,10 +75,6 @@ impl Hub {
                 let Some(lane) = lane(position.topic) else {
                     return true;
                 };
-                let Place { next, mark: seen } = since.0[lane];
-                if position.offset + 1 == next && mark(event.id()) == seen {
-                    seen_before -= 1;
-                }
                 // Clocks of gateways differ a little; a topic's own order stands all the same.
                 latest[lane] = latest[lane].max(at);
                 found.push(Earlier {
@@ -93,7 +86,7 @@ impl Hub {
             })
             .await?;
         found.sort_by_key(|earlier| (earlier.at, earlier.position));
-        Ok((whole && seen_before == 0).then_some((from, found)))
+        Ok(whole.then_some((from, found)))
     }
 
     /// Gives every event of the room from `starts` up to `to` to `take`, until that has had enough: then
