@@ -106,7 +106,9 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
         stopped_shadow(&deployment),
         page.click("[data-testid=confirm]")
     );
-    // It tells nothing of itself until it has got on.
+    // Once it is known to run, it tells nothing of itself until it has got on.
+    page.see(&format!("{row} [data-testid=rebuild-pause]"))
+        .await;
     deployment
         .sql(&format!(
             "UPDATE {}.rebuilds SET done = 100, total = 700, rate = 10 WHERE projection = 'messages'",
