@@ -1,7 +1,7 @@
 //! A real Chromium.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use base64::Engine;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// Screens to look at pages on.
 pub(crate) const DESKTOP: (u32, u32) = (1440, 900);
@@ -20,22 +20,31 @@ pub(crate) const PHONE: (u32, u32) = (390, 844);
 
 pub(crate) struct Browser {
     pub(crate) page: Client,
-    _driver: Driver,
+    driver: Driver,
     _profile: Profile,
 }
 
 struct Driver {
-    port: u16,
+    port: String,
+    /// None once it was closed.
+    session: Option<String>,
     _child: Child,
 }
 
 impl Drop for Driver {
-    /// Takes Chromium along, which would play on otherwise when a test has failed.
+    /// Takes Chromium along, which would play on otherwise when a test has failed: the answer comes when it is gone.
     fn drop(&mut self) {
-        if let Ok(mut line) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
-            line.write_all(b"GET /shutdown HTTP/1.0\r\n\r\n").ok();
-            line.read_to_end(&mut Vec::new()).ok();
-        }
+        let Some(session) = &self.session else { return };
+        let Ok(mut line) = TcpStream::connect(format!("127.0.0.1:{}", self.port)) else {
+            return;
+        };
+        line.set_read_timeout(Some(PATIENCE)).ok();
+        // ChromeDriver hangs up on HTTP/1.0.
+        let request = format!(
+            "DELETE /session/{session} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        );
+        line.write_all(request.as_bytes()).ok();
+        line.read_to_end(&mut Vec::new()).ok();
     }
 }
 
@@ -89,7 +98,7 @@ impl Browser {
                 .expect("it says its port");
             if let Some(port) = line.strip_prefix("ChromeDriver was started successfully on port ")
             {
-                break port.trim_end_matches('.').parse().expect("a port");
+                break port.trim_end_matches('.').to_owned();
             }
         };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
@@ -112,10 +121,12 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("start Chromium");
+        let session = page.session_id().await.expect("Chromium has a session");
         Browser {
             page,
-            _driver: Driver {
+            driver: Driver {
                 port,
+                session,
                 _child: driver,
             },
             _profile: Profile(profile),
@@ -259,7 +270,8 @@ impl Browser {
         self.see("[data-testid=balance]").await;
     }
 
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(mut self) {
+        self.driver.session = None;
         self.page.close().await.expect("close Chromium");
     }
 }
