@@ -25,6 +25,17 @@ fn alert(id: &str) -> String {
     format!("[data-testid=alert][data-id='{id}']")
 }
 
+/// Waits until the server has the donation, and knows that all were shown.
+async fn told_of(api: &Api, id: &str) {
+    support::eventually("the server knows that it was shown", async || {
+        let one = format!("/api/channels/rind/overlay?donation={id}");
+        let known = api.get(&one).await["alerts"][0]["id"] == id;
+        let waiting = api.get("/api/channels/rind/overlay").await;
+        (known && waiting["alerts"] == json!([])).then_some(())
+    })
+    .await;
+}
+
 const NONE: &str = "return document.querySelector('[data-testid=alert]') === null;";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,10 +128,7 @@ async fn an_overlay_announces_each_donation_once() {
     overlay.see(&alert(&fifth)).await;
     cue("skip").await;
     overlay.until("it is gone", NONE).await;
-    support::eventually("the server knows that it was shown", async || {
-        (donor.get("/api/channels/rind/overlay").await["alerts"] == json!([])).then_some(())
-    })
-    .await;
+    told_of(&donor, &fifth).await;
     cue("replay").await;
     overlay.see(&format!("{}[data-again]", alert(&fifth))).await;
 
@@ -225,6 +233,76 @@ async fn nothing_is_announced_before_it_is_known_what_is_too_small() {
     overlay.js("window.release();").await;
     // The small one came first, and would be shown for a minute.
     overlay.see(&alert(&large)).await;
+    overlay.close().await;
+    assert_eq!(up.stop().await, Some(0));
+}
+
+/// The first alert that is marked cannot be read by the server yet, and what is read the second time comes late.
+const BEHIND: &str = r#"
+const send = window.fetch;
+let marked = 0;
+let reads = 0;
+const released = new Promise((resolve) => (window.release = resolve));
+window.fetch = async (path, options) => {
+  if (String(path).includes('/overlay/shown/') && ++marked === 1)
+    return new Response('{"status":404,"code":"not_found"}', { status: 404 });
+  const answer = await send(path, options);
+  if (!String(path).endsWith('/overlay') || ++reads !== 2) return answer;
+  window.read = true;
+  await released;
+  const text = await answer.text();
+  setTimeout(() => setTimeout(() => (window.heeded = true)));
+  return new Response(text, answer);
+};"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_behind_confuses_no_overlay() {
+    let deployment = Deployment::new("behind");
+    let up = deployment.start("up").await;
+    let streamer = Api::sign_up(&up.http, "Rind").await;
+    let donor = Api::sign_up(&up.http, "Zest").await;
+    donor.top_up(1000).await;
+    let key = streamer.get("/api/channels/rind/overlay/key").await;
+    let overlay = Browser::open(800, 600).await;
+    let source = json!({ "source": BEHIND });
+    overlay
+        .command("Page.addScriptToEvaluateOnNewDocument", source)
+        .await;
+    overlay.goto(key["url"].as_str().expect("an address")).await;
+    let cue = async |action: &str| {
+        let body = Some(json!({ "action": action }));
+        let path = "/api/channels/rind/overlay/cues";
+        assert_eq!(streamer.send("POST", path, body, &[]).await.0, 204);
+    };
+
+    // What was read before the pause does not end it.
+    overlay
+        .until("it has read twice", "return !!window.read;")
+        .await;
+    cue("pause").await;
+    let paused = "return document.querySelector('[data-testid=alerts]').dataset.paused === 'on';";
+    overlay.until("it waits", paused).await;
+    overlay.js("window.release();").await;
+    overlay
+        .until("it has read what came late", "return !!window.heeded;")
+        .await;
+    assert_eq!(overlay.js(paused).await, json!(true));
+    cue("resume").await;
+
+    // The second is known to be shown before the first could be: it is still the last of them.
+    let first = give(&donor, 10, "first").await;
+    overlay.see(&alert(&first)).await;
+    cue("skip").await;
+    let second = give(&donor, 20, "second").await;
+    overlay.see(&alert(&second)).await;
+    cue("skip").await;
+    overlay.until("it is gone", NONE).await;
+    told_of(&donor, &second).await;
+    cue("replay").await;
+    overlay.see("[data-testid=alert]").await;
+    overlay
+        .see(&format!("{}[data-again]", alert(&second)))
+        .await;
     overlay.close().await;
     assert_eq!(up.stop().await, Some(0));
 }

@@ -13,6 +13,8 @@ const QUEUED = 200;
 const BETWEEN_MS = 600;
 // A donation may be on the line a moment before it can be read.
 const AGAIN_MS = 3_000;
+// A minute, for one that the server never has: those behind it are not to wait for ever.
+const UNKNOWN_TRIES = 20;
 
 export class Alerts {
   element = h('div', { class: 'alerts', 'data-testid': 'alerts', 'aria-live': 'polite' });
@@ -20,11 +22,15 @@ export class Alerts {
   #key;
   #settings = { alert_minimum: 1, alert_ms: 8_000, alert_volume: 50 };
   #paused = false;
+  /** What the line said since it was joined: what is read from the server may be older. */
+  #news = {};
   #queue = [];
   /** What is heard before the first answer: until then nobody knows what is too small, or whether to wait. Then null. */
   #early = [];
   #held = new Map();
   #shown;
+  /** What the server is still to be told was shown, in the order in which it was: the last of them is what it has replayed. */
+  #untold = new Set();
   /** Whether anything was ever shown or passed over here: a new page without a key begins with what comes. */
   #begun;
   #current = null;
@@ -39,10 +45,16 @@ export class Alerts {
     this.#shown = new Set(kept ?? []);
   }
 
-  async load() {
+  /** To be called when the line is joined. */
+  load() {
+    this.#news = {};
+    this.#readTwice();
+  }
+
+  #readTwice() {
     clearTimeout(this.#again);
     this.#again = setTimeout(() => this.#read(), AGAIN_MS);
-    await this.#read();
+    this.#read();
   }
 
   async #read() {
@@ -52,8 +64,8 @@ export class Alerts {
       this.#again = setTimeout(() => this.#read(), AGAIN_MS);
       return;
     }
-    this.#settings = answer.settings;
-    this.#pause(answer.paused);
+    this.#settings = this.#news.settings ?? answer.settings;
+    this.#pause(this.#news.paused ?? answer.paused);
     if (!this.#begun) {
       const heard = new Set(this.#early?.map(({ id }) => id));
       for (const { id } of answer.alerts) if (!heard.has(id)) this.#shown.add(id);
@@ -91,7 +103,7 @@ export class Alerts {
           if (!event.left) this.#drop(event.donation);
           break;
         case 'donation.settings':
-          this.#settings = event;
+          this.#settings = this.#news.settings = event;
           break;
         case 'overlay.cued':
           this.#cued(event);
@@ -110,7 +122,7 @@ export class Alerts {
     const waited = this.#held.get(donation);
     this.#held.delete(donation);
     if (waited) this.#add({ ...waited, message: type === 'donation.approved' ? message : '' });
-    else this.load();
+    else this.#readTwice();
   }
 
   #drop(donation) {
@@ -119,7 +131,7 @@ export class Alerts {
   }
 
   async #cued({ id, action, donation }) {
-    if (action === 'pause' || action === 'resume') this.#pause(action === 'pause');
+    if (action === 'pause' || action === 'resume') this.#pause((this.#news.paused = action === 'pause'));
     else if (action === 'skip') this.#end();
     else if (action === 'test') this.#first({ id, from: { name: t('overlay.test_name') }, amount: 1000, message: t('overlay.test_message'), again: true });
     else if (action === 'replay') {
@@ -179,14 +191,30 @@ export class Alerts {
     this.#tell(id);
   }
 
-  /** Until the server has it: a donation is on the line before it can be read there, and lines drop. */
+  /** One after the other, each until the server has it: a donation is on the line before it can be read there, and lines drop. */
   async #tell(id) {
-    if (!this.#key) return;
-    try {
-      await api.alertShown(this.#room, id, this.#key);
-    } catch (problem) {
-      // A key that is void stays so; this browser remembers all the same.
-      if (problem.status !== 401) setTimeout(() => this.#tell(id), AGAIN_MS);
+    if (!this.#key || this.#untold.has(id)) return;
+    this.#untold.add(id);
+    // Who came first tells of all.
+    if (this.#untold.size > 1) return;
+    for (const next of this.#untold) {
+      await this.#telling(next);
+      this.#untold.delete(next);
+    }
+  }
+
+  async #telling(id) {
+    let unknown = 0;
+    for (;;) {
+      try {
+        await api.alertShown(this.#room, id, this.#key);
+        return;
+      } catch (problem) {
+        // A key that is void stays so; this browser remembers all the same.
+        if (problem.status === 401) return;
+        if (problem.status === 404 && ++unknown === UNKNOWN_TRIES) return;
+      }
+      await new Promise((done) => setTimeout(done, AGAIN_MS));
     }
   }
 

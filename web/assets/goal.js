@@ -10,6 +10,8 @@ export function goalBar(room) {
   const bar = h('progress', { class: 'goal-bar' });
   const element = h('section', { class: 'goal', 'data-testid': 'goal', 'aria-label': t('goal.title'), hidden: true }, h('p', { class: 'goal-head' }, title, figures), bar);
   let goal = null;
+  /** How often the line spoke of goals. */
+  let told = 0;
 
   function draw() {
     element.hidden = goal === null;
@@ -24,8 +26,10 @@ export function goalBar(room) {
   }
 
   async function load() {
+    const before = told;
     const answer = await api.goal(room).catch(() => null);
-    if (!answer) return;
+    // What the line said meanwhile is newer.
+    if (!answer || told !== before) return;
     goal = answer.goal;
     draw();
   }
@@ -33,6 +37,7 @@ export function goalBar(room) {
   const over = new Set();
   function heard(events) {
     for (const event of events) {
+      if (event.type.startsWith('goal.')) told += 1;
       if (event.type === 'goal.started') goal = { id: event.id, title: event.title, target: event.target, amount: 0 };
       else if (event.type === 'goal.closed') over.add(event.goal);
       else if (event.type === 'goal.progress') goal = event.goal;
