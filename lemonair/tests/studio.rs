@@ -75,6 +75,23 @@ async fn from_nothing_to_live_on_a_phone() {
             "return document.querySelector('[data-testid=stream-key]').value !== window.old;",
         )
         .await;
+
+    // One whose revocation fails is not taken for gone.
+    phone.click(".more-keys summary").await;
+    let cut = "window.kept = window.fetch; window.fetch = (path, options) => \
+        options?.method === 'DELETE' ? Promise.reject(new TypeError('cut')) : window.kept(path, options);";
+    phone.js(cut).await;
+    let revoke = async || {
+        phone.click("[data-testid=stream-key-revoke]").await;
+        phone.click("[data-testid=confirm]").await;
+    };
+    revoke().await;
+    phone.see(".toast.bad").await;
+    steps(&phone, ["done", "done", "current", "ahead"]).await;
+    phone.js("window.fetch = window.kept;").await;
+    revoke().await;
+    steps(&phone, ["done", "current", "ahead", "ahead"]).await;
+    phone.click("[data-testid=stream-key-create]").await;
     let key = value(&phone, "[data-testid=stream-key]").await;
     assert!(!Publisher::start(&up.rtmp, &old).ended().await, "void");
 
@@ -196,13 +213,24 @@ async fn what_waits_is_decided_and_what_was_given_is_given_back() {
     studio
         .js("const yes = document.querySelector('[data-testid=confirm]'); yes.click(); yes.click();")
         .await;
-    studio.see(&format!("{row} .refunded-part")).await;
+    let part = format!("{row} .refunded-part");
+    assert!(studio.text(&part).await.contains("30"));
     has(&zest.api, 930).await;
+    // Who comes back finds it so.
+    let again = async || {
+        studio.goto("about:blank").await;
+        studio.goto(&format!("{}/studio", up.http)).await;
+        studio.click("#tab-donations").await;
+    };
+    again().await;
+    assert!(studio.text(&part).await.contains("30"));
     studio.click(&format!("{row} [data-do=refund]")).await;
     assert_eq!(value(&studio, "[data-testid=refund-amount]").await, "70");
     studio.click("[data-testid=confirm]").await;
     studio.see(&format!("{row}.refunded")).await;
     has(&zest.api, 1000).await;
+    again().await;
+    studio.see(&format!("{row}.refunded")).await;
     studio.close().await;
     assert_eq!(up.stop().await, Some(0));
 }

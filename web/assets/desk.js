@@ -7,7 +7,7 @@ import { openDialog } from './dialog.js';
 import { h } from './dom.js';
 import { faultLine, field, onSubmit, tellFault } from './form.js';
 import { clock, points, t } from './i18n.js';
-import { toast } from './toast.js';
+import { act, toast } from './toast.js';
 
 const SHOWN = 50;
 
@@ -62,7 +62,7 @@ export function donationDesk(room) {
       h(
         'div',
         { class: 'donation-actions' },
-        h('button', { type: 'button', class: 'link', 'data-testid': 'alert-again', onclick: () => told(() => api.cue(room, 'replay', id)) }, t('donations.replay')),
+        h('button', { type: 'button', class: 'link', 'data-testid': 'alert-again', onclick: () => act(() => api.cue(room, 'replay', id)) }, t('donations.replay')),
         h('button', { type: 'button', class: 'link', 'data-do': 'refund', onclick: () => refund(donation) }, t('donations.refund')),
       ),
     );
@@ -70,7 +70,7 @@ export function donationDesk(room) {
     list.prepend(row);
     const waiting = held ? message || early.get(id) : null;
     if (waiting) waits(id, waiting);
-    if (donation.refunded) refunded(id, { amount: donation.refunded, left: amount - donation.refunded });
+    if (donation.returned) refunded(id, { amount: donation.returned, left: amount - donation.returned });
     while (list.childElementCount > SHOWN * 2) {
       rows.delete(list.lastChild.dataset.id);
       list.lastChild.remove();
@@ -99,7 +99,7 @@ export function donationDesk(room) {
     }
     early.delete(id);
     if (row.querySelector('.held')) return;
-    const decide = (name, act) => h('button', { type: 'button', class: 'link', 'data-testid': `donation-${name}`, onclick: () => told(() => act(room, id)) }, t(`mod.${name}`));
+    const decide = (name, work) => h('button', { type: 'button', class: 'link', 'data-testid': `donation-${name}`, onclick: () => act(() => work(room, id)) }, t(`mod.${name}`));
     row.querySelector('.donation-head').after(h('div', { class: 'held' }, words(message), t('mod.held'), decide('approve', api.approveDonation), decide('deny', api.denyDonation)));
   }
 
@@ -107,14 +107,6 @@ export function donationDesk(room) {
     const row = rows.get(id);
     row?.querySelector('.held')?.remove();
     if (row && message) row.querySelector('.donation-head').after(words(message));
-  }
-
-  async function told(work) {
-    try {
-      await work();
-    } catch (fault) {
-      toast(explain(fault), { kind: 'bad' });
-    }
   }
 
   /** All that is left of a donation, or a part of it: asked once, though the answer is lost and the dialog left. */

@@ -6,7 +6,7 @@ import { h, iconButton } from './dom.js';
 import { faultLine, field, onSubmit } from './form.js';
 import { goalBar } from './goal.js';
 import { t } from './i18n.js';
-import { copy, toast } from './toast.js';
+import { act, copy, toast } from './toast.js';
 
 const REVIEWS = ['none', 'blocked', 'all'];
 
@@ -44,11 +44,11 @@ export function givingDesk(room) {
 
   async function rotate() {
     if (!(await confirmed(t('giving.rotate'), t('giving.rotate_ask'), t('giving.rotate')))) return;
-    await told(async () => drawAddresses(await api.rotateOverlayKey(room)));
+    await act(async () => drawAddresses(await api.rotateOverlayKey(room)));
   }
 
   function button(action) {
-    return h('button', { type: 'button', class: 'button', 'data-testid': `alert-${action}`, onclick: () => told(() => api.cue(room, action)) }, t(`giving.${action}`));
+    return h('button', { type: 'button', class: 'button', 'data-testid': `alert-${action}`, onclick: () => act(() => api.cue(room, action)) }, t(`giving.${action}`));
   }
 
   function goalForm() {
@@ -63,7 +63,7 @@ export function givingDesk(room) {
       h(
         'div',
         { class: 'actions' },
-        h('button', { type: 'button', class: 'button', 'data-testid': 'goal-close', onclick: () => told(() => api.closeGoal(room)) }, t('goal.close')),
+        h('button', { type: 'button', class: 'button', 'data-testid': 'goal-close', onclick: () => act(() => api.closeGoal(room)) }, t('goal.close')),
         h('button', { class: 'button primary', 'data-testid': 'goal-start' }, t('goal.start')),
       ),
     );
@@ -75,14 +75,6 @@ export function givingDesk(room) {
   }
 
   return { element, heard: goal.heard };
-}
-
-async function told(work) {
-  try {
-    await work();
-  } catch (fault) {
-    toast(explain(fault), { kind: 'bad' });
-  }
 }
 
 function address(id, label, url, hint, more) {

@@ -1,12 +1,12 @@
 // The studio's way to go live: the server's address, the stream key, and what to do with them.
 
-import { api, explain } from './api.js';
+import { api } from './api.js';
 import { confirmed } from './dialog.js';
 import { h, icon, iconButton, setIcon } from './dom.js';
 import { date, t } from './i18n.js';
 import { keyList } from './keylist.js';
 import { session } from './session.js';
-import { copy, toast } from './toast.js';
+import { act, copy } from './toast.js';
 
 /** The card, open until the first broadcast. A new key is in this page's memory only, and gone when it is left. */
 export async function keyCard(room) {
@@ -99,12 +99,8 @@ export async function keyCard(room) {
     draw();
   }
 
-  async function create() {
-    try {
-      show(await api.newStreamKey(room));
-    } catch (fault) {
-      toast(explain(fault), { kind: 'bad' });
-    }
+  function create() {
+    return act(async () => show(await api.newStreamKey(room)));
   }
 
   async function rotate() {

@@ -5,6 +5,7 @@ import { confirmed } from './dialog.js';
 import { h, iconButton } from './dom.js';
 import { faultLine, onSubmit } from './form.js';
 import { date, t } from './i18n.js';
+import { act } from './toast.js';
 
 /** `made` is told of a new key, which can be shown this once; `emptied` that the last one is gone. */
 export function keyList(room, made, emptied) {
@@ -22,7 +23,8 @@ export function keyList(room, made, emptied) {
   return h('details', { class: 'more-keys' }, h('summary', null, t('key.more')), h('p', { class: 'hint' }, t('key.more_hint')), list, form, line);
 
   async function draw() {
-    const { keys } = await api.streamKeys(room).catch(() => ({ keys: [] }));
+    const { keys } = (await api.streamKeys(room).catch(() => null)) ?? {};
+    if (!keys) return;
     list.replaceChildren(
       ...keys.map((key) =>
         h(
@@ -39,8 +41,7 @@ export function keyList(room, made, emptied) {
 
   async function revoke(key, last) {
     if (!(await confirmed(t('key.revoke'), t('key.revoke_ask', { label: key.label || key.prefix }), t('key.revoke')))) return;
-    await api.revokeStreamKey(room, key.id).catch(() => null);
-    if (last) emptied();
+    if ((await act(() => api.revokeStreamKey(room, key.id))) && last) emptied();
     else await draw();
   }
 }

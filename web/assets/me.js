@@ -8,7 +8,7 @@ import { faultLine, field, onSubmit } from './form.js';
 import { showHeader } from './header.js';
 import { ago, date, t } from './i18n.js';
 import { session } from './session.js';
-import { toast } from './toast.js';
+import { act, toast } from './toast.js';
 
 const main = document.querySelector('#main');
 document.title = t('me.page');
@@ -35,11 +35,7 @@ async function show() {
   }
 
   function place({ id, agent, opened_at, current }) {
-    const end = async () => {
-      await api.endSession(id);
-      toast(t('me.ended'));
-      draw();
-    };
+    const end = () => act(() => api.endSession(id).then(draw), t('me.ended'));
     return h(
       'li',
       { 'data-testid': 'session' },

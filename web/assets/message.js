@@ -66,15 +66,13 @@ export function showWords(card, message) {
 }
 
 /** A donation is known by the id of the event that accepted it, unless the event names another. */
-function donationRow({ id, at, from, amount, message, donation = id, refunded, anonymous }) {
-  const card = h(
+function donationRow({ id, at, from, amount, message, donation = id, anonymous }) {
+  return h(
     'div',
     { class: 'donation', 'data-testid': 'donation', 'data-id': id, 'data-donation': donation },
     h('div', { class: 'donation-head' }, icon('lemon'), author(anonymous ? { name: t('anonymous') } : from), h('strong', { class: 'donation-amount' }, points(amount)), time(at)),
     message && body(message, 'donation-message'),
   );
-  if (refunded) markRefunded(card, {});
-  return card;
 }
 
 function systemRow(text, { id, at }) {

@@ -6,7 +6,7 @@ import { h } from './dom.js';
 import { faultLine, field, onSubmit } from './form.js';
 import { date, knows, t } from './i18n.js';
 import { tabs } from './tabs.js';
-import { toast } from './toast.js';
+import { act, toast } from './toast.js';
 
 const LOGGED = 20;
 const TIMEOUT_S = 600;
@@ -61,20 +61,20 @@ export function moderationDesk(room) {
     const all = [...rows, ...audit];
     lists.log.replaceChildren(
       all.length === 0 ? h('p', { class: 'nothing' }, t('moderation.none_log')) : h('ol', null, all.map(logged)),
-      next ? h('button', { type: 'button', class: 'button', onclick: () => drawLog(next, all).catch((fault) => toast(explain(fault), { kind: 'bad' })) }, t('more')) : '',
+      next ? h('button', { type: 'button', class: 'button', onclick: () => act(() => drawLog(next, all)) }, t('more')) : '',
     );
   }
 
   function personForm() {
     const name = h('input', { id: 'moderation-name', maxlength: 24, required: true, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' });
-    const act = h('select', { id: 'moderation-act' }, Object.keys(STANDINGS).map((kind) => h('option', { value: kind }, t(`moderation.do_${kind}`))));
+    const choice = h('select', { id: 'moderation-act' }, Object.keys(STANDINGS).map((kind) => h('option', { value: kind }, t(`moderation.do_${kind}`))));
     const line = faultLine();
-    const form = h('form', { class: 'stack' }, h('div', { class: 'moderation-form' }, field(t('account.name'), name), field(t('moderation.act'), act), h('button', { class: 'button primary', 'data-testid': 'moderate' }, t('moderation.go'))), line);
+    const form = h('form', { class: 'stack' }, h('div', { class: 'moderation-form' }, field(t('account.name'), name), field(t('moderation.act'), choice), h('button', { class: 'button primary', 'data-testid': 'moderate' }, t('moderation.go'))), line);
     onSubmit(form, line, async () => {
-      await STANDINGS[act.value].put(room, name.value.trim());
+      await STANDINGS[choice.value].put(room, name.value.trim());
       name.value = '';
       toast(t('done'));
-      element.querySelector(`#tab-${act.value}`).click();
+      element.querySelector(`#tab-${choice.value}`).click();
     });
     return form;
   }
@@ -84,14 +84,8 @@ export function moderationDesk(room) {
     await attempt(() => api.clearChat(room), shown);
   }
 
-  async function attempt(work, name) {
-    try {
-      await work();
-      await draw(name);
-      toast(t('done'));
-    } catch (fault) {
-      toast(explain(fault), { kind: 'bad' });
-    }
+  function attempt(work, name) {
+    return act(() => work().then(() => draw(name)), t('done'));
   }
 
   return { element, heard };

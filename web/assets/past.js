@@ -5,7 +5,7 @@ import { chart } from './chart.js';
 import { confirmed } from './dialog.js';
 import { h, icon } from './dom.js';
 import { clock, compact, date, duration, number, points, t } from './i18n.js';
-import { toast } from './toast.js';
+import { act } from './toast.js';
 
 const SHOWN = 10;
 
@@ -77,13 +77,7 @@ export function pastDesk(room) {
     if (!recording || recording === 'live') return null;
     const remove = async () => {
       if (!(await confirmed(t('past.delete'), t('past.delete_ask'), t('past.delete')))) return;
-      try {
-        await api.deleteRecording(id);
-        line.remove();
-        toast(t('past.deleted'));
-      } catch (fault) {
-        toast(explain(fault), { kind: 'bad' });
-      }
+      if (await act(() => api.deleteRecording(id), t('past.deleted'))) line.remove();
     };
     const line = h(
       'div',

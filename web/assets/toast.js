@@ -1,5 +1,6 @@
 // Short messages at the foot of the page, read out by screen readers, gone by themselves.
 
+import { explain } from './api.js';
 import { h, icon } from './dom.js';
 
 const SHOWN_MS = 5000;
@@ -12,6 +13,18 @@ export function toast(text, { kind = 'good' } = {}) {
   (Array.from(document.querySelectorAll('dialog[open]')).at(-1) ?? document.body).append(region);
   region.append(element);
   setTimeout(() => element.remove(), SHOWN_MS);
+}
+
+/** Does what somebody pressed, and says so, or what was wrong; whether it was done. */
+export async function act(work, said) {
+  try {
+    await work();
+  } catch (fault) {
+    toast(explain(fault), { kind: 'bad' });
+    return false;
+  }
+  if (said) toast(said);
+  return true;
 }
 
 /** Copies and says so. */

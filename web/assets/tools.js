@@ -4,7 +4,7 @@ import { api, explain } from './api.js';
 import { h, iconButton } from './dom.js';
 import { t } from './i18n.js';
 import { speech } from './speech.js';
-import { toast } from './toast.js';
+import { act, toast } from './toast.js';
 
 const TIMEOUT_S = 600;
 
@@ -87,7 +87,7 @@ export class Pin {
     this.element.hidden = !pin;
     this.element.replaceChildren();
     if (!pin) return;
-    const unpin = () => api.unpin(this.#room).catch((fault) => toast(explain(fault), { kind: 'bad' }));
+    const unpin = () => act(() => api.unpin(this.#room));
     this.element.replaceChildren(
       h('span', { class: 'pinned-text' }, h('strong', null, t('mod.pinned')), ' ', h('bdi', { class: 'author' }, pin.author?.name ?? t('nobody')), ' ', h('bdi', { dir: 'auto' }, speech(pin.text))),
       iconButton('close', t('mod.unpin'), { class: 'icon-button for-moderators', onclick: unpin }),

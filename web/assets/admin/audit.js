@@ -3,7 +3,8 @@
 import { api } from '../api.js';
 import { h } from '../dom.js';
 import { date, knows, t } from '../i18n.js';
-import { act, redraw, table } from './table.js';
+import { act } from '../toast.js';
+import { redraw, table } from './table.js';
 
 const SHOWN = 50;
 

@@ -4,8 +4,8 @@ import { api } from '../api.js';
 import { confirmed, openDialog } from '../dialog.js';
 import { h } from '../dom.js';
 import { ago, date, number, t } from '../i18n.js';
-import { toast } from '../toast.js';
-import { act, button, redraw, table } from './table.js';
+import { act, toast } from '../toast.js';
+import { button, redraw, table } from './table.js';
 
 export function lettersDesk() {
   const element = h('div', { 'data-testid': 'dead-letters' });

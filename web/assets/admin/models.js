@@ -5,7 +5,8 @@ import { spark } from '../chart.js';
 import { confirmed, openDialog } from '../dialog.js';
 import { h } from '../dom.js';
 import { ago, compact, date, duration, number, t } from '../i18n.js';
-import { act, button, redraw, table } from './table.js';
+import { act } from '../toast.js';
+import { button, redraw, table } from './table.js';
 
 /** Five minutes of each one's lag. */
 const KEPT = 300;

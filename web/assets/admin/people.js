@@ -6,7 +6,8 @@ import { h } from '../dom.js';
 import { field } from '../form.js';
 import { ago, date, t } from '../i18n.js';
 import { session } from '../session.js';
-import { act, button, redraw, table } from './table.js';
+import { act } from '../toast.js';
+import { button, redraw, table } from './table.js';
 
 const ROLES = ['viewer', 'moderator', 'operator'];
 const TYPING_MS = 200;

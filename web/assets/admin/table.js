@@ -1,9 +1,7 @@
 // What the operator's tables share.
 
-import { explain } from '../api.js';
 import { h } from '../dom.js';
 import { knows, t } from '../i18n.js';
-import { toast } from '../toast.js';
 
 const COUNTS = new Set(['lag', 'age', 'rate', 'letters', 'tries', 'partitions', 'records', 'offsets', 'version', 'id', 'live', 'rebuilt']);
 
@@ -21,16 +19,6 @@ export function redraw(place, ...content) {
   place.replaceChildren(...content);
   if (scrolled) place.querySelector('.wide-table').scrollLeft = scrolled;
   if (focused) place.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
-}
-
-/** Does what an operator pressed, and says what is wrong if it fails. */
-export async function act(work, said) {
-  try {
-    await work();
-    if (said) toast(said);
-  } catch (problem) {
-    toast(explain(problem), { kind: 'bad' });
-  }
 }
 
 /** A button that keeps the focus when its table is drawn anew. */
