@@ -610,6 +610,19 @@ async fn torrent(up: &Lemonair, from: usize, count: usize, per_second: u64) {
     futures::future::join_all(speakers).await;
 }
 
+/// The page comes back with a place that nobody knows, and the first two readings of the past fail.
+const LOST: &str = r#"
+const key = 'lemonair.room.mint';
+const kept = JSON.parse(sessionStorage.getItem(key));
+sessionStorage.setItem(key, JSON.stringify({ ...kept, cursor: 'nonsense' }));
+const send = window.fetch;
+window.cut = 0;
+window.fetch = (path, options) => {
+  if (window.cut === 2 || !String(path).includes('/messages?')) return send(path, options);
+  window.cut += 1;
+  return Promise.reject(new TypeError('cut'));
+};"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torrent_of_messages_costs_what_the_screen_can_show() {
     const PER_SECOND: u64 = 200;
@@ -698,5 +711,19 @@ async fn a_torrent_of_messages_costs_what_the_screen_can_show() {
             "return document.querySelector('[data-testid=unread]').textContent.replace(/[^0-9]/g, '') === '600';",
         )
         .await;
+
+    // Whose place is not found any more gets a longer past, though it cannot be read at once.
+    browser.goto("about:blank").await;
+    let source = json!({ "source": LOST });
+    browser
+        .command("Page.addScriptToEvaluateOnNewDocument", source)
+        .await;
+    browser.goto(&format!("{}/mint", up.http)).await;
+    let past = format!(
+        "const shown = [...document.querySelectorAll('.message .text')].map(text => Number(text.textContent.split(' ')[1])); \
+         return window.cut === 2 && shown.length === 100 && new Set(shown).size === 100 && shown.includes({});",
+        count + 600 - 1
+    );
+    browser.until("the past is there", &past).await;
     browser.close().await;
 }

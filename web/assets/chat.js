@@ -159,14 +159,23 @@ export class Chat {
       row.remove();
       this.#forget(nonce);
     }
-    const history = await api.messages(this.#room, { limit: 100 }).catch(() => ({ messages: [] }));
+    const past = await this.#past();
     const known = new Set(this.#log.events.map((event) => event.id));
-    const older = history.messages.filter((event) => !known.has(event.id));
+    const older = past.filter((event) => !known.has(event.id));
     const events = [...older, ...this.#log.events].sort((a, b) => a.at.localeCompare(b.at));
     const { cursor } = this.#log;
     this.#log.clear();
     this.#timeline.clear();
     for (const event of this.#log.take(events, cursor)) this.#timeline.add(event);
+  }
+
+  /** The line may be back before the read model is; without it what was missed would be missing. */
+  async #past() {
+    for (;;) {
+      const history = await api.messages(this.#room, { limit: 100 }).catch(() => null);
+      if (history) return history.messages;
+      await new Promise((done) => setTimeout(done, AGAIN_MS));
+    }
   }
 
   #write(text, answered) {
