@@ -82,7 +82,7 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
     let up = deployment.start("up").await;
     History::of(&deployment, RECORDS).await;
     let (page, boss) = operator(&deployment, &up).await;
-    page.click("#tab-models").await;
+    page.tab("#tab-models").await;
     let row = "[data-testid=read-model][data-name=messages]";
     // One after the other, as all of them together take their time.
     for name in ["messages", "moderation", "chatters", "donations"] {
@@ -180,7 +180,7 @@ async fn a_rebuild_is_begun_held_and_finished_from_the_page() {
     ];
     let expected = expected.map(|(action, target)| (action.to_owned(), json!(target)));
     assert_eq!(acts(&boss).await, expected);
-    page.click("#tab-audit").await;
+    page.tab("#tab-audit").await;
     page.see("[data-testid=operator-act][data-action='verify.wished']")
         .await;
     assert_eq!(page.js("return window.complaints;").await, json!([]));
@@ -207,14 +207,14 @@ async fn services_letters_and_people_are_seen_and_steered() {
         "return document.querySelectorAll('[data-testid=process] .behind').length === 1;",
     )
     .await;
-    page.click("#tab-cluster").await;
+    page.tab("#tab-cluster").await;
     page.until(
         "each topic has a leader, and its copies",
         "return document.querySelectorAll('[data-testid=topic]').length === 11 \
          && !document.querySelector('[data-testid=topic] .behind');",
     )
     .await;
-    page.click("#tab-schemas").await;
+    page.tab("#tab-schemas").await;
     page.see("[data-testid=subject]").await;
     page.until(
         "all are kept compatible",
@@ -237,7 +237,7 @@ async fn services_letters_and_people_are_seen_and_steered() {
     let log = History::of(&deployment, 0).await.log();
     let unfit = log.append(followed).await.expect("appended");
     let id = format!("channels.channels.{}.{}", unfit.partition, unfit.offset);
-    page.click("#tab-letters").await;
+    page.tab("#tab-letters").await;
     let letter = format!("[data-testid=dead-letter][data-id='{id}']");
     page.click(&format!("{letter} [data-testid=letter-try]"))
         .await;
@@ -256,7 +256,7 @@ async fn services_letters_and_people_are_seen_and_steered() {
 
     // Whoever is logged out is so at once, and their line is cut.
     let mut line = Viewer::join(&up.ws(), "nowhere", nowhere.token.as_deref(), None).await;
-    page.click("#tab-people").await;
+    page.tab("#tab-people").await;
     page.fill("#people-name", "now").await;
     let person = "[data-testid=person][data-name=Nowhere]";
     page.click(&format!("{person} [data-testid=person-sessions]"))
@@ -280,6 +280,13 @@ async fn services_letters_and_people_are_seen_and_steered() {
              && document.querySelector('{person} select').value === 'moderator';"
         ),
     )
+    .await;
+    eventually("it is written down", async || {
+        let acts = acts(&boss).await;
+        acts.iter()
+            .any(|(act, _)| act == "role.moderator")
+            .then_some(())
+    })
     .await;
     page.click(&format!("{person} [data-testid=person-erase]"))
         .await;

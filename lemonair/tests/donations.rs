@@ -494,7 +494,7 @@ async fn a_page_moves_points_once_though_the_answer_is_lost_and_the_page_is_left
     let studio = format!("{}/studio", up.http);
     let open = async || {
         browser.goto(&studio).await;
-        browser.click("#tab-donations").await;
+        browser.tab("#tab-donations").await;
         browser
             .click("[data-testid=donation-row] [data-do=refund]")
             .await;

@@ -62,6 +62,9 @@ async fn a_reader_sees_what_a_viewer_sees() {
         streamer.send("PATCH", path, Some(settings), &[]).await.0,
         200
     );
+    talker
+        .until("the rule", |event| event["type"] == "chat.settings")
+        .await;
     let held = talker.chat("pith", "held-secret").await;
     assert_eq!(held["type"], "ack", "{held}");
     let mut owner = Viewer::join(&up.ws(), "pith", streamer.token.as_deref(), None).await;

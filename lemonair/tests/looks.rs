@@ -243,9 +243,9 @@ async fn pages_hinder_nobody() {
         )
         .await;
     tour.look("studio").await;
-    tour.browser.click("#tab-donations").await;
+    tour.browser.tab("#tab-donations").await;
     tour.browser.see("[data-testid=donation-row]").await;
-    tour.browser.click("#tab-past").await;
+    tour.browser.tab("#tab-past").await;
     tour.browser
         .js("[...document.querySelectorAll('[data-testid=past-stream] summary')][1].click();")
         .await;
@@ -257,13 +257,13 @@ async fn pages_hinder_nobody() {
         .await;
     tour.place = ".tiles";
     tour.look("studio-past").await;
-    tour.browser.click("#tab-giving").await;
+    tour.browser.tab("#tab-giving").await;
     tour.browser.see("[data-testid=giving-save]").await;
     tour.place = ".desks";
     tour.look("studio-giving").await;
     tour.place = ".panel";
     hold_some(&up, mint, &talkers).await;
-    tour.browser.click("#tab-queue").await;
+    tour.browser.tab("#tab-queue").await;
     tour.browser.see("[data-testid=queued] .reply-line").await;
     tour.look("studio-queue").await;
     tour.place = "body";
@@ -545,6 +545,10 @@ async fn talk(up: &Lemonair, mint: &Api) -> HashMap<&'static str, Api> {
         let (person, line) = people.get_mut(name).expect("somebody");
         let answered = answers.iter().find(|(answer, _)| *answer == place);
         let answered = answered.map(|(_, to)| acks[*to].clone());
+        if let Some(answered) = &answered {
+            line.until("what is answered", |event| event["id"] == *answered)
+                .await;
+        }
         let ack = line.ask(json!({ "type": "chat", "id": place, "room": "mint", "text": text, "reply_to": answered })).await;
         assert_eq!(ack["type"], "ack", "{ack}");
         acks.push(ack["event"].clone());

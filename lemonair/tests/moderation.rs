@@ -13,7 +13,7 @@ async fn a_ban_takes_effect_everywhere_at_once_and_after_a_restart() {
     let deployment = Deployment::new("ban");
     let mut up = deployment.start("up").await;
     let other = deployment.start("gateway").await;
-    let streamer = Person::new(&up, "mint", "Mint").await;
+    let mut streamer = Person::new(&up, "mint", "Mint").await;
     let mut bad = Person::new(&other, "mint", "Troll").await;
     let mut good = Person::new(&other, "mint", "Kiwi").await;
     assert_eq!(bad.says("mint", "hello").await, "ack");
@@ -30,6 +30,10 @@ async fn a_ban_takes_effect_everywhere_at_once_and_after_a_restart() {
         (&json!("Troll"), &json!("spam"), &json!("Mint"))
     );
     // With their token they may not come in; who says nothing may watch.
+    streamer
+        .viewer
+        .until("the ban", kind("member.banned"))
+        .await;
     async fn refused(at: &Lemonair, token: &Option<String>) {
         let mut back = Viewer::connect(&at.ws()).await;
         let join = json!({ "type": "join", "id": 1, "room": "mint", "token": token });
@@ -365,7 +369,7 @@ async fn moderators_have_their_tools_on_the_page() {
 
     // The studio's form sets the rules; what is held then is let through in the chat.
     browser.goto(&format!("{}/studio", up.http)).await;
-    browser.click("#tab-rules").await;
+    browser.tab("#tab-rules").await;
     browser.click("#rules-hold_for_review").await;
     browser.click("[data-testid=rules-save]").await;
     lime.viewer.until("it", kind("chat.settings")).await;
@@ -398,4 +402,30 @@ async fn moderators_have_their_tools_on_the_page() {
     assert_eq!(lime.says("mint", "but").await, "timed_out");
     browser.close().await;
     assert_eq!(up.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_yet_is_taken_away_all_the_same() {
+    let deployment = Deployment::new("moment");
+    let decide = deployment.start("decide").await;
+    let project = deployment.start("project").await;
+    let gateway = deployment.start("gateway").await;
+    let streamer = Api::sign_up(&gateway.http, "Mint").await;
+    let mut lime = Person::new(&gateway, "mint", "lime").await;
+    project.signal("STOP").await;
+    let said = lime.viewer.chat("mint", "oh no").await["event"].clone();
+    lime.viewer
+        .until("it is shown", |event| event["id"] == said)
+        .await;
+    let path = format!(
+        "/api/channels/mint/messages/{}",
+        said.as_str().expect("an id")
+    );
+    let taken = streamer.send("DELETE", &path, None, &[]);
+    let ((status, answer), ()) = tokio::join!(taken, project.signal("CONT"));
+    assert_eq!(status, 204, "{answer}");
+    lime.viewer.until("it", kind("chat.deleted")).await;
+    for service in [gateway, project, decide] {
+        assert_eq!(service.stop().await, Some(0));
+    }
 }

@@ -100,6 +100,7 @@ async fn an_overlay_announces_each_donation_once() {
     overlay.until("nothing is left", NONE).await;
 
     // Another machine, whose browser remembers nothing, shows none of them again.
+    told_of(&donor, &third).await;
     let other = Browser::open(800, 600).await;
     other.goto(&url).await;
     other
@@ -262,6 +263,9 @@ async fn a_server_that_is_behind_confuses_no_overlay() {
     let streamer = Api::sign_up(&up.http, "Rind").await;
     let donor = Api::sign_up(&up.http, "Zest").await;
     donor.top_up(1000).await;
+    let settings = Some(json!({ "alert_ms": 60_000 }));
+    let path = "/api/channels/rind/donation-settings";
+    assert_eq!(streamer.send("PATCH", path, settings, &[]).await.0, 200);
     let key = streamer.get("/api/channels/rind/overlay/key").await;
     let overlay = Browser::open(800, 600).await;
     let source = json!({ "source": BEHIND });
@@ -378,7 +382,7 @@ async fn a_streamer_does_it_all_from_the_studio() {
         .fill("#signup-password", "correct horse battery")
         .await;
     studio.click("#signup-submit").await;
-    studio.click("#tab-giving").await;
+    studio.tab("#tab-giving").await;
     studio.see("[data-testid=overlay-url]").await;
     let url = studio
         .js("return document.querySelector('[data-testid=overlay-url]').value;")
@@ -416,7 +420,7 @@ async fn a_streamer_does_it_all_from_the_studio() {
     })
     .await;
     let id = give(&donor, 70, "may I?").await;
-    studio.click("#tab-donations").await;
+    studio.tab("#tab-donations").await;
     studio
         .click(&format!(
             "[data-testid=donation-row][data-id='{id}'] [data-testid=donation-approve]"

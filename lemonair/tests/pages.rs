@@ -522,7 +522,7 @@ async fn hostile_words_stay_words_at_the_desks_too() {
             browser.goto("about:blank").await;
             browser.goto(&format!("{}{path}", up.http)).await;
             if !tab.is_empty() {
-                browser.click(tab).await;
+                browser.tab(tab).await;
             }
             for (css, words) in *shown {
                 let (css_as_js, words) = (json!(css), json!(words));

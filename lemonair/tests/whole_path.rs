@@ -108,8 +108,11 @@ async fn publish_watch_chat_donate_read_back_rebuild_replay() {
     browser.close().await;
 
     // Both are read back from MySQL.
-    let messages = anybody.get("/api/channels/mint/messages").await;
-    assert_eq!(messages["messages"][0]["text"], "hello from the browser");
+    eventually("the message can be read", async || {
+        let messages = anybody.get("/api/channels/mint/messages").await;
+        (messages["messages"][0]["text"] == "hello from the browser").then_some(())
+    })
+    .await;
     let donations = anybody.get("/api/channels/mint/donations").await;
     assert_eq!(donations["donations"].as_array().map(Vec::len), Some(1));
     assert_eq!(donations["donations"][0]["id"], donation["id"]);

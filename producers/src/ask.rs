@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Log};
 
-/// How long a command may take. Longer means that no decider runs, or that it is being replaced.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where commands are handed in. One a process, shared by all requests.
 #[derive(Debug, Clone)]
 pub struct Desk {
+    /// How long a command may take. Longer means that no decider runs, or that it is being replaced.
+    pub patience: Duration,
     log: Log,
     waiting: Arc<DashMap<EventId, oneshot::Sender<Answered>>>,
 }
@@ -37,6 +38,7 @@ impl Desk {
         Error,
     > {
         let desk = Desk {
+            patience: PATIENCE,
             log,
             waiting: Arc::default(),
         };
@@ -58,7 +60,7 @@ impl Desk {
         self.waiting.insert(command.id(), answer);
         let result = async {
             self.log.enqueue_command(&command)?.confirmed().await?;
-            match tokio::time::timeout(PATIENCE, answered).await {
+            match tokio::time::timeout(self.patience, answered).await {
                 Ok(Ok(answered)) => Ok(answered),
                 Ok(Err(_)) => Err(Error::Stopped),
                 Err(_) => Err(Error::Unanswered),

@@ -116,6 +116,8 @@ impl Browser {
             ] }),
         );
         capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
+        // The check for hindrances takes its time on a machine that has other things to do.
+        capabilities.insert("timeouts".to_owned(), json!({ "script": 120_000 }));
         let page = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -165,14 +167,32 @@ impl Browser {
         .await;
     }
 
+    /// Chooses a tab; what loads above it may push it away under the pointer.
+    pub(crate) async fn tab(&self, css: &str) {
+        let chosen = format!("{css}[aria-selected=true]");
+        eventually(&format!("{css} is chosen"), async || {
+            let tab = self.page.find(Locator::Css(css)).await.ok()?;
+            tab.click().await.ok()?;
+            self.page.find(Locator::Css(&chosen)).await.ok()
+        })
+        .await;
+    }
+
+    /// Fills a field, once it can be; a page that is just drawn anew replaces it.
     pub(crate) async fn fill(&self, css: &str, text: &str) {
-        let field = self.see(css).await;
-        field.clear().await.expect("empty the field");
-        field.send_keys(text).await.expect("type");
+        eventually(&format!("{css} can be filled"), async || {
+            let field = self.see(css).await;
+            field.clear().await.ok()?;
+            field.send_keys(text).await.ok()
+        })
+        .await;
     }
 
     pub(crate) async fn text(&self, css: &str) -> String {
-        self.see(css).await.text().await.expect("its text")
+        eventually(&format!("{css} has words"), async || {
+            self.see(css).await.text().await.ok()
+        })
+        .await
     }
 
     pub(crate) async fn js(&self, script: &str) -> Value {

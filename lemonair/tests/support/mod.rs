@@ -436,7 +436,11 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) fn new(base: &str) -> Api {
         Api {
-            http: reqwest::Client::new(),
+            // The server lets go of a line that is idle for half a minute.
+            http: reqwest::Client::builder()
+                .pool_idle_timeout(Duration::from_secs(10))
+                .build()
+                .expect("a client"),
             base: base.to_owned(),
             token: None,
         }

@@ -34,12 +34,12 @@ pub(crate) async fn watch_closely(browser: &Browser) {
         .until(
             "there is enough to go back into",
             &format!(
-                "{video} return v.seekable.length && v.seekable.end(0) - v.seekable.start(0) > 14;"
+                "{video} return v.seekable.length && v.seekable.end(0) - v.seekable.start(0) > 22;"
             ),
         )
         .await;
     browser
-        .js(&format!("{video} v.currentTime = v.seekable.end(0) - 12;"))
+        .js(&format!("{video} v.currentTime = v.seekable.end(0) - 20;"))
         .await;
     plays(browser).await;
     browser

@@ -1,8 +1,11 @@
 //! A viewer on the WebSocket.
 
+use futures::stream::SplitSink;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -10,7 +13,10 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use super::PATIENCE;
 
 pub(crate) struct Viewer {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: SplitSink<WebSocketStream<MaybeTlsStream<TcpStream>>, Message>,
+    frames: mpsc::UnboundedReceiver<Result<Message, Error>>,
+    /// Reads at once, as browsers do: pings are answered while a test looks elsewhere.
+    _reader: JoinSet<()>,
     /// Events of the room so far, without viewer counts.
     pub(crate) seen: Vec<Value>,
     pub(crate) cursor: String,
@@ -38,8 +44,20 @@ impl Viewer {
             Err(Error::Http(answer)) if answer.status() == 403 => return None,
             Err(error) => panic!("connect: {error}"),
         };
+        let (socket, mut incoming) = socket.split();
+        let (sender, frames) = mpsc::unbounded_channel();
+        let mut reader = JoinSet::new();
+        reader.spawn(async move {
+            while let Some(frame) = incoming.next().await {
+                if sender.send(frame).is_err() {
+                    return;
+                }
+            }
+        });
         Some(Viewer {
             socket,
+            frames,
+            _reader: reader,
             seen: Vec::new(),
             cursor: String::new(),
             recovered: false,
@@ -192,7 +210,7 @@ impl Viewer {
 
     /// Takes in one frame, or the end.
     pub(crate) async fn receive(&mut self) {
-        let message = tokio::time::timeout(PATIENCE, self.socket.next())
+        let message = tokio::time::timeout(PATIENCE, self.frames.recv())
             .await
             .expect("a frame in time");
         let text = match message {

@@ -410,7 +410,8 @@ async fn what_nobody_ends_the_brokers_give_up() {
 
 #[tokio::test]
 async fn nobody_there_is_said_so_in_time() {
-    let office = Office::open().await;
+    let mut office = Office::open().await;
+    office.desk.patience = Duration::from_secs(1);
     let error = within(
         "an error",
         office.desk.ask(top_up(AccountId::new(), "a", 1)),

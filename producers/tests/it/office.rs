@@ -1,6 +1,7 @@
 //! A desk and deciders over one cluster, and the commands that are handed in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lemonair_producers::decide::Terms;
 use lemonair_producers::{Decider, Desk, Log};
@@ -52,7 +53,7 @@ impl Office {
         Running { shutdown, task }
     }
 
-    /// Hands a command in until it is answered, as whoever asked would: the same key, again.
+    /// Hands a command in, and waits until it is answered.
     pub(crate) async fn ask(&self, command: impl Into<Command>) -> Answered {
         ask(&self.desk, command.into()).await
     }
@@ -67,24 +68,19 @@ impl Office {
 async fn desk(cluster: &Cluster, shutdown: &CancellationToken) -> (Desk, JoinHandle<()>) {
     let codec = Arc::clone(&cluster.codec);
     let log = Log::open(&cluster.kafka, Arc::clone(&codec)).expect("open log");
-    let (desk, hand_out) = Desk::open(&cluster.kafka, codec, log, shutdown.clone())
+    let (mut desk, hand_out) = Desk::open(&cluster.kafka, codec, log, shutdown.clone())
         .await
         .expect("open desk");
+    // Handed in twice, a command is answered twice.
+    desk.patience = Duration::MAX;
     let hand_out = tokio::spawn(async move { hand_out.await.expect("hand out answers") });
     (desk, hand_out)
 }
 
 pub(crate) async fn ask(desk: &Desk, command: Command) -> Answered {
-    within("an answer", async {
-        loop {
-            match desk.ask(command.clone()).await {
-                Ok(answered) => return answered,
-                Err(lemonair_producers::Error::Unanswered) => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-    })
-    .await
+    within("an answer", desk.ask(command))
+        .await
+        .expect("an answer")
 }
 
 impl Running {

@@ -75,8 +75,8 @@ async fn live_victim() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rebuilding_victim() {
     if let Some(projector) = cast().await {
-        let done = rebuild(&projector, &Messages, Options::default(), &mut |_| {}).await;
-        done.unwrap();
+        unlocked(async || rebuild(&projector, &Messages, Options::default(), &mut |_| {}).await)
+            .await;
     }
 }
 
@@ -85,9 +85,24 @@ async fn rebuilding_victim() {
 async fn snapshot_victim() {
     if let Some(Projector { pool, kafka, .. }) = cast().await {
         let folder = std::env::var("LEMONAIR_SNAPSHOTS").unwrap();
-        let taken = snapshot::take(&pool, &kafka, &Messages, folder.as_ref(), Timestamp(1)).await;
-        taken.unwrap();
+        unlocked(async || {
+            snapshot::take(&pool, &kafka, &Messages, folder.as_ref(), Timestamp(1)).await
+        })
+        .await;
     }
+}
+
+/// Tries until the server has noticed that who held the lock is dead.
+async fn unlocked<T>(work: impl AsyncFn() -> crate::Result<T>) -> T {
+    within("the lock of who was killed", async {
+        loop {
+            match work().await {
+                Err(Error::Busy(_)) => tokio::task::yield_now().await,
+                done => return done.unwrap(),
+            }
+        }
+    })
+    .await
 }
 
 /// How often to kill: a few times usually, 200 times in `make chaos`.
@@ -181,15 +196,7 @@ async fn a_rebuild_killed_at_any_step_is_ended_by_the_next() {
         let last = stage.append(super::tests::numbered("lime", 0..5)).await;
         stage.reach(&last).await;
     }
-    let report = within("the lock of who was killed", async {
-        loop {
-            match rebuild_one(&stage, &Messages, Options::default()).await {
-                Err(Error::Busy(_)) => tokio::task::yield_now().await,
-                result => return result.unwrap(),
-            }
-        }
-    })
-    .await;
+    let report = unlocked(async || rebuild_one(&stage, &Messages, Options::default()).await).await;
     assert_eq!(report.comparison.unwrap().differences, []);
     assert_eq!(stage.texts("mint").await, before);
     running.stop().await;
@@ -218,15 +225,8 @@ async fn a_snapshot_killed_while_it_is_taken_is_none() {
         );
     }
     let (pool, kafka) = (&stage.db.pool, &stage.cluster.kafka);
-    within("the lock of who was killed", async {
-        loop {
-            match snapshot::take(pool, kafka, &Messages, &folder.path, Timestamp(2)).await {
-                Err(Error::Busy(_)) => tokio::task::yield_now().await,
-                taken => return taken.unwrap(),
-            }
-        }
-    })
-    .await;
+    unlocked(async || snapshot::take(pool, kafka, &Messages, &folder.path, Timestamp(2)).await)
+        .await;
     // What was left is gone, too.
     assert_eq!(snapshot::list(&folder.path).unwrap().len(), 1);
     assert_eq!(std::fs::read_dir(&folder.path).unwrap().count(), 1);
