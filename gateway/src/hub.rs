@@ -254,6 +254,16 @@ impl Hub {
         }
     }
 
+    /// Up to where the room's chat was told: a read model may be behind what its pages show.
+    pub fn told(&self, id: &RoomId) -> Option<Position> {
+        let place = lock(&self.entry(id)?.room).cursor().0[lane(Topic::Chat)?];
+        Some(Position {
+            topic: Topic::Chat,
+            partition: self.partition(id),
+            offset: place.next - 1,
+        })
+    }
+
     pub fn leave(&self, id: &RoomId, connection: u64, now: Timestamp) {
         if let Some(entry) = self.entry(id) {
             lock(&entry.room).leave(connection, now);

@@ -428,9 +428,16 @@ impl App {
 
     /// Waits (not for ever) until what was written can be read, so that whoever wrote sees it.
     pub(crate) async fn settle(&self, positions: &[Position]) {
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const PATIENCE: Duration = Duration::from_secs(5);
         if !self.checkpoints.wait_all(positions, PATIENCE).await {
             tracing::warn!(?positions, "read models lag behind what they are asked for");
+        }
+    }
+
+    /// The same for the chat that the room's pages show: what is pressed there may not be readable yet.
+    pub(crate) async fn catch_up(&self, room: &RoomId) {
+        if let Some(told) = self.hub.told(room) {
+            self.settle(&[told]).await;
         }
     }
 }

@@ -213,8 +213,13 @@ async fn undecided(
 ) -> Result<Option<moderation::Held>, Problem> {
     let gone = || Problem::not_found("no such message is held");
     let message: EventId = message.parse().map_err(|_| gone())?;
-    if let Some(held) = moderation::held_message(&app.pool, room, message).await? {
-        return Ok(Some(held));
+    let mut held = moderation::held_message(&app.pool, room, message).await?;
+    if held.is_none() {
+        app.catch_up(room).await;
+        held = moderation::held_message(&app.pool, room, message).await?;
+    }
+    if held.is_some() {
+        return Ok(held);
     }
     match moderation::decision(&app.pool, room, message).await? {
         Some(decision) if decision == wanted => Ok(None),
@@ -372,8 +377,12 @@ pub(super) async fn find_message(
     room: &RoomId,
     message: EventId,
 ) -> Result<messages::Message, Problem> {
-    messages::by_id(&app.pool, message)
-        .await?
+    let mut found = messages::by_id(&app.pool, message).await?;
+    if found.is_none() {
+        app.catch_up(room).await;
+        found = messages::by_id(&app.pool, message).await?;
+    }
+    found
         .filter(|message| message.room == *room)
         .ok_or_else(|| Problem::not_found("there is no such message"))
 }

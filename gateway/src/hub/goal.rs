@@ -50,7 +50,11 @@ impl Hub {
     }
 
     async fn tell_goal(&self, id: &RoomId, position: Position) -> Result<(), Error> {
-        self.checkpoints.wait("donations", position, PATIENCE).await;
+        if !self.checkpoints.wait("donations", position, PATIENCE).await {
+            // What is told now is old, and is told again.
+            lock(&self.goals).entry(id.clone()).or_insert(position);
+            self.goal_moved.notify_one();
+        }
         let goal = donations::goal(&self.pool, id).await.map_err(Arc::new)?;
         let Some(goal) = goal else {
             return Ok(());
