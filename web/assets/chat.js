@@ -14,6 +14,8 @@ import { Timeline } from './timeline.js';
 import { closeMenu, onTools, Pin } from './tools.js';
 
 const ACK_MS = 15_000;
+// What was written while the line was down is sent when it is back, if that is soon.
+const LINE_MS = 60_000;
 const QUIET_MS = 1_500;
 const AGAIN_MS = 1_000;
 const PASSING = ['busy', 'unavailable'];
@@ -119,8 +121,10 @@ export class Chat {
     // After the gap, so that a message whose ack got lost is not sent again when its event is there already.
     for (const waiting of this.#outbox.values()) {
       if (waiting.row.dataset.state !== 'pending') continue;
-      if (waiting.entry.from.id === session.account?.id) this.#line.chat(waiting.entry);
-      else this.#fail(waiting, t('chat.code.unauthorized'));
+      if (waiting.entry.from.id === session.account?.id) {
+        this.#line.chat(waiting.entry);
+        this.#await(waiting);
+      } else this.#fail(waiting, t('chat.code.unauthorized'));
     }
   }
 
@@ -196,7 +200,7 @@ export class Chat {
 
   #await(waiting) {
     clearTimeout(waiting.timer);
-    waiting.timer = setTimeout(() => this.#fail(waiting, t('chat.no_answer')), ACK_MS);
+    waiting.timer = setTimeout(() => this.#fail(waiting, t('chat.no_answer')), this.connected ? ACK_MS : LINE_MS);
   }
 
   #acked(nonce, event) {
@@ -267,7 +271,9 @@ export class Chat {
   }
 
   #status(status) {
+    const dropped = this.connected && status.kind !== 'open';
     this.element.dataset.line = status.kind;
+    if (dropped) for (const waiting of this.#outbox.values()) if (waiting.row.dataset.state === 'pending') this.#await(waiting);
     if (status.kind === 'connecting' || status.kind === 'waiting') {
       // A line that comes back at once is not worth a word.
       this.#connecting ||= setTimeout(() => this.#tell(t('chat.connecting')), QUIET_MS);
