@@ -9,9 +9,9 @@ const STEPS = {
   joined: ({ live }) => (live === false ? { live: false, interrupted: false } : live && { live }),
 };
 
-/** The channel after `events`; the same object when none of them changed whether and how it is live. */
+/** The channel after `events`; the same object when none of them changed whether, how and as which broadcast it is live. */
 export function after(channel, events) {
   const next = { ...channel };
   for (const event of events) Object.assign(next, STEPS[event.type]?.(event));
-  return next.live === channel.live && next.interrupted === channel.interrupted ? channel : next;
+  return ['live', 'interrupted', 'stream'].every((name) => next[name] === channel[name]) ? channel : next;
 }

@@ -81,7 +81,8 @@ export class Controls {
     this.#quality.addEventListener('change', () => (source.level = Number(this.#quality.value)));
     for (const type of ['play', 'pause', 'volumechange', 'timeupdate', 'durationchange', 'emptied']) video.addEventListener(type, () => this.#refresh());
     video.addEventListener('play', () => (this.wanted = true));
-    video.addEventListener('pause', () => (this.wanted = false));
+    // A picture that came to its end was not paused by the viewer: what is live may go on as another broadcast.
+    video.addEventListener('pause', () => (this.wanted = video.ended && !recorded));
     video.addEventListener('canplay', () => this.wanted && video.paused && this.#begin());
     document.addEventListener('fullscreenchange', () => this.#refresh());
     document.addEventListener('keydown', (event) => this.#key(event));

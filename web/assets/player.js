@@ -16,6 +16,8 @@ export class Player {
   #state = h('div', { class: 'player-state', 'data-testid': 'player-state', role: 'status' });
   #source = new Source(this.video);
   #live = false;
+  /** The id of the broadcast that is shown; later ones are greater. */
+  #stream = '';
   #interrupted = false;
   #stalled = true;
   #over = false;
@@ -34,15 +36,18 @@ export class Player {
     this.controls.own(this.element);
     for (const type of ['playing', 'timeupdate']) this.video.addEventListener(type, () => this.#flows());
     for (const type of ['waiting', 'emptied']) this.video.addEventListener(type, () => this.#stalls());
-    this.video.addEventListener('ended', () => !this.#live && this.#finish());
+    // Of a broadcast that ended unheard while another has begun, all is played.
+    this.video.addEventListener('ended', () => (this.#live ? this.#source.reload() : this.#finish()));
     setInterval(() => this.#watch(), WATCH_EVERY_MS);
     this.#show();
   }
 
   /** What the room or the directory says: `hls` is where to play from. */
-  tell({ live, interrupted, hls }) {
-    if (live && !this.#live) this.#begin(hls);
-    if (!live && this.#live) this.#endTimer = setTimeout(() => this.#finish(), PLAY_OUT_MS);
+  tell({ live, interrupted, hls, stream }) {
+    if (live && (!this.#live || stream > this.#stream)) this.#begin(hls);
+    if (live && stream > this.#stream) this.#stream = stream;
+    // Who is further behind has more to see.
+    if (!live && this.#live) this.#endTimer = setTimeout(() => this.#finish(), PLAY_OUT_MS + Math.max(0, this.#source.behind) * 1000);
     if (this.#interrupted && !interrupted) this.#movedAt = Date.now();
     this.#live = live;
     this.#interrupted = live && interrupted;

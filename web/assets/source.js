@@ -3,6 +3,8 @@
 
 import { local } from './storage.js';
 
+// Pictures other than the publisher's own reach back no further than the playlist's window; this far back one stays with it.
+const BACK_SECONDS = 15;
 const RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 10_000;
 const RETRY = { maxNumRetry: 120, retryDelayMs: RETRY_MS, maxRetryDelayMs: RETRY_MS };
@@ -25,7 +27,10 @@ export class Source {
     this.#video = video;
     this.#recorded = recorded;
     video.addEventListener('error', () => this.#url && !this.#hls && this.#again());
-    video.addEventListener('timeupdate', () => (this.#attempts = 0));
+    video.addEventListener('timeupdate', () => {
+      this.#attempts = 0;
+      this.#hold();
+    });
   }
 
   async load(url) {
@@ -140,6 +145,13 @@ export class Source {
     });
     hls.loadSource(this.#url);
     hls.attachMedia(this.#video);
+  }
+
+  /** Keeps whoever went back with the best picture, the publisher's own, and lets the line choose again near the edge. */
+  #hold() {
+    if (!this.#hls || this.#hls.levels.length < 2) return;
+    const best = Math.max(...this.#hls.levels.map(({ maxBitrate }) => maxBitrate));
+    this.#hls.config.minAutoBitrate = !this.#recorded && this.behind > BACK_SECONDS ? best : 0;
   }
 
   #again() {

@@ -162,7 +162,7 @@ function desk(room, first) {
     const state = channel.live ? (channel.interrupted ? 'interrupted' : 'live') : 'offline';
     status.dataset.state = state;
     status.textContent = state === 'live' && channel.started_at ? t('studio.live_since', { at: clock(channel.started_at) }) : t(`studio.${state}`);
-    player.tell({ live: channel.live, interrupted: channel.interrupted, hls: channel.hls ?? `/hls/${room}/index.m3u8` });
+    player.tell({ live: channel.live, interrupted: channel.interrupted, stream: channel.stream, hls: channel.hls ?? `/hls/${room}/index.m3u8` });
     player.idle(h('div', { class: 'idle' }, icon('broadcast'), h('p', null, t('studio.preview_idle'))));
     key?.live(channel.live);
     health.live(channel.live);

@@ -101,6 +101,10 @@ function drawActions() {
   chat.moderates = channel.you?.moderator ?? false;
   const mine = channel.you?.owner ?? session.account?.name.toLowerCase() === room;
   const following = channel.you?.following ?? false;
+  // Only what changed is drawn: a button that is replaced under a finger is not pressed.
+  const drawn = `${mine} ${following}`;
+  if (actions.dataset.drawn === drawn) return;
+  actions.dataset.drawn = drawn;
   const share = iconButton('link', t('watch.share'), { class: 'icon-button share', onclick: () => copy(location.href, t('watch.shared')) });
   if (mine) {
     actions.replaceChildren(h('a', { class: 'button', href: '/studio' }, icon('broadcast'), t('watch.to_studio')), share);
@@ -119,8 +123,8 @@ function drawUptime() {
 }
 
 function tellPlayer() {
-  const { live, interrupted, hls } = channel;
-  player.tell({ live, interrupted, hls: hls ?? `/hls/${room}/index.m3u8` });
+  const { live, interrupted, stream, hls } = channel;
+  player.tell({ live, interrupted, stream, hls: hls ?? `/hls/${room}/index.m3u8` });
   if (!live) player.idle(idle());
   if (live === wasLive) return;
   if (live) past.element.hidden = true;
