@@ -5,6 +5,8 @@ import { tab } from './storage.js';
 
 const TRIES = 3;
 const PAUSE_MS = 800;
+// So long a server knows a key at least; after that a retry might be done a second time.
+const KNOWN_MS = 24 * 3_600_000;
 // Said at the door, before anybody has looked at the key: they tell nothing of an earlier try.
 const AT_THE_DOOR = [401, 408, 429];
 
@@ -13,6 +15,8 @@ export class Attempt {
   given = null;
   #place;
   #key = null;
+  /** When it was sent first. */
+  #at = 0;
   /** True after an answer got lost. */
   #lost = false;
 
@@ -20,8 +24,9 @@ export class Attempt {
   constructor(place = null) {
     this.#place = place;
     const kept = place && tab.get(place);
-    if (!kept) return;
+    if (!kept || Date.now() - kept.at > KNOWN_MS) return;
     this.#key = kept.key;
+    this.#at = kept.at;
     this.given = kept.given;
     this.#lost = true;
   }
@@ -36,9 +41,12 @@ export class Attempt {
    * by whoever calls `run` again. Any definite answer, yes or no, settles the attempt, and the next one gets a new key.
    */
   async run(given, request) {
-    this.#key ??= uuid();
+    if (!this.open) {
+      this.#key = uuid();
+      this.#at = Date.now();
+    }
     this.given = given;
-    this.#keep({ key: this.#key, given });
+    this.#keep({ key: this.#key, given, at: this.#at });
     for (let left = TRIES - 1; ; left -= 1) {
       try {
         const answer = await request(this.#key);

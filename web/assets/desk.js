@@ -42,7 +42,7 @@ export function donationDesk(room) {
         show({ ...event, id: event.donation ?? event.id });
         note.textContent = '';
       } else if (event.type === 'donation.refunded') {
-        refunded(event.donation, event);
+        refunded(event.donation, event.left);
       } else if (event.type === 'donation.held') {
         waits(event.donation, event.message);
       } else if (event.type === 'donation.approved' || event.type === 'donation.denied') {
@@ -53,10 +53,14 @@ export function donationDesk(room) {
 
   function show(donation) {
     const { id, at, from, amount, message, held, anonymous } = donation;
-    if (rows.has(id)) return;
+    if (rows.has(id)) {
+      // What it was told of before may not have said what was given back since.
+      if (donation.returned) refunded(id, amount - donation.returned);
+      return;
+    }
     const row = h(
       'li',
-      { 'data-testid': 'donation-row', 'data-id': id },
+      { 'data-testid': 'donation-row', 'data-id': id, 'data-amount': amount },
       h('div', { class: 'donation-head' }, h('bdi', { class: 'rank-name' }, anonymous ? t('anonymous') : (from?.name ?? t('nobody'))), h('strong', null, points(amount)), h('time', { datetime: at }, clock(at))),
       message && !held && words(message),
       h(
@@ -70,17 +74,20 @@ export function donationDesk(room) {
     list.prepend(row);
     const waiting = held ? message || early.get(id) : null;
     if (waiting) waits(id, waiting);
-    if (donation.returned) refunded(id, { amount: donation.returned, left: amount - donation.returned });
+    if (donation.returned) refunded(id, amount - donation.returned);
     while (list.childElementCount > SHOWN * 2) {
       rows.delete(list.lastChild.dataset.id);
       list.lastChild.remove();
     }
   }
 
-  function refunded(id, { left, amount }) {
+  /** `left` of it is not given back, or less if that is known already: it may be told twice, and late. */
+  function refunded(id, left) {
     const row = rows.get(id);
     if (!row) return;
-    back.set(id, (back.get(id) ?? 0) + amount);
+    const { amount } = row.dataset;
+    left = Math.min(left, amount - (back.get(id) ?? 0));
+    back.set(id, amount - left);
     row.querySelector('.refunded-part')?.remove();
     if (left) {
       row.querySelector('.donation-head').append(h('span', { class: 'donation-note refunded-part' }, t('donate.refunded_part', { amount: points(back.get(id)) })));

@@ -41,7 +41,8 @@ export function keyList(room, made, emptied) {
 
   async function revoke(key, last) {
     if (!(await confirmed(t('key.revoke'), t('key.revoke_ask', { label: key.label || key.prefix }), t('key.revoke')))) return;
-    if ((await act(() => api.revokeStreamKey(room, key.id))) && last) emptied();
+    if (!(await act(() => api.revokeStreamKey(room, key.id)))) return;
+    if (last) emptied();
     else await draw();
   }
 }

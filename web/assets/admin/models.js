@@ -68,7 +68,11 @@ export function modelsDesk() {
     if (wish && !isRunning(last)) return h('span', { class: 'hint' }, t('admin.wished'));
     if (!last) return null;
     if (isRunning(last) || last.state === 'cut_off') {
-      return [h('progress', { max: Math.max(1, last.total), value: last.done, 'aria-label': t('admin.rebuild') }), h('small', null, last.state === 'cut_off' ? t('admin.cut_off') : course(last))];
+      return [
+        h('progress', { max: Math.max(1, last.total), value: last.done, 'aria-label': t('admin.rebuild') }),
+        h('small', null, last.state === 'cut_off' ? t('admin.cut_off') : course(last)),
+        last.state === 'cut_off' && last.fault && h('small', { class: 'cause behind' }, last.fault),
+      ];
     }
     const when = h('span', { title: date(last.updated_at) }, t('admin.rebuilt', { when: ago(last.updated_at) }));
     if (last.fault) return [when, h('small', { class: 'cause behind' }, last.fault)];
