@@ -66,7 +66,7 @@ pub(crate) async fn top_up(
         amount,
         at: ordered.decided.unwrap_or(ordered.at),
     };
-    let intent = provider.begin(order).await?;
+    let intent = provider.begin(order, Timestamp::now()).await?;
     let mut body = json!({
         "payment": format!("{}:{}", provider.name(), intent.payment),
         "amount": amount,
