@@ -50,6 +50,8 @@ pub(crate) async fn donate(
     }
     let gone = || Problem::not_found(format!("there is no channel {room}"));
     let terms = donations::terms(&app.pool, &room, user.0.sub).await?;
+    // Nobody is behind what is left of it.
+    let terms = terms.filter(|terms| !app.codec.erased().contains(terms.streamer));
     let terms = terms.ok_or_else(gone)?;
     let ask = Donate {
         id: EventId::new(),
