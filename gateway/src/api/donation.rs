@@ -48,6 +48,7 @@ pub(crate) async fn donate(
     if message.chars().count() > LONGEST_MESSAGE {
         return Err(refusal(Some("message_too_long")));
     }
+    app.limits.money(&user.0)?;
     let gone = || Problem::not_found(format!("there is no channel {room}"));
     let terms = donations::terms(&app.pool, &room, user.0.sub).await?;
     // Nobody is behind what is left of it.
@@ -130,6 +131,7 @@ pub(crate) async fn refund(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let gone = || Problem::not_found("there is no such donation");
     let id: EventId = donation.parse().map_err(|_| gone())?;
+    app.limits.money(&user.0)?;
     let given = donations::by_id(&app.pool, id).await?.ok_or_else(gone)?;
     user.must_run(&given.room)?;
     let Back { amount } = optional(&body)?;
