@@ -90,7 +90,8 @@ pub(crate) async fn donate(
 
 /// What is in the way, other than points. Here and not in the decider, which has no room's state; but
 /// it is the decider that refuses, once it knows that this is no retry of what was accepted before. A
-/// ban that was answered is always seen: whoever bans waits for this read model.
+/// ban that was answered is seen, as whoever bans waits for this read model, unless it lags by more
+/// than an answer waits.
 fn obstacle(user: &User, room: &RoomId, terms: &Terms) -> Option<&'static str> {
     let rank = Rank::of(&user.0.name, &user.0.role, room);
     if terms.banned && rank < Rank::Streamer {
