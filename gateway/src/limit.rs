@@ -9,6 +9,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use lemonair_schemas::AccountId;
 
 use crate::places::Peer;
+use crate::token::Claims;
 
 /// Keyed limiters are swept of those that have long recovered, this often.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -19,6 +20,7 @@ pub(crate) struct Limits {
     accounts: DefaultKeyedRateLimiter<AccountId>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     logins: DefaultKeyedRateLimiter<IpAddr>,
+    money: DefaultKeyedRateLimiter<AccountId>,
 }
 
 /// Too much; not before this time.
@@ -35,14 +37,17 @@ impl Limits {
         let account = Quota::per_second(per_second).allow_burst(burst);
         let address = Quota::per_second(per_second.saturating_mul(ten))
             .allow_burst(burst.saturating_mul(ten));
+        let sixty = NonZeroU32::new(60).unwrap_or(NonZeroU32::MIN);
         // Argon2 makes each try dear for us; this makes many dear for whoever guesses.
-        let logins =
-            Quota::per_second(ten).allow_burst(NonZeroU32::new(60).unwrap_or(NonZeroU32::MIN));
+        let logins = Quota::per_second(ten).allow_burst(sixty);
+        // Deciders remember each answer for two days, and a refusal costs whoever asks nothing.
+        let money = Quota::per_second(NonZeroU32::MIN).allow_burst(sixty);
         Limits {
             clock: DefaultClock::default(),
             accounts: RateLimiter::keyed(account),
             addresses: RateLimiter::keyed(address),
             logins: RateLimiter::keyed(logins),
+            money: RateLimiter::keyed(money),
         }
     }
 
@@ -57,6 +62,14 @@ impl Limits {
 
     pub(crate) fn login(&self, address: IpAddr) -> Result<(), Limited> {
         self.check(&self.logins, &address)
+    }
+
+    /// For whoever asks that points be moved.
+    pub(crate) fn money(&self, asker: &Claims) -> Result<(), Limited> {
+        if asker.unlimited {
+            return Ok(());
+        }
+        self.check(&self.money, &asker.sub)
     }
 
     fn check<K: std::hash::Hash + Eq + Clone>(
@@ -76,6 +89,33 @@ impl Limits {
             self.accounts.retain_recent();
             self.addresses.retain_recent();
             self.logins.retain_recent();
+            self.money.retain_recent();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lemonair_schemas::Timestamp;
+
+    use super::*;
+    use crate::token::{ACCESS, Audience};
+
+    #[test]
+    fn nobody_asks_for_money_without_end() {
+        let limits = Limits::new(NonZeroU32::MIN, NonZeroU32::MIN);
+        let somebody = || {
+            let (audience, account) = (Audience::Access, AccountId::new());
+            Claims::new(audience, account, "mint", "viewer", Timestamp(0), ACCESS)
+        };
+        let asked = |claims: &Claims| (0..1000).find_map(|_| limits.money(claims).err());
+        let one = somebody();
+        assert!(asked(&one).is_some());
+        assert!(limits.money(&somebody()).is_ok(), "each by themselves");
+        let script = Claims {
+            unlimited: true,
+            ..one
+        };
+        assert!(asked(&script).is_none());
     }
 }

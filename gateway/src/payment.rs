@@ -15,8 +15,8 @@ pub(crate) trait Provider: std::fmt::Debug + Send + Sync {
     /// As in `/api/webhooks/{provider}`.
     fn name(&self) -> &'static str;
 
-    /// Begins a payment. The same order gives the same payment.
-    fn begin(&self, order: Order) -> BoxFuture<'_, Result<Intent, Unreachable>>;
+    /// Begins a payment. The same order gives the same payment, however long after.
+    fn begin(&self, order: Order, now: Timestamp) -> BoxFuture<'_, Result<Intent, Unreachable>>;
 
     /// What a webhook says of a payment that was made; `None` if it says nothing that moves points.
     fn read(

@@ -2,6 +2,7 @@
 
 mod support;
 
+use lemonair_schemas::RoomId;
 use serde_json::json;
 use support::viewer::Viewer;
 use support::{Api, Deployment, eventually};
@@ -67,6 +68,17 @@ async fn who_is_erased_is_read_of_no_more() {
     let (status, _) = streamer
         .send("GET", "/api/channels/quince", None, &[])
         .await;
+    assert_eq!(status, 404);
+
+    // What is left of the room is not listed, and is given nothing.
+    let leaver_id = donation["from"]["id"].as_str().expect("an id");
+    let left = RoomId::of_erased(leaver_id.parse().expect("an id"));
+    let listed = streamer.get("/api/channels").await.to_string();
+    assert!(
+        listed.contains("berry") && !listed.contains(left.as_str()),
+        "{listed}"
+    );
+    let (status, _) = streamer.donate(left.as_str(), 1, "e").await;
     assert_eq!(status, 404);
 
     // Read models, now and made anew; the topics, by every reader; sums as before.

@@ -243,6 +243,7 @@ pub async fn followed_by(pool: &MySqlPool, account: AccountId) -> Result<Vec<Roo
 }
 
 /// The directory, by name: all channels, or those on air, each with its broadcast if it has one.
+/// What is left of the erased's is nobody's, and is not in it.
 pub async fn list(pool: &MySqlPool, live_only: bool, slice: &Slice) -> Result<Page<Listed>> {
     // Of two broadcasts that a takeover left open side by side, the later one counts.
     const SELECT: &str = "SELECT c.*, b.id, b.title AS live_title, b.ingest, b.origin, \
@@ -261,7 +262,10 @@ pub async fn list(pool: &MySqlPool, live_only: bool, slice: &Slice) -> Result<Pa
         Edge::Before(edge) => ("AND c.room > ?", "c.room", Some(edge)),
         Edge::After(edge) => ("AND c.room < ?", "c.room DESC", Some(edge)),
     };
-    let sql = format!("{SELECT} WHERE {live} {place} ORDER BY {order} LIMIT ?");
+    let sql = format!(
+        "{SELECT} WHERE {live} AND c.room NOT LIKE '{}%' {place} ORDER BY {order} LIMIT ?",
+        RoomId::ERASED
+    );
     let mut query = sqlx::query_as(AssertSqlSafe(sql));
     if let Some(edge) = edge {
         query = query.bind(edge.place::<RoomId>()?.to_string());

@@ -110,6 +110,9 @@ pub struct RoomId(String);
 pub struct BadName;
 
 impl RoomId {
+    /// How the rooms of the erased begin.
+    pub const ERASED: &str = "erased-";
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -118,7 +121,13 @@ impl RoomId {
     /// it is worked out, and different for any two accounts.
     pub fn of_erased(account: AccountId) -> RoomId {
         let text = account.0.simple().to_string();
-        RoomId(format!("erased-{}", &text[text.len() - 16..]))
+        RoomId(format!("{}{}", RoomId::ERASED, &text[text.len() - 16..]))
+    }
+
+    /// Whether it begins like the room of somebody who was erased. No account may have such a name:
+    /// it would own that room.
+    pub fn is_pseudonym(&self) -> bool {
+        self.0.starts_with(RoomId::ERASED)
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) async fn sign_up(
     let room: RoomId = name
         .parse()
         .map_err(|error| Problem::unprocessable("bad_name", format!("{error}")))?;
-    if RESERVED.contains(&room.as_str()) {
+    if RESERVED.contains(&room.as_str()) || room.is_pseudonym() {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "name_taken",

@@ -48,8 +48,11 @@ pub(crate) async fn donate(
     if message.chars().count() > LONGEST_MESSAGE {
         return Err(refusal(Some("message_too_long")));
     }
+    app.limits.money(&user.0)?;
     let gone = || Problem::not_found(format!("there is no channel {room}"));
     let terms = donations::terms(&app.pool, &room, user.0.sub).await?;
+    // Nobody is behind what is left of it.
+    let terms = terms.filter(|terms| !app.codec.erased().contains(terms.streamer));
     let terms = terms.ok_or_else(gone)?;
     let ask = Donate {
         id: EventId::new(),
@@ -87,7 +90,8 @@ pub(crate) async fn donate(
 
 /// What is in the way, other than points. Here and not in the decider, which has no room's state; but
 /// it is the decider that refuses, once it knows that this is no retry of what was accepted before. A
-/// ban that was answered is always seen: whoever bans waits for this read model.
+/// ban that was answered is seen, as whoever bans waits for this read model, unless it lags by more
+/// than an answer waits.
 fn obstacle(user: &User, room: &RoomId, terms: &Terms) -> Option<&'static str> {
     let rank = Rank::of(&user.0.name, &user.0.role, room);
     if terms.banned && rank < Rank::Streamer {
@@ -128,6 +132,7 @@ pub(crate) async fn refund(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let gone = || Problem::not_found("there is no such donation");
     let id: EventId = donation.parse().map_err(|_| gone())?;
+    app.limits.money(&user.0)?;
     let given = donations::by_id(&app.pool, id).await?.ok_or_else(gone)?;
     user.must_run(&given.room)?;
     let Back { amount } = optional(&body)?;

@@ -49,6 +49,7 @@ pub(crate) async fn top_up(
     let amount = points(&wish.amount)?;
     let key = idempotency_key(&headers)?.unwrap_or_else(|| EventId::new().to_string());
     let provider = app.provider()?;
+    app.limits.money(&user.0)?;
     let ask = command::Order {
         id: EventId::new(),
         at: Timestamp::now(),
@@ -66,7 +67,7 @@ pub(crate) async fn top_up(
         amount,
         at: ordered.decided.unwrap_or(ordered.at),
     };
-    let intent = provider.begin(order).await?;
+    let intent = provider.begin(order, Timestamp::now()).await?;
     let mut body = json!({
         "payment": format!("{}:{}", provider.name(), intent.payment),
         "amount": amount,

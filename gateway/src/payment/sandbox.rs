@@ -90,7 +90,7 @@ impl Provider for Sandbox {
         "sandbox"
     }
 
-    fn begin(&self, order: Order) -> BoxFuture<'_, Result<Intent, Unreachable>> {
+    fn begin(&self, order: Order, now: Timestamp) -> BoxFuture<'_, Result<Intent, Unreachable>> {
         let Order {
             id,
             account,
@@ -109,7 +109,7 @@ impl Provider for Sandbox {
             checkout: format!("/checkout?payment={}", self.ticket(&payment)),
             webhook: self
                 .at_once
-                .then(|| self.webhook(payment, Outcome::Succeeded, at)),
+                .then(|| self.webhook(payment, Outcome::Succeeded, now)),
         };
         async move { Ok(intent) }.boxed()
     }
@@ -151,14 +151,17 @@ mod tests {
         }
     }
 
-    async fn ticket(sandbox: &Sandbox) -> String {
-        let order = Order {
+    fn order() -> Order {
+        Order {
             id: EventId::new(),
             account: AccountId::new(),
             amount: 500,
             at: NOW,
-        };
-        let intent = sandbox.begin(order).await.unwrap();
+        }
+    }
+
+    async fn ticket(sandbox: &Sandbox) -> String {
+        let intent = sandbox.begin(order(), NOW).await.unwrap();
         let (_, ticket) = intent.checkout.split_once('=').unwrap();
         ticket.to_owned()
     }
@@ -177,6 +180,24 @@ mod tests {
             let read = sandbox.read(&headers, &body, NOW).unwrap();
             assert_eq!(read, moves.then(|| payment.clone()), "{outcome:?}");
         }
+    }
+
+    /// A retry is told its first answer for two days, a webhook is good for five minutes.
+    #[tokio::test]
+    async fn an_order_that_comes_again_is_the_same_payment_told_anew() {
+        let sandbox = Sandbox {
+            at_once: true,
+            ..sandbox("one")
+        };
+        let (order, later) = (order(), Timestamp(NOW.millis() + 301_000));
+        let mut told = Vec::new();
+        for now in [NOW, later] {
+            let intent = sandbox.begin(order.clone(), now).await.unwrap();
+            let Webhook { headers, body } = intent.webhook.unwrap();
+            told.push(sandbox.read(&headers, &body, now).unwrap());
+        }
+        assert!(told[0].is_some());
+        assert_eq!(told[0], told[1]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use lemonair_schemas::account::AccountRegistered;
 use lemonair_schemas::channel::ChannelOpened;
 use lemonair_schemas::command::Register;
 use lemonair_schemas::decider::{Memory, NameTaken};
-use lemonair_schemas::{Actor, EventId, Timestamp};
+use lemonair_schemas::{Actor, EventId, RoomId, Timestamp};
 
 use super::state::name_key;
 use super::{Acceptance, Refusal, State};
@@ -16,10 +16,10 @@ pub(super) fn decide(
     ids: &mut dyn FnMut() -> EventId,
 ) -> Result<Acceptance, Refusal> {
     // A name that is no room's name could own no channel; the edge refuses it in better words.
-    let Ok(room) = ask.name.parse() else {
+    let Ok(room) = ask.name.parse::<RoomId>() else {
         return Err(Refusal::NameTaken);
     };
-    if state.is_taken(&ask.name) {
+    if room.is_pseudonym() || state.is_taken(&ask.name) {
         return Err(Refusal::NameTaken);
     }
     let actor = Actor {

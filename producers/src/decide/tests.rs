@@ -6,7 +6,7 @@ use lemonair_schemas::command::{Command, Donate, Order, PayOut, Refund, Register
 use lemonair_schemas::decider::{Decision, Memory};
 use lemonair_schemas::donation::{DonationAccepted, DonationRefunded};
 use lemonair_schemas::ledger::Book;
-use lemonair_schemas::{AccountId, Actor, Event, EventId, Timestamp};
+use lemonair_schemas::{AccountId, Actor, Event, EventId, RoomId, Timestamp};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -271,6 +271,23 @@ fn a_name_belongs_to_whoever_asked_first() {
         run.ask(&register(2, "mINT")).outcome,
         refused(Refusal::NameTaken)
     );
+}
+
+#[test]
+fn nobody_is_named_like_the_erased() {
+    let mut run = Run::default();
+    for name in [
+        RoomId::of_erased(account(1)).as_str(),
+        "Erased-0",
+        "eRASED-",
+    ] {
+        assert_eq!(
+            run.ask(&register(2, name)).outcome,
+            refused(Refusal::NameTaken),
+            "{name}"
+        );
+    }
+    assert!(run.ask(&register(2, "erased")).outcome.is_ok());
 }
 
 #[test]

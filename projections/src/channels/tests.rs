@@ -103,7 +103,7 @@ async fn following_twice_is_following_once() {
 #[tokio::test]
 async fn the_directory_tells_who_is_on_air() {
     let db = Scratch::new().await;
-    let names = ["ann", "bob", "cat", "dan", "eve"];
+    let names = ["ann", "bob", "cat", "dan", "erased-0", "eve"];
     let events: Vec<Event> = names.iter().map(|name| opened(name).into()).collect();
     db.given(&Channels, &events).await;
     let started = |name: &str, title: &str| StreamStarted {

@@ -28,10 +28,8 @@ pub async fn snapshot(
     let mut tx = connection
         .begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         .await?;
-    let positions = checkpoint::read(&mut tx, &Wallets).await?;
-    let entries = sqlx::query_scalar("SELECT COUNT(*) FROM entries")
-        .fetch_one(&mut *tx)
-        .await?;
+    // Tables in the order of their names, which is that in which a swap locks them: who holds one that
+    // a swap wants, and wants one that it holds, would be turned away.
     let mut rows = sqlx::query("SELECT account, book, amount FROM balances").fetch(&mut *tx);
     while let Some(row) = rows.try_next().await? {
         let name: &str = row.try_get("book")?;
@@ -42,6 +40,10 @@ pub async fn snapshot(
         balance(row.try_get("account")?, known, row.try_get("amount")?);
     }
     drop(rows);
+    let entries = sqlx::query_scalar("SELECT COUNT(*) FROM entries")
+        .fetch_one(&mut *tx)
+        .await?;
+    let positions = checkpoint::read(&mut tx, &Wallets).await?;
     tx.rollback().await?;
     Ok(Snapshot {
         next: positions.iter().map(|found| found.position).collect(),
