@@ -9,7 +9,7 @@ use support::browser::{Browser, PHONE};
 use support::person::{kind, set};
 use support::player::plays;
 use support::viewer::Viewer;
-use support::{Api, Deployment, Lemonair, Publisher};
+use support::{Api, Deployment, Lemonair, Publisher, eventually};
 
 const DESKTOP: (u32, u32) = (1280, 800);
 
