@@ -6,7 +6,7 @@ use std::time::Duration;
 use lemonair_schemas::stream::Figures;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Track};
 use crate::packager::Dropped;
 use crate::restream::State;
 
@@ -118,7 +118,11 @@ impl Meter {
     }
 
     pub fn arrived(&mut self, frame: Arrived, timestamp: u32, now: Instant) {
-        let (time, _) = self.clock.unwrap(timestamp);
+        let track = match frame {
+            Arrived::Picture { .. } => Track::Picture,
+            Arrived::Sound { .. } => Track::Sound,
+        };
+        let (time, _) = self.clock.unwrap(track, timestamp);
         let since = now - self.begun;
         let number = since.as_secs();
         if self.seconds.back().is_none_or(|last| last.number != number) {
