@@ -62,7 +62,6 @@ use futures::future::BoxFuture;
 use lemonair_schemas::stream::Figures;
 use lemonair_schemas::{EventId, RoomId, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -358,7 +357,6 @@ impl Config {
         Ok(Ingest {
             server: Arc::new(Server {
                 places: Places::new(self.connections, self.connections_per_address),
-                publishers: Arc::new(Semaphore::new(self.publishers)),
                 tries: Mutex::new(Tries::new(self.failed_tries)),
                 config: self,
                 backstage,
