@@ -130,7 +130,7 @@ pub struct Config {
     pub keep_every: Duration,
     /// Every 10 s, 640 pixels wide, by `ffmpeg`, 2 at once, 5 s each.
     pub thumbnails: ThumbnailSettings,
-    /// No rungs; one thread each, 16 children of `ffmpeg` at once.
+    /// No rungs; one thread each, 16 children of `ffmpeg` at once; 3 s until they are listed.
     pub ladder: LadderSettings,
 }
 
@@ -339,6 +339,7 @@ impl Default for Config {
                 rungs: Vec::new(),
                 threads: 1,
                 children: 16,
+                patience: Duration::from_secs(3),
             },
         }
     }

@@ -28,7 +28,7 @@ async fn who_sends_too_much_is_told_and_the_broadcast_is_over() {
 #[tokio::test]
 async fn a_broadcast_that_lasts_too_long_is_over() {
     let config = Config {
-        longest: Duration::from_secs(2),
+        longest: Duration::from_secs(6),
         ..Config::default()
     };
     let stage = Stage::with(config, Topic::default()).await;
