@@ -1,6 +1,7 @@
 //! The picture: from the ingest in this process, else from the one that carries the broadcast.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,12 +11,15 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lemonair_projections::broadcasts;
-use lemonair_schemas::RoomId;
+use lemonair_schemas::{RoomId, Timestamp};
 use tower::ServiceExt;
 
 use crate::App;
 use crate::api::{InRoom, User, recording};
 use crate::error::Problem;
+
+/// How long an ingest has the picture of a broadcast that ended: players are a little behind.
+const LINGER: Duration = Duration::from_secs(30);
 
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -98,10 +102,14 @@ async fn serve(app: &App, room: &str, request: Request) -> Response {
     }
     let fetched = async {
         let off_air = || Problem::not_found(format!("{room} is not on air"));
-        let live = broadcasts::live(&app.pool, &room)
+        let there = broadcasts::newest(&app.pool, &room)
             .await?
-            .ok_or_else(off_air)?;
-        pass_on(app, &live.origin, &path, &headers, off_air).await
+            .filter(|newest| {
+                let ended = newest.ended_at;
+                ended.is_none_or(|ended| Timestamp::now().since(ended) < LINGER)
+            });
+        let there = there.ok_or_else(off_air)?;
+        pass_on(app, &there.origin, &path, &headers, off_air).await
     };
     fetched.await.unwrap_or_else(IntoResponse::into_response)
 }

@@ -39,10 +39,6 @@ pub(crate) struct Feed {
 #[derive(Debug)]
 pub(crate) struct Coming(Arc<Feed>);
 
-/// How long the list waits for pictures that are coming. Players read it once, so whoever came in the
-/// moment before would not know of them for the whole evening.
-const COMING: Duration = Duration::from_secs(3);
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Thumbnail {
     pub(crate) jpeg: Bytes,
@@ -123,10 +119,10 @@ impl Feed {
         Coming(Arc::clone(self))
     }
 
-    /// Waits until all pictures are listed that will be, but not for long.
-    pub(crate) async fn is_listed(&self) {
+    /// Waits until all pictures are listed that will be, but no longer than this.
+    pub(crate) async fn is_listed(&self, patience: Duration) {
         let mut coming = self.coming.subscribe();
-        timeout(COMING, coming.wait_for(|coming| *coming == 0))
+        timeout(patience, coming.wait_for(|coming| *coming == 0))
             .await
             .ok();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lemonair_schemas::stream::Figures;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Track};
 use crate::packager::Dropped;
 use crate::restream::State;
 
@@ -16,6 +16,8 @@ const SECONDS: usize = 10;
 const FAR_APART: Duration = Duration::from_secs(4);
 /// A publisher that falls behind so far has too slow a line.
 const BEHIND: Duration = Duration::from_millis(1500);
+/// Seconds of each stretch in which arrivals are compared with the promptest.
+const STRETCH: u64 = 30;
 
 /// Measures one publisher.
 #[derive(Debug)]
@@ -27,9 +29,17 @@ pub struct Meter {
     /// When the newest key frame is due, and how far it is from the one before it.
     key: Option<i64>,
     key_distance: Option<Duration>,
-    /// The least that a frame's arrival has been behind its timestamp.
-    promptest: Option<i64>,
+    promptest: Option<Promptest>,
     behind: Duration,
+}
+
+/// The least that a frame's arrival was behind its timestamp in a stretch of time, and in the one before
+/// it. No longer: clocks drift apart, and a step back would be held against the line for ever.
+#[derive(Debug, Clone, Copy)]
+struct Promptest {
+    stretch: u64,
+    late: i64,
+    before: i64,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +64,7 @@ pub struct Health {
     pub audio: Option<Audio>,
     /// Since the publisher came.
     pub seconds: u64,
-    /// How far behind its timestamps the stream arrives.
+    /// How far behind its timestamps the stream arrives, beside the promptest of the last minute.
     pub behind: Duration,
     pub dropped: Dropped,
     pub encoder: Option<String>,
@@ -118,7 +128,11 @@ impl Meter {
     }
 
     pub fn arrived(&mut self, frame: Arrived, timestamp: u32, now: Instant) {
-        let (time, _) = self.clock.unwrap(timestamp);
+        let track = match frame {
+            Arrived::Picture { .. } => Track::Picture,
+            Arrived::Sound { .. } => Track::Sound,
+        };
+        let (time, _) = self.clock.unwrap(track, timestamp);
         let since = now - self.begun;
         let number = since.as_secs();
         if self.seconds.back().is_none_or(|last| last.number != number) {
@@ -149,9 +163,9 @@ impl Meter {
             Arrived::Sound { len } => second.sound_bytes += len,
         }
         let late = since.as_millis() as i64 - time;
-        let promptest = self.promptest.map_or(late, |promptest| promptest.min(late));
+        let promptest = Promptest::with(self.promptest, since.as_secs() / STRETCH, late);
         self.promptest = Some(promptest);
-        self.behind = Duration::from_millis((late - promptest).cast_unsigned());
+        self.behind = Duration::from_millis((late - promptest.of_both()).cast_unsigned());
     }
 
     pub fn health(&self, tracks: &Tracks, dropped: Dropped, now: Instant) -> Health {
@@ -203,7 +217,7 @@ impl Meter {
         let mut warnings = Vec::new();
         // The one that has not come yet may be late already.
         let waited = (now - self.begun).saturating_sub(self.behind).as_millis() as i64
-            - self.promptest.unwrap_or_default();
+            - self.promptest.map_or(0, Promptest::of_both);
         let open = self.key.map(|key| (waited - key).max(0).cast_unsigned());
         let distance = self
             .key_distance
@@ -226,6 +240,28 @@ impl Meter {
             }
         }
         warnings
+    }
+}
+
+// === impl Promptest ===
+
+impl Promptest {
+    fn with(known: Option<Promptest>, stretch: u64, late: i64) -> Promptest {
+        match known {
+            Some(known) if known.stretch == stretch => Promptest {
+                late: known.late.min(late),
+                ..known
+            },
+            known => Promptest {
+                stretch,
+                late,
+                before: known.map_or(late, |known| known.late),
+            },
+        }
+    }
+
+    fn of_both(self) -> i64 {
+        self.late.min(self.before)
     }
 }
 
@@ -345,6 +381,25 @@ mod tests {
             }
         );
         assert_eq!(health.audio.expect("sound").kilobits_per_second, 128);
+    }
+
+    /// Its clock is set back by a little.
+    #[test]
+    fn a_step_back_is_forgotten_after_a_minute() {
+        let begun = Instant::now();
+        let mut meter = Meter::new(begun);
+        let mut behind = Vec::new();
+        for n in 0..75 * 25 {
+            let now = begun + Duration::from_millis(n * 40);
+            let back = if n < 250 { 0 } else { 2500 };
+            let frame = Arrived::Picture { key: true, len: 1 };
+            meter.arrived(frame, (n * 40) as u32 - back, now);
+            if n % (15 * 25) == 14 * 25 {
+                behind.push(meter.behind.as_millis());
+            }
+        }
+        // Every fifteen seconds, at the fourteenth.
+        assert_eq!(behind, [2500, 2500, 2500, 2500, 0]);
     }
 
     #[test]

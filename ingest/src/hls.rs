@@ -4,9 +4,10 @@
 //! a fragment that can be had before its segment is whole; the same bytes then make up the segment.
 //!
 //! Bounds: the playlist reaches back [`Settings::window`], or [`Settings::dvr`] where a recording has
-//! the older part; what leaves it stays for [`Settings::kept`] for players that are late. What is
-//! older than window and kept together is let go of here. Where it is recorded it is listed all the
-//! same; where it is not, the playlist begins behind it. When all together pass [`Settings::bytes`],
+//! the older part; what leaves it stays for [`Settings::kept`] for players that are late, and for as
+//! long as the standard wants where only its name is here. What is older than window and kept together
+//! is let go of here. Where it is recorded it is listed all the same; where it is not, the playlist
+//! begins behind it. When all together pass [`Settings::bytes`],
 //! the oldest go first, listed or not, down to the newest. The segment being made is bounded by
 //! [`crate::packager::Cut::largest`].
 
@@ -578,9 +579,15 @@ impl Window {
         }
         let unlisted = self.segments.range(..self.unlisted);
         let mut late: Duration = unlisted.map(|segment| segment.duration).sum();
-        while late > kept
-            && let Some(oldest) = self.segments.front()
-        {
+        while let Some(oldest) = self.segments.front() {
+            let kept = match self.elsewhere {
+                0 => kept,
+                // For its own duration and that of the longest playlist that named it.
+                _ => window.max(dvr) + 3 * oldest.duration,
+            };
+            if late <= kept {
+                break;
+            }
             late -= oldest.duration;
             self.forget();
         }

@@ -52,7 +52,7 @@ async fn hls(
         if there.await.is_none() {
             return not_found();
         }
-        feed.is_listed().await;
+        feed.is_listed(rooms.config.ladder.patience).await;
         return playlist(&headers, ONE_SECOND, feed.master());
     }
     // Each file's name begins with its rendition's.

@@ -36,6 +36,9 @@ pub struct Settings {
     pub threads: u16,
     /// At once, over all broadcasts.
     pub children: usize,
+    /// How long the list of pictures waits for those that are coming. Players read it once, so whoever
+    /// came in the moment before would not know of them for the whole evening.
+    pub patience: Duration,
 }
 
 /// How high a picture is and how much it may take, as in `720p:2500k`.

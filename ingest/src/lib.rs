@@ -62,7 +62,6 @@ use futures::future::BoxFuture;
 use lemonair_schemas::stream::Figures;
 use lemonair_schemas::{EventId, RoomId, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -131,7 +130,7 @@ pub struct Config {
     pub keep_every: Duration,
     /// Every 10 s, 640 pixels wide, by `ffmpeg`, 2 at once, 5 s each.
     pub thumbnails: ThumbnailSettings,
-    /// No rungs; one thread each, 16 children of `ffmpeg` at once.
+    /// No rungs; one thread each, 16 children of `ffmpeg` at once; 3 s until they are listed.
     pub ladder: LadderSettings,
 }
 
@@ -340,6 +339,7 @@ impl Default for Config {
                 rungs: Vec::new(),
                 threads: 1,
                 children: 16,
+                patience: Duration::from_secs(3),
             },
         }
     }
@@ -358,7 +358,6 @@ impl Config {
         Ok(Ingest {
             server: Arc::new(Server {
                 places: Places::new(self.connections, self.connections_per_address),
-                publishers: Arc::new(Semaphore::new(self.publishers)),
                 tries: Mutex::new(Tries::new(self.failed_tries)),
                 config: self,
                 backstage,

@@ -26,6 +26,7 @@ pub(crate) struct Muxer {
     sound_at: Option<i64>,
     /// No segment has ended yet.
     opening: bool,
+    start: i64,
     segment_start: i64,
     /// From where it is counted when a key frame ends the segment.
     due_since: i64,
@@ -63,6 +64,7 @@ impl Muxer {
             sound: Run::of(AUDIO_TRACK),
             sound_at: None,
             opening: true,
+            start,
             segment_start: start,
             due_since: start,
             segment_bytes: 0,
@@ -123,8 +125,8 @@ impl Muxer {
         let told = time * rate / 1000;
         let drift = AUDIO_DRIFT_MS * rate / 1000;
         let at = match self.sound_at {
-            // Sound that began before the first picture.
-            None if time < self.segment_start => {
+            // Sound that began before the first picture. It may arrive segments later than its pictures.
+            None if time < self.start => {
                 self.dropped.unusable += 1;
                 return Ok(());
             }

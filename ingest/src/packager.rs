@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Track};
 use crate::codec::{AudioConfig, VideoConfig};
 use crate::flv::{Metadata, Unit, VideoFrame};
 use crate::fmp4;
@@ -182,7 +182,11 @@ impl Packager {
         frame: Frame,
         out: &mut Vec<Piece>,
     ) -> Result<(), fmp4::Error> {
-        let (time, jumped) = self.clock.unwrap(timestamp);
+        let track = match &frame {
+            Frame::Video(_) => Track::Picture,
+            Frame::Audio(_) => Track::Sound,
+        };
+        let (time, jumped) = self.clock.unwrap(track, timestamp);
         self.dropped.jumps += u64::from(jumped);
         if self.muxer.is_some() {
             return self.place(time, frame, out);

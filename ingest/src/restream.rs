@@ -88,6 +88,15 @@ struct Headers {
     audio: Option<Media>,
 }
 
+/// How far a connection has got.
+#[derive(Debug, Default)]
+struct Sent {
+    /// The latest timestamp, and where it is on the connection's own time, which begins with zero.
+    last: Option<(u32, i64)>,
+    /// A decoder has its headers, and all since then.
+    whole: bool,
+}
+
 /// Messages and bytes that may wait for a target. When it is further behind, frames are left out, and
 /// it goes on with the next key frame.
 const QUEUE: usize = 1024;
@@ -334,14 +343,14 @@ impl Task {
         self.line.set(State::Live);
         tracing::info!(room = %self.room, target = %self.target, "the broadcast is pushed on");
 
-        let mut begun = None;
+        let mut sent = Sent::default();
         loop {
             let words = client.output();
             let written = timeout(PATIENCE, writer.write_all(&words)).await;
             written.map_err(|_| Error::Slow)??;
             tokio::select! {
                 queued = self.next() => match queued {
-                    Some(queued) => self.send(&mut client, queued, &mut begun),
+                    Some(queued) => self.send(&mut client, queued, &mut sent),
                     None => {
                         client.goodbye();
                         let goodbye = async {
@@ -363,33 +372,45 @@ impl Task {
         Some(queued)
     }
 
-    /// Its time is counted from `begun`, the first frame that was sent.
-    fn send(&self, client: &mut Client, queued: Queued, begun: &mut Option<u32>) {
-        let headers = self.line.headers();
-        let pictures = headers.video.is_some();
-        if self.line.gap.swap(false, Ordering::Relaxed) {
-            *begun = None;
+    fn send(&self, client: &mut Client, queued: Queued, sent: &mut Sent) {
+        let gap = self.line.gap.swap(false, Ordering::Relaxed);
+        for media in sent.go_on(queued, self.line.headers(), gap) {
+            client.media(&media);
         }
-        let since = match *begun {
-            Some(since) => since,
-            None if pictures && !queued.begins => return,
-            None => {
-                let all = [headers.metadata, headers.video, headers.audio];
-                for header in all.into_iter().flatten() {
-                    client.media(&Media {
-                        timestamp: 0,
-                        ..header
-                    });
-                }
-                *begun.insert(queued.media.timestamp)
-            }
-        };
-        // Sound may be from a little before the first picture.
-        let time = queued.media.timestamp.wrapping_sub(since).cast_signed();
-        client.media(&Media {
-            timestamp: time.max(0).cast_unsigned(),
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// What is to be sent. Behind a gap that is nothing until the next key frame, and then the headers
+    /// again. Time goes on over it: to the server it is one stream.
+    fn go_on(&mut self, queued: Queued, headers: Headers, gap: bool) -> Vec<Media> {
+        self.whole &= !gap;
+        if !self.whole && headers.video.is_some() && !queued.begins {
+            return Vec::new();
+        }
+        let timestamp = queued.media.timestamp;
+        let time = self.last.map_or(0, |(last, time)| {
+            time + i64::from(timestamp.wrapping_sub(last).cast_signed())
+        });
+        self.last = Some((timestamp, time));
+        // Sound may be from a little before the first picture. After 49 days it begins again with zero.
+        let timestamp = time.max(0) as u32;
+        let mut out = Vec::new();
+        if !std::mem::replace(&mut self.whole, true) {
+            let all = [headers.metadata, headers.video, headers.audio];
+            let headers = all.into_iter().flatten();
+            out.extend(headers.map(|header| Media {
+                timestamp,
+                ..header
+            }));
+        }
+        out.push(Media {
+            timestamp,
             ..queued.media
         });
+        out
     }
 }
 
@@ -403,6 +424,45 @@ fn hear(client: &mut Client, len: usize, said: &[u8]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtmp::MediaKind;
+
+    #[test]
+    fn time_goes_on_over_a_gap_and_over_the_wrap() {
+        let media = |what: u8, timestamp: u32| Media {
+            kind: MediaKind::Video,
+            timestamp,
+            payload: vec![what].into(),
+        };
+        let headers = Headers {
+            video: Some(media(b'h', 7)),
+            ..Headers::default()
+        };
+        let mut sent = Sent::default();
+        let mut go_on = |timestamp: u32, begins: bool, gap: bool| {
+            let queued = Queued {
+                media: media(b'f', timestamp),
+                begins,
+            };
+            let out = sent.go_on(queued, headers.clone(), gap).into_iter();
+            out.map(|media| (char::from(media.payload[0]), media.timestamp))
+                .collect::<Vec<_>>()
+        };
+        let (key, frame, gap) = (true, false, true);
+        assert!(go_on(1000, frame, !gap).is_empty());
+        assert_eq!(go_on(1040, key, !gap), [('h', 0), ('f', 0)]);
+        assert_eq!(go_on(1030, frame, !gap), [('f', 0)]);
+        assert_eq!(go_on(1080, frame, !gap), [('f', 40)]);
+        assert!(go_on(5000, frame, gap).is_empty());
+        assert!(go_on(5040, frame, !gap).is_empty());
+        assert_eq!(go_on(5080, key, !gap), [('h', 4040), ('f', 4040)]);
+        assert_eq!(go_on(5120, frame, !gap), [('f', 4080)]);
+        // Twelve days each.
+        for n in 1..=5u32 {
+            let later = n.wrapping_mul(1 << 30);
+            let at = go_on(later.wrapping_add(5120), frame, !gap);
+            assert_eq!(at, [('f', later.wrapping_add(4080))]);
+        }
+    }
 
     #[test]
     fn a_target_is_told_without_its_key() {

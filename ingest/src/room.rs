@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lemonair_schemas::{EventId, RoomId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::broadcast::{Broadcast, Effect, Farewell, PublisherId, What};
 use crate::feed::Feed;
 use crate::publisher::Publisher;
 use crate::rooms::{Arrival, FIRST_RETRY, Knock, LAST_RETRY, Rooms};
-use crate::{Backstage, Lifecycle, Revoked};
+use crate::{Backstage, Lifecycle, Refused, Revoked};
 
 /// A room's task.
 pub(crate) struct Room {
@@ -41,6 +41,8 @@ struct Current {
     id: PublisherId,
     dismissed: CancellationToken,
     farewell: oneshot::Receiver<Farewell>,
+    /// Until another takes it over.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// An event under way to the topic.
@@ -168,6 +170,16 @@ impl Room {
             tracing::warn!(room = %self.id, "publisher refused: the topic does not take events");
             return;
         }
+        // Who takes over needs no place beside the one that it replaces.
+        let place = self.current.as_mut().and_then(|one| one.place.take());
+        let place = place.or_else(|| {
+            let publishers = Arc::clone(&self.rooms.publishers);
+            publishers.try_acquire_owned().ok()
+        });
+        let Some(place) = place else {
+            let _ = arrival.answer.send(Err(Refused::Full));
+            return;
+        };
         let id = self.publishers + 1;
         let Ok(effects) = self.broadcast.publish(id, EventId::new(), Instant::now()) else {
             return;
@@ -194,10 +206,11 @@ impl Room {
             id,
             dismissed,
             farewell,
+            place: Some(place),
         });
         tracing::info!(room = %self.id, publisher = id, "publisher is on air");
         // A publisher that went meanwhile is dropped here, which is its farewell.
-        let _ = arrival.answer.send(publisher);
+        let _ = arrival.answer.send(Ok(publisher));
     }
 
     fn revoke(&mut self, revoked: Revoked) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use lemonair_schemas::{EventId, RoomId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,8 @@ pub(crate) struct Rooms {
     pub(crate) backstage: Arc<dyn Backstage>,
     pub(crate) thumbnailer: Arc<Thumbnailer>,
     ladder: Arc<Ladder>,
+    /// Places on air.
+    pub(crate) publishers: Arc<Semaphore>,
     doors: Mutex<HashMap<RoomId, mpsc::Sender<Knock>>>,
     feeds: RwLock<HashMap<RoomId, Arc<Feed>>>,
     pub(crate) tasks: TaskTracker,
@@ -47,7 +49,7 @@ pub(crate) enum Knock {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) key: EventId,
-    pub(crate) answer: oneshot::Sender<Publisher>,
+    pub(crate) answer: oneshot::Sender<Result<Publisher, Refused>>,
 }
 
 /// More publishers than this at one door at once are turned away.
@@ -63,6 +65,7 @@ impl Rooms {
         Rooms {
             thumbnailer: Arc::new(Thumbnailer::new(config.thumbnails.clone())),
             ladder: Arc::new(Ladder::new(config.ladder.clone(), config.cut.clone())),
+            publishers: Arc::new(Semaphore::new(config.publishers)),
             config,
             ingest,
             backstage,
@@ -98,7 +101,7 @@ impl Rooms {
             }
         }
         // The room drops the answer when it cannot let anyone in.
-        publisher.await.map_err(|_| Refused::Busy)
+        publisher.await.unwrap_or(Err(Refused::Busy))
     }
 
     /// Waits for a place in the room's queue: this must not be lost.

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +33,6 @@ pub(crate) struct Server {
     pub(crate) backstage: Arc<dyn Backstage>,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) places: Arc<Places>,
-    /// Places on air.
-    pub(crate) publishers: Arc<Semaphore>,
     pub(crate) tries: Mutex<Tries>,
 }
 
@@ -84,7 +81,7 @@ struct Connection<'a, S> {
     session: Session,
     /// Until it publishes.
     place: Option<Place>,
-    publisher: Option<(Publisher, OwnedSemaphorePermit)>,
+    publisher: Option<Publisher>,
     /// When the connection is given up: at first for want of a publish, then of media.
     deadline: Instant,
 }
@@ -187,10 +184,7 @@ impl Server {
             deadline,
         };
         let outcome = connection.run(shutdown).await;
-        let room = connection
-            .publisher
-            .as_ref()
-            .map(|(on_air, _)| &on_air.room);
+        let room = connection.publisher.as_ref().map(|on_air| &on_air.room);
         match (outcome, room) {
             (Ok(()), _) => {}
             (Err(error), Some(room)) => tracing::info!(%peer, %room, "publisher cut off: {error}"),
@@ -208,7 +202,7 @@ impl<S: Stream> Connection<'_, S> {
             let dismissed = self
                 .publisher
                 .as_ref()
-                .map(|(publisher, _)| publisher.dismissed.clone());
+                .map(|publisher| publisher.dismissed.clone());
             let outputs = tokio::select! {
                 biased;
                 // Publishers are dismissed by their rooms, which shut down too.
@@ -255,7 +249,7 @@ impl<S: Stream> Connection<'_, S> {
                     outputs.extend(answer);
                 }
                 Output::Media(media) => {
-                    let Some((publisher, _)) = &mut self.publisher else {
+                    let Some(publisher) = &mut self.publisher else {
                         continue;
                     };
                     // Words about the picture are no picture.
@@ -284,17 +278,13 @@ impl<S: Stream> Connection<'_, S> {
     }
 
     fn leave(&mut self, reason: Reason) {
-        if let Some((publisher, _)) = self.publisher.take() {
+        if let Some(publisher) = self.publisher.take() {
             publisher.leave(Farewell::Over(reason));
         }
     }
 
     /// Looks at the key; nothing of the stream is read meanwhile.
-    async fn admit(
-        &self,
-        app: &str,
-        key: &StreamKey,
-    ) -> Result<(Publisher, OwnedSemaphorePermit), Refused> {
+    async fn admit(&self, app: &str, key: &StreamKey) -> Result<Publisher, Refused> {
         let server = self.server;
         let address = self.peer.ip();
         if app != server.config.app {
@@ -315,9 +305,7 @@ impl<S: Stream> Connection<'_, S> {
             self.tries().failed(address, Instant::now());
             return Err(Refused::Key);
         };
-        let publishers = Arc::clone(&server.publishers);
-        let place = publishers.try_acquire_owned().map_err(|_| Refused::Full)?;
-        Ok((server.rooms.publish(permit).await?, place))
+        server.rooms.publish(permit).await
     }
 
     fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {

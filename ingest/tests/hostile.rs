@@ -18,7 +18,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 const STRANGERS: usize = 1000;
-/// What each may make us hold is 64 KiB at most; sockets and the test itself come on top.
+/// What each may make us hold is 64 KiB at most, and as much again for what is to come; sockets and the
+/// test itself come on top.
 const MEMORY_MIB: f64 = 160.0;
 
 /// What a stranger says before it falls silent.

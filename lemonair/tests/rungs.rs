@@ -5,7 +5,7 @@ mod support;
 use support::browser::Browser;
 use support::channel::channel;
 use support::player::{nothing_noticed, plays, watch_closely};
-use support::{Deployment, Publisher};
+use support::{Deployment, Publisher, eventually};
 
 /// Who chooses another picture of a broadcast sees it, and misses nothing of what is played.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,6 +15,13 @@ async fn the_picture_changes_between_rungs_while_it_plays() {
     let up = deployment.start("up").await;
     let (_, key) = channel(&up, "Mint", "Rungs", "Music").await;
     let publisher = Publisher::start(&up.rtmp, &key);
+    // The page reads the list once, and on a busy machine it does not wait for all of them.
+    eventually("all sizes are listed", async || {
+        let list = reqwest::get(format!("{}/hls/mint/index.m3u8", up.http)).await;
+        let list = list.ok()?.text().await.ok()?;
+        (list.matches("#EXT-X-STREAM-INF").count() == 3).then_some(())
+    })
+    .await;
     let browser = Browser::open(1280, 800).await;
     browser.goto(&format!("{}/mint", up.http)).await;
     let video = "const v = document.querySelector('video#player');";

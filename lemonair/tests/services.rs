@@ -245,7 +245,26 @@ async fn each_service_runs_alone() {
     drop(publisher);
     let once = ["stream.started", "stream.interrupted", "stream.resumed"];
     assert_eq!(kinds().await, [&once[..], &["stream.ended"]].concat());
-    for service in [gateway, decide, project] {
+
+    // Players are a little behind: what is over can be had to its end, also where the picture is elsewhere.
+    let ingest = deployment.start("ingest").await;
+    let publisher = Publisher::start(&ingest.rtmp, key);
+    let media = eventually("there is another picture", async || {
+        let master = ask("index.m3u8").await.text().await.ok()?;
+        let mut playlists = master.lines().filter(|line| line.ends_with(".m3u8"));
+        playlists.next().map(str::to_owned)
+    })
+    .await;
+    publisher.stop().await;
+    eventually("its end is written down", async || {
+        (streamer.get("/api/channels/solo").await["live"] == false).then_some(())
+    })
+    .await;
+    let playlist = ask(&media).await.text().await.expect("a text");
+    assert!(playlist.ends_with("#EXT-X-ENDLIST\n"), "{playlist}");
+    let last = playlist.lines().rfind(|line| line.ends_with(".m4s"));
+    assert_eq!(ask(last.expect("a segment")).await.status(), 200);
+    for service in [gateway, ingest, decide, project] {
         assert_eq!(service.stop().await, Some(0));
     }
 }

@@ -251,6 +251,17 @@ pub async fn live(pool: &MySqlPool, room: &RoomId) -> Result<Option<Broadcast>> 
     Ok(found)
 }
 
+/// What is on air in the room, or was last.
+pub async fn newest(pool: &MySqlPool, room: &RoomId) -> Result<Option<Broadcast>> {
+    let found = sqlx::query_as(
+        "SELECT * FROM broadcasts WHERE room = ? ORDER BY part DESC, record_offset DESC LIMIT 1",
+    )
+    .bind(room.as_str())
+    .fetch_optional(pool)
+    .await?;
+    Ok(found)
+}
+
 /// Which of the rooms are on air; at most [`many::MOST`] are asked about.
 pub async fn live_among(
     connection: &mut MySqlConnection,

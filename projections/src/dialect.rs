@@ -243,6 +243,7 @@ async fn read(stage: &Stage) {
     channels::is_following(pool, &mint, lime).await.unwrap();
     channels::followed_by(pool, lime).await.unwrap();
     broadcasts::live(pool, &mint).await.unwrap();
+    broadcasts::newest(pool, &mint).await.unwrap();
     broadcasts::all_live(pool).await.unwrap();
     broadcasts::left_open(pool, "one").await.unwrap();
     broadcasts::page(pool, &mint, &slice).await.unwrap();

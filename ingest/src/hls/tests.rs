@@ -513,7 +513,7 @@ fn the_recording_reaches_back_further() {
     assert!(listed.contains("#EXT-X-INDEPENDENT-SEGMENTS\n"), "{listed}");
     assert_eq!(listed.matches("#EXTINF").count(), 10);
     let name = |number: u64| format!("{STREAM}-{number}.m4s");
-    for number in 1..=11 {
+    for number in 0..=11 {
         let here = window.file(&name(number)).is_ok();
         let there = window.in_recording(&name(number));
         assert_eq!(
@@ -523,7 +523,6 @@ fn the_recording_reaches_back_further() {
         );
         assert!(there.is_none_or(|there| there.number == number));
     }
-    assert_eq!(window.in_recording(&name(0)), None);
     assert_eq!(window.bytes, 4 * 20);
     // A delta is as short as without.
     let delta = text(window.playlist(true));
@@ -531,6 +530,14 @@ fn the_recording_reaches_back_further() {
         delta.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n"),
         "{delta}"
     );
+    // Who has an old playlist may ask for its first segment when that has long left it.
+    for number in 12..24 {
+        assert!(window.in_recording(&name(0)).is_some(), "{number}");
+        window.push(1, segment(2000), at(0)).unwrap();
+        window.mark_recorded(number);
+    }
+    let there = [0, 1].map(|number| window.in_recording(&name(number)).is_some());
+    assert_eq!(there, [false, true]);
 }
 
 /// A playlist has no holes: it begins behind what nobody has.

@@ -209,6 +209,30 @@ fn timestamps_may_begin_anywhere_wrap_and_jump() {
     assert_eq!(packager.dropped().jumps, 1);
 }
 
+/// Each track has its own pace: the line does not run after the one that is ahead.
+#[test]
+fn sound_that_arrives_seconds_late_stays_beside_its_pictures() {
+    let mut packager = with_both();
+    let mut pieces = Vec::new();
+    for n in 0..300 {
+        let time = 100_000 + n * 40;
+        pieces.extend(packager.handle(time, picture(n % 25 == 0)).expect("pieces"));
+        pieces.extend(packager.handle(time - 4_000, sound()).expect("pieces"));
+    }
+    assert_eq!(segments(&pieces), [320, 1680, 2000, 2000, 2000, 2000]);
+    let dropped = Dropped {
+        // From before the first picture.
+        unusable: 100,
+        ..Dropped::default()
+    };
+    assert_eq!(packager.dropped(), dropped);
+    let runs = fragments(&pieces).into_iter().map(moof);
+    let mut sounds =
+        runs.filter_map(|moof| moof.traf.into_iter().find(|one| one.tfhd.track_id == 2));
+    let first = sounds.next().expect("sound").tfdt.expect("tfdt");
+    assert_eq!(first.base_media_decode_time, 0);
+}
+
 #[test]
 fn the_line_goes_on_where_the_last_publisher_left_it() {
     let mut packager = Packager::new(cut(), 7400);

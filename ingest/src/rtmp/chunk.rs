@@ -17,8 +17,6 @@ const MAX_CHUNK_STREAMS: usize = 32;
 const MAX_HEADER: usize = 18;
 /// In the 24-bit field: the timestamp is in the four bytes after the header.
 const EXTENDED: u32 = 0x00FF_FFFF;
-/// A message's buffer starts at no more than this, whatever size it claims.
-const FIRST_ALLOCATION: usize = 64 * 1024;
 
 /// One message. Timestamps are milliseconds modulo 2^32.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,9 +253,8 @@ impl Reader {
             // the message's own.
             self.put_back = Bytes::copy_from_slice(&found);
         }
-        let payload = stream
-            .payload
-            .get_or_insert_with(|| BytesMut::with_capacity(stream.size.min(FIRST_ALLOCATION)));
+        // It grows as bytes come, whatever size is claimed.
+        let payload = stream.payload.get_or_insert_default();
         let left = (stream.size - payload.len()).min(self.chunk_size);
         if left == 0 {
             // An empty message is whole at its header; nobody needs one.

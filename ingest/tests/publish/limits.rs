@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lemonair_ingest::{Config, Reason, What};
+use tokio::io::AsyncReadExt;
 
 use crate::raw;
 use crate::stage::*;
@@ -27,7 +28,7 @@ async fn who_sends_too_much_is_told_and_the_broadcast_is_over() {
 #[tokio::test]
 async fn a_broadcast_that_lasts_too_long_is_over() {
     let config = Config {
-        longest: Duration::from_secs(2),
+        longest: Duration::from_secs(6),
         ..Config::default()
     };
     let stage = Stage::with(config, Topic::default()).await;
@@ -50,6 +51,31 @@ async fn one_publisher_more_than_may_be_comes_later() {
     assert!(!success);
     assert!(said.contains("as many publishers as it may have"), "{said}");
     assert_eq!(stage.told(), []);
+}
+
+/// A line that dropped unseen has the last place, and its publisher is back.
+#[tokio::test]
+async fn who_takes_over_needs_no_further_place() {
+    let config = Config {
+        publishers: 1,
+        ..Config::default()
+    };
+    let stage = Stage::with(config, Topic::default()).await;
+    let (mut last, _) = raw::on_air(&stage, KEY).await;
+    for _ in 0..2 {
+        let (next, _) = raw::on_air(&stage, KEY).await;
+        let mut said = Vec::new();
+        last.read_to_end(&mut said).await.expect("read");
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("another publisher took over"), "{said}");
+        last = next;
+    }
+    drop(last);
+    stage.until_told(&[STARTED, What::Interrupted]).await;
+    raw::on_air(&stage, KEY).await;
+    stage
+        .until_told(&[STARTED, What::Interrupted, What::Resumed, What::Interrupted])
+        .await;
 }
 
 /// Those on air do not count as strangers, and a stranger who leaves makes room.

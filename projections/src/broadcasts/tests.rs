@@ -75,6 +75,11 @@ async fn a_broadcast_is_interrupted_resumed_and_over_once() {
     let over = by_id(&db.pool, stream.id).await.unwrap().unwrap();
     assert_eq!(over.ended_at, Some(at(3)));
     assert_eq!(over.reason.as_deref(), Some("unpublished"));
+    let newest = async || newest(&db.pool, &stream.room).await.unwrap();
+    assert_eq!(newest().await, Some(over));
+    let next = started("mint", "two");
+    db.given(&Broadcasts, &[next.clone().into()]).await;
+    assert_eq!(newest().await.map(|newest| newest.id), Some(next.id));
 }
 
 #[tokio::test]
