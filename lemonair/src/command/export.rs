@@ -73,6 +73,7 @@ impl Export {
             .selection(&kafka, &codec, Timestamp::now())
             .await?;
         let request = Request::new(self.format, self.by, pseudonyms.as_ref(), &selection);
+        let _lock = place.lock()?;
         let marks = selection.marks(&kafka).await?;
         // At least these are heeded: they are all read before anything else is.
         let erasures = erasures::marks(&kafka).await?;
