@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use lemonair_consumers::Range;
+use lemonair_consumers::{Range, Watermark};
 use lemonair_schemas::{Codec, Event, Position, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -79,17 +79,33 @@ impl Plan {
         (&self.asked, self.number) == (&other.asked, other.number)
             && self.request.is_like(&other.request)
     }
+
+    /// Whether the topics, which reach as far as the marks say, still hold all that is to be read.
+    fn is_within(&self, marks: &[Watermark]) -> bool {
+        let holds = |mark: &Watermark, range: &Range| {
+            (mark.topic, mark.partition) == (range.topic, range.partition)
+                && mark.low <= range.start
+                && range.end <= mark.high
+        };
+        let held = |range: &Range| marks.iter().any(|mark| holds(mark, range));
+        self.ranges().is_ok_and(|ranges| ranges.iter().all(held))
+    }
 }
 
 impl Files {
-    /// If an export of the same was cut off here, its plan takes the place of this one.
-    pub(super) async fn open(place: Place, mut plan: Plan) -> anyhow::Result<Files> {
+    /// If an export of the same was cut off here, its plan takes the place of this one, unless some of
+    /// what it would read is gone.
+    pub(super) async fn open(
+        place: Place,
+        mut plan: Plan,
+        marks: &[Watermark],
+    ) -> anyhow::Result<Files> {
         let former = place.read(PLAN).await?;
         let former = former.and_then(|json| serde_json::from_slice::<Plan>(&json).ok());
         if let Some(mut former) = former {
             let stray = std::mem::take(&mut former.files);
             remove_strays(&place, stray).await?;
-            if former.is_like(&plan) {
+            if former.is_like(&plan) && former.is_within(marks) {
                 plan = former;
             }
         }
@@ -325,6 +341,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_cut_off_begins_anew_when_some_of_it_is_gone() {
+        let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
+        let open = async |start, end| {
+            let place = Place::folder(folder.to_str().unwrap());
+            let request = Request::new(
+                Format::Csv,
+                By::Day,
+                None,
+                &Selection::of(&[Topic::Presence]),
+            );
+            let range = Range {
+                topic: Topic::Presence,
+                partition: 0,
+                start,
+                end,
+            };
+            let mark = Watermark {
+                topic: Topic::Presence,
+                partition: 0,
+                low: start,
+                high: end,
+            };
+            let plan = Plan::new(request, String::new(), 0, &[range]);
+            let files = Files::open(place, plan, &[mark]).await.unwrap();
+            files.plan().ranges().unwrap()[0].to_string()
+        };
+        assert_eq!(open(3, 7).await, "presence/0:3-7");
+        assert_eq!(open(3, 9).await, "presence/0:3-7");
+        assert_eq!(open(4, 9).await, "presence/0:4-9");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
     async fn files_together_hold_no_more_than_there_is_room_for() {
         let cluster = Cluster::start().await;
         let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
@@ -334,7 +383,7 @@ mod tests {
             let chat = Selection::of(&[Topic::Chat]);
             let request = Request::new(Format::Parquet, By::Room, None, &chat);
             let plan = Plan::new(request, String::new(), 0, &[]);
-            let mut files = Files::open(place(), plan).await.unwrap();
+            let mut files = Files::open(place(), plan, &[]).await.unwrap();
             files.room = 1024 * 1024;
             for number in 0..40_000 {
                 let event = message(number);
