@@ -179,6 +179,7 @@ impl Run {
                 biased;
                 record = replay.next() => record?,
                 () = self.stop.cancelled() => break,
+                error = self.output.listen() => return Err(error),
             };
             let Some(record) = record else {
                 return Ok(End::Reached);
@@ -229,6 +230,7 @@ impl Run {
                 biased;
                 () = self.stop.cancelled() => return Ok(End::Stopped(places)),
                 batch = feed.next(1000) => batch?,
+                error = self.output.listen() => return Err(error),
             };
             for record in batch.records {
                 if selection.wants(&record) {
@@ -254,6 +256,7 @@ impl Run {
                 biased;
                 () = self.pace.wait(record.at) => {}
                 () = self.stop.cancelled() => return Ok(Taken::NotYet),
+                error = self.output.listen() => return Err(error),
             }
         }
         let event = match &record.content {

@@ -5,7 +5,7 @@ use std::io::{BufWriter, ErrorKind, Stdout, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use futures::{SinkExt, StreamExt};
 use lemonair_consumers::Kafka;
 use lemonair_consumers::batch::Consumed;
@@ -33,14 +33,18 @@ pub(super) enum Output {
         pending: VecDeque<Pending>,
     },
     Socket {
-        socket: Box<WebSocketStream<MaybeTlsStream<TcpStream>>>,
+        socket: Box<Socket>,
         room: RoomId,
         sent: u64,
         left_out: u64,
     },
 }
 
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
 const AHEAD: usize = 1000;
+
+const CLOSED: &str = "the gateway closed the connection";
 
 impl Output {
     pub(super) fn lines() -> Output {
@@ -144,6 +148,14 @@ impl Output {
         Ok(true)
     }
 
+    /// Heeds the gateway while there is nothing to say; ends only with the connection, and says why.
+    pub(super) async fn listen(&mut self) -> anyhow::Error {
+        match self {
+            Output::Socket { socket, .. } => listen(socket).await,
+            Output::Lines { .. } | Output::Topics { .. } => std::future::pending().await,
+        }
+    }
+
     pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
         if let Output::Lines { out, .. } = self
             && let Err(error) = out.flush()
@@ -205,12 +217,7 @@ impl Mask for Elsewhere<'_> {
 }
 
 /// Says something, and waits until it is on the topic.
-async fn say(
-    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
-    room: &RoomId,
-    text: &str,
-    number: u64,
-) -> anyhow::Result<()> {
+async fn say(socket: &mut Socket, room: &RoomId, text: &str, number: u64) -> anyhow::Result<()> {
     let id = number.to_string();
     let chat = json!({ "type": "chat", "id": id, "room": room.as_str(), "text": text });
     loop {
@@ -219,18 +226,28 @@ async fn say(
             return Ok(());
         }
         match answer["retry_after_ms"].as_u64() {
-            Some(pause) => tokio::time::sleep(Duration::from_millis(pause)).await,
+            Some(pause) => tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+                error = listen(socket) => return Err(error),
+            },
             None => bail!("the gateway refuses a message: {}", answer["message"]),
         }
     }
 }
 
+/// Lets what comes go: reading it answers pings, and what is not read the gateway closes us for.
+async fn listen(socket: &mut Socket) -> anyhow::Error {
+    loop {
+        match socket.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return error.into(),
+            None => return anyhow!(CLOSED),
+        }
+    }
+}
+
 /// Sends a frame and waits for its answer.
-async fn ask(
-    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
-    id: &str,
-    ask: &Value,
-) -> anyhow::Result<Value> {
+async fn ask(socket: &mut Socket, id: &str, ask: &Value) -> anyhow::Result<Value> {
     socket.send(Message::text(ask.to_string())).await?;
     while let Some(frame) = socket.next().await {
         if let Message::Text(text) = frame?
@@ -240,5 +257,36 @@ async fn ask(
             return Ok(answer);
         }
     }
-    bail!("the gateway closed the connection")
+    bail!(CLOSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_nothing_to_say_answers_pings() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let gateway = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            assert!(socket.next().await.unwrap().unwrap().is_text());
+            let joined = json!({ "type": "joined", "id": "join" }).to_string();
+            socket.send(Message::text(joined)).await.unwrap();
+            socket.send(Message::Ping("there?".into())).await.unwrap();
+            socket.next().await.unwrap().unwrap()
+        };
+        let player = async {
+            let (room, token) = ("stage".parse().unwrap(), Some("token".to_owned()));
+            let mut output = Output::socket(&url, &room, token).await.unwrap();
+            output.listen().await
+        };
+        tokio::select! {
+            answer = gateway => assert_eq!(answer, Message::Pong("there?".into())),
+            error = player => panic!("{error}"),
+        }
+    }
 }
