@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use futures::{SinkExt, StreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, SinkExt, StreamExt};
 use lemonair_consumers::Kafka;
 use lemonair_consumers::batch::Consumed;
 use lemonair_producers::Log;
-use lemonair_producers::log::Pending;
 use lemonair_schemas::field::Mask;
 use lemonair_schemas::{AccountId, Codec, Event, Position, Registry, RoomId};
 use serde_json::{Value, json};
@@ -25,12 +25,14 @@ pub(super) enum Output {
     Lines {
         out: BufWriter<Stdout>,
         line: Vec<u8>,
+        /// What `out` holds.
+        held: Vec<Position>,
     },
     Topics {
         log: Log,
         room: Option<RoomId>,
         /// Not confirmed yet, at most [`AHEAD`]: more wait.
-        pending: VecDeque<Pending>,
+        pending: VecDeque<(Position, Delivery)>,
     },
     Socket {
         socket: Box<Socket>,
@@ -39,6 +41,8 @@ pub(super) enum Output {
         left_out: u64,
     },
 }
+
+type Delivery = BoxFuture<'static, Result<Position, lemonair_producers::Error>>;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -51,6 +55,7 @@ impl Output {
         Output::Lines {
             out: BufWriter::with_capacity(64 * 1024, std::io::stdout()),
             line: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -112,10 +117,18 @@ impl Output {
         event: &Event,
     ) -> anyhow::Result<bool> {
         match self {
-            Output::Lines { out, line } => {
+            Output::Lines { out, line, held } => {
                 line.clear();
                 write_line(line, record.position, event);
-                match out.write_all(line) {
+                let mut write = || {
+                    if out.buffer().len() + line.len() > out.capacity() {
+                        out.flush()?;
+                        held.clear();
+                    }
+                    held.push(record.position);
+                    out.write_all(line)
+                };
+                match write() {
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
                     written => written.context("write a line")?,
                 }
@@ -125,12 +138,11 @@ impl Output {
                 if let Some(room) = room {
                     event.mask(&Elsewhere(room));
                 }
-                if pending.len() >= AHEAD
-                    && let Some(first) = pending.pop_front()
-                {
-                    first.confirmed().await?;
+                if pending.len() >= AHEAD {
+                    confirm(pending).await?;
                 }
-                pending.push_back(log.enqueue(&event)?);
+                let delivery = log.enqueue(&event)?.confirmed().boxed();
+                pending.push_back((record.position, delivery));
             }
             Output::Socket {
                 socket,
@@ -157,13 +169,24 @@ impl Output {
     }
 
     pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
-        if let Output::Lines { out, .. } = self
-            && let Err(error) = out.flush()
-            && error.kind() != ErrorKind::BrokenPipe
-        {
-            return Err(error).context("write a line");
+        let Output::Lines { out, held, .. } = self else {
+            return Ok(());
+        };
+        match out.flush() {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            flushed => flushed.context("write a line")?,
         }
+        held.clear();
         Ok(())
+    }
+
+    /// Records that it took, and that may never arrive.
+    pub(super) fn unconfirmed(&self) -> Vec<Position> {
+        match self {
+            Output::Lines { held, .. } => held.clone(),
+            Output::Topics { pending, .. } => pending.iter().map(|(at, _)| *at).collect(),
+            Output::Socket { .. } => Vec::new(),
+        }
     }
 
     pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
@@ -171,8 +194,8 @@ impl Output {
         match self {
             Output::Lines { .. } => {}
             Output::Topics { pending, .. } => {
-                for record in pending.drain(..) {
-                    record.confirmed().await?;
+                while !pending.is_empty() {
+                    confirm(pending).await?;
                 }
             }
             Output::Socket {
@@ -214,6 +237,15 @@ impl Mask for Elsewhere<'_> {
     fn room(&self, room: &mut RoomId) {
         room.clone_from(self.0);
     }
+}
+
+/// Waits for the first. It stays there unless it has arrived.
+async fn confirm(pending: &mut VecDeque<(Position, Delivery)>) -> anyhow::Result<()> {
+    if let Some((_, delivery)) = pending.front_mut() {
+        delivery.await?;
+        pending.pop_front();
+    }
+    Ok(())
 }
 
 /// Says something, and waits until it is on the topic.
