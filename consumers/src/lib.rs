@@ -53,7 +53,7 @@ pub enum Error {
         expected: usize,
     },
     #[error(
-        "the consumer of {topic}/{partition} stands still at {offset} while the topic has {end}; taking a new one"
+        "the consumer of {topic}/{partition} stands still at {offset} while the topic has {end}"
     )]
     Stuck {
         topic: String,

@@ -241,10 +241,17 @@ impl Run {
             End::Failed(rest, error) => return Ok(End::Failed(with(rest), error)),
             End::Unheard => return Ok(End::Unheard),
         }
-        match self.live(kafka, codec, selection, &mut places).await {
-            Ok(Taken::ByNobody) => Ok(End::Unheard),
-            Ok(Taken::Out | Taken::NotYet) => Ok(End::Stopped(places)),
-            Err(error) => Ok(End::Failed(places, error)),
+        loop {
+            let ended = self.live(kafka, &codec, selection, &mut places).await;
+            return match ended {
+                Ok(Taken::ByNobody) => Ok(End::Unheard),
+                Ok(Taken::Out | Taken::NotYet) => Ok(End::Stopped(places)),
+                Err(error) if is_stuck(&error) => {
+                    tracing::warn!(%error, "taking a new consumer");
+                    continue;
+                }
+                Err(error) => Ok(End::Failed(places, error)),
+            };
         }
     }
 
@@ -252,12 +259,12 @@ impl Run {
     async fn live(
         &mut self,
         kafka: &Kafka,
-        codec: Arc<Codec>,
+        codec: &Arc<Codec>,
         selection: &Selection,
         places: &mut [Range],
     ) -> anyhow::Result<Taken> {
         let from: Vec<_> = places.iter().map(Range::start).collect();
-        let mut feed = Feed::<Event>::open(kafka, codec, &from)?;
+        let mut feed = Feed::<Event>::open(kafka, Arc::clone(codec), &from)?;
         loop {
             self.output.flush().await?;
             let batch = tokio::select! {
@@ -323,6 +330,12 @@ impl Run {
             () = patience => Ok(Taken::NotYet),
         }
     }
+}
+
+/// Whether its consumer stopped, and another one may go on.
+fn is_stuck(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<lemonair_consumers::Error>();
+    matches!(error, Some(lemonair_consumers::Error::Stuck { .. }))
 }
 
 fn same(range: &Range, position: &Position) -> bool {
