@@ -158,7 +158,7 @@ impl<A> Decoder<A> {
             }
             // What cannot be decoded may always be what was wanted.
             if let Ok(event) = &content
-                && !self.selection.wants_event(key, event)
+                && !self.selection.wants_event(position.topic, key, event)
             {
                 continue;
             }

@@ -7,11 +7,12 @@ use std::process::Stdio;
 use lemonair_consumers::kafka::partition_of;
 use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::erasure::AccountErased;
-use lemonair_schemas::{Event, RoomId, Timestamp};
+use lemonair_schemas::ledger::{EntryPosted, Kind};
+use lemonair_schemas::{Event, EventId, RoomId, Timestamp};
 use serde_json::Value;
 use support::Deployment;
 use support::bucket::Bucket;
-use support::evening::{account, evening};
+use support::evening::{account, evening, time};
 use support::history::{BEGAN, History, Place};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
@@ -355,6 +356,41 @@ async fn who_is_erased_and_who_hides_is_in_no_answer() {
     )
     .await;
     assert_eq!(found.lines, ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_what_is_about_it_whatever_its_records_are_keyed_by() {
+    let deployment = Deployment::new("about");
+    let history = evening(&deployment).await;
+    for room in [Some("mint"), Some("basil"), None] {
+        let entry = EntryPosted {
+            id: EventId::new(),
+            at: time("20:05:10"),
+            account: account("ben"),
+            actor: None,
+            kind: Kind::Donation,
+            postings: Vec::new(),
+            room: room.map(|room| room.parse().expect("a room")),
+            donation: None,
+            payment: None,
+        };
+        history.log().append(entry).await.expect("append");
+    }
+    for (topic, count) in [("chat", 1), ("ledger", 1), ("presence", 3), ("streams", 0)] {
+        let sql = format!("SELECT count(*) FROM {topic}");
+        let found = ask(&deployment, &sql, &["--room", "basil"]).await;
+        assert_eq!(found.lines, [count.to_string()], "{topic}");
+        let replayed = deployment.replay(&[topic, "--room", "basil"]).await;
+        assert_eq!(replayed.len(), count, "{topic}");
+    }
+    for command in [["replay", "accounts"], ["query", "SELECT * FROM accounts"]] {
+        let command = [&command[..], &["--room", "basil"]].concat();
+        let line = deployment.refused(&command).await;
+        assert!(
+            line.contains("is about a room") && line.lines().count() == 1,
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
