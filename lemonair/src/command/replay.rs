@@ -34,7 +34,8 @@ pub(crate) struct Replay {
     /// Go on where a replay was stopped: what it printed then
     #[arg(long, value_name = "PLACES", value_delimiter = ',')]
     resume: Vec<Range>,
-    /// Play into the topics of another deployment, with this prefix
+    /// Play into the topics of another deployment, with this prefix. Records keep their times: behind
+    /// younger ones, slices by time do not find them
     #[arg(long, value_name = "PREFIX", conflicts_with = "to_ws")]
     to_topic: Option<String>,
     /// Play the messages into a room of this gateway, such as ws://127.0.0.1:8080/ws
