@@ -419,30 +419,37 @@ async fn rows_come_in_every_format() {
         serde_json::json!({ "at": "2026-01-02T20:05:00.000Z", "text": "안녕하세요 🍋",
             "absent": null, "share": 1.5, "n": 7 })
     );
-    let said = deployment
-        .run(&["query", sql, "--format", "parquet", "-o", "rows.parquet"])
-        .await;
-    assert_eq!(said, "");
-    let bytes = std::fs::read(deployment.data().join("rows.parquet")).expect("the file");
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(
-        bytes::Bytes::from(bytes),
-        1024,
-    );
-    let batches: Vec<_> = reader
-        .expect("Parquet")
-        .map(|batch| batch.expect("rows"))
-        .collect();
-    assert_eq!(
-        batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
-        3
-    );
-    let kinds: Vec<String> = batches[0]
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.data_type().to_string())
-        .collect();
-    assert_eq!(kinds, ["Utf8", "Utf8", "Utf8", "Float64", "Int64"]);
+    let kinds = ["Utf8", "Utf8", "Utf8", "Float64", "Int64"];
+    // What is NULL in all rows is what its table says, if it is a table's.
+    let absent = "SELECT until_ms, until, until_ms + 1 AS later FROM chat
+        WHERE type = 'chat.message' LIMIT 3";
+    let cases = [(sql, &kinds[..]), (absent, &["Int64", "Utf8", "Utf8"][..])];
+    for (sql, kinds) in cases {
+        let said = deployment
+            .run(&["query", sql, "--format", "parquet", "-o", "rows.parquet"])
+            .await;
+        assert_eq!(said, "");
+        let bytes = std::fs::read(deployment.data().join("rows.parquet")).expect("the file");
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(
+            bytes::Bytes::from(bytes),
+            1024,
+        );
+        let batches: Vec<_> = reader
+            .expect("Parquet")
+            .map(|batch| batch.expect("rows"))
+            .collect();
+        assert_eq!(
+            batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+            3
+        );
+        let found: Vec<String> = batches[0]
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.data_type().to_string())
+            .collect();
+        assert_eq!(found, kinds);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
