@@ -53,7 +53,7 @@ pub enum Error {
         expected: usize,
     },
     #[error(
-        "the consumer of {topic}/{partition} stands still at {offset} while the topic has {end}; taking a new one"
+        "the consumer of {topic}/{partition} stands still at {offset} while the topic has {end}"
     )]
     Stuck {
         topic: String,
@@ -61,6 +61,8 @@ pub enum Error {
         offset: i64,
         end: i64,
     },
+    #[error("no event of lemonair.{0} is about a room: leave out that topic, or --room")]
+    NoRoom(lemonair_schemas::Topic),
     #[error("start a thread: {0}")]
     Thread(std::io::Error),
     #[error("topic {topic} does not hold what was asked for: it was trimmed, or made anew")]

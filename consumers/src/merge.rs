@@ -19,6 +19,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::sync::mpsc::Sender;
 
+use crate::kafka::TIMEOUT;
 use crate::slice::{Range, Selection};
 use crate::{Error, Kafka, batch};
 
@@ -47,10 +48,13 @@ pub(crate) struct Merge {
     pub(crate) ranges: Vec<Range>,
     /// Counts what was read, wanted or not.
     pub(crate) read: Arc<AtomicU64>,
+    /// How long a lane that is not at its end may give nothing.
+    pub(crate) patience: Duration,
 }
 
 /// One partition.
 struct Lane {
+    index: usize,
     queue: PartitionQueue<Quiet>,
     range: Range,
 }
@@ -78,7 +82,10 @@ const RECORDS: usize = 2048;
 const QUEUES: usize = 64 * 1024;
 
 /// How often a thread that waits looks whether anybody still waits for it.
-const PATIENCE: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// As long as the live loops wait until they take a new consumer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 // === impl Merged ===
 
@@ -157,12 +164,13 @@ impl Merge {
     ) -> Result<(), Error> {
         let mut lanes = Vec::new();
         // Before the assignment: what came in between would be in the consumer's queue, lost to us.
-        for range in &self.ranges {
+        for (index, range) in self.ranges.iter().enumerate() {
             let name = range.topic.in_kafka(&self.kafka.prefix);
             let queue = consumer
                 .split_partition_queue(&name, range.partition)
                 .ok_or(Error::NoTopic(name))?;
             lanes.push(Lane {
+                index,
                 queue,
                 range: *range,
             });
@@ -176,8 +184,9 @@ impl Merge {
             read: &self.read,
             more: 0,
         };
-        for (lane, own) in lanes.iter().enumerate() {
-            heads.extend(self.head(consumer, own, lane, &mut count, &mut batch, out)?);
+        for lane in &lanes {
+            let start = lane.range.start;
+            heads.extend(self.head(consumer, lane, start, &mut count, &mut batch, out)?);
         }
         while let Some(mut first) = heads.peek_mut() {
             let Ordered { by, lane, message } = &first.0;
@@ -191,7 +200,8 @@ impl Merge {
                 return Ok(());
             }
             let next = if offset + 1 < end {
-                self.head(consumer, &lanes[lane], lane, &mut count, &mut batch, out)?
+                let lane = &lanes[lane];
+                self.head(consumer, lane, offset + 1, &mut count, &mut batch, out)?
             } else {
                 None
             };
@@ -204,17 +214,25 @@ impl Merge {
         Ok(())
     }
 
-    /// The lane's next record, unless it is at its end. Hands on what is there before it waits.
+    /// The lane's next record, at `next` or behind it, unless it is at its end. Hands on what is there
+    /// before it waits.
     fn head<'a>(
         &self,
         consumer: &BaseConsumer<Quiet>,
-        Lane { queue, range }: &'a Lane,
-        lane: usize,
+        lane: &'a Lane,
+        next: i64,
         count: &mut Count<'_>,
         batch: &mut Merged,
         out: &Sender<Result<Merged, Error>>,
     ) -> Result<Option<Head<'a>>, Error> {
+        let Lane {
+            index,
+            queue,
+            range,
+        } = lane;
         let mut patience = Duration::ZERO;
+        // Only while we wait for it: whoever takes the records may be as slow as they like.
+        let mut waited = Duration::ZERO;
         loop {
             match queue.poll(patience) {
                 Some(Ok(message)) => {
@@ -229,15 +247,20 @@ impl Merge {
                             range.partition,
                             message.offset(),
                         ),
-                        lane,
+                        lane: *index,
                         message,
                     })));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
                 Some(Err(error)) if batch::is_passing(&error) => {}
                 Some(Err(error)) => return Err(batch::fatal(error, &self.kafka, &[range.end()])),
-                None if patience.is_zero() => patience = PATIENCE,
+                None if patience.is_zero() => patience = LOOK,
                 None => {
+                    waited += LOOK;
+                    if waited >= self.patience {
+                        self.judge(consumer, range, next)?;
+                        waited = Duration::ZERO;
+                    }
                     // Errors of the whole client come here.
                     if let Some(Err(error)) = consumer.poll(Duration::ZERO) {
                         tracing::warn!(%error, "kafka is not quite there");
@@ -247,6 +270,21 @@ impl Merge {
             if !hand_on(batch, out) {
                 return Ok(None);
             }
+        }
+    }
+
+    /// Fails where the brokers answer and have more: fetchers have been seen to stop without an error.
+    fn judge(&self, consumer: &BaseConsumer<Quiet>, range: &Range, next: i64) -> Result<(), Error> {
+        let topic = range.topic.in_kafka(&self.kafka.prefix);
+        match consumer.fetch_watermarks(&topic, range.partition, TIMEOUT) {
+            Ok((_, end)) if next < end => Err(Error::Stuck {
+                topic,
+                partition: range.partition,
+                offset: next,
+                end,
+            }),
+            // At the end we are told so soon; brokers that are away hold everybody up.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 }
@@ -322,3 +360,76 @@ impl PartialEq for Ordered<'_> {
 }
 
 impl Eq for Ordered<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use lemonair_testkit::{Cluster, within};
+    use rdkafka::producer::{FutureProducer, FutureRecord};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// A partition paused behind its back is a fetcher that stopped without a word.
+    #[tokio::test]
+    async fn a_lane_that_stands_still_is_an_error() {
+        let cluster = Cluster::start().await;
+        let kafka = Kafka {
+            brokers: cluster.kafka.brokers.clone(),
+            prefix: cluster.kafka.prefix.clone(),
+            ..Kafka::default()
+        };
+        let topic = Topic::Chat.in_kafka(&kafka.prefix);
+        let producer: FutureProducer = kafka.client().create().unwrap();
+        let record = FutureRecord::<str, str>::to(&topic)
+            .partition(0)
+            .payload("x");
+        producer.send(record, TIMEOUT).await.unwrap();
+        let range = Range {
+            topic: Topic::Chat,
+            partition: 0,
+            start: 0,
+            end: 1,
+        };
+        let merge = Merge {
+            kafka,
+            selection: Selection::of(&[Topic::Chat]),
+            ranges: vec![range],
+            read: Arc::default(),
+            patience: Duration::ZERO,
+        };
+        let (out, merged) = mpsc::channel(1);
+        let waiting = tokio::task::spawn_blocking(move || {
+            let consumer = merge.consumer().unwrap();
+            let queue = consumer.split_partition_queue(&topic, 0).unwrap();
+            let starts = batch::list(&merge.kafka, &[range.start()]).unwrap();
+            consumer.assign(&starts).unwrap();
+            consumer.pause(&starts).unwrap();
+            let lane = Lane {
+                index: 0,
+                queue,
+                range,
+            };
+            let mut count = Count {
+                read: &merge.read,
+                more: 0,
+            };
+            let mut batch = Merged::default();
+            let head = merge.head(&consumer, &lane, 0, &mut count, &mut batch, &out);
+            head.map(|head| head.is_some())
+        });
+        let stuck = within("the lane", waiting).await.unwrap();
+        assert!(
+            matches!(
+                stuck,
+                Err(Error::Stuck {
+                    partition: 0,
+                    offset: 0,
+                    end: 1,
+                    ..
+                })
+            ),
+            "{stuck:?}"
+        );
+        drop(merged);
+    }
+}

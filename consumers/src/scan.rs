@@ -11,7 +11,7 @@ use lemonair_schemas::{Codec, Event, Position, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::batch::{self, Poison};
-use crate::merge::{Merge, Merged};
+use crate::merge::{self, Merge, Merged};
 use crate::slice::{Range, Selection};
 use crate::{Error, Kafka, erasures};
 
@@ -69,6 +69,7 @@ impl<T: Default + Send + 'static> Scan<T> {
             selection: selection.clone(),
             ranges: ranges.clone(),
             read: Arc::clone(&read),
+            patience: merge::PATIENCE,
         };
         if !ranges.is_empty() {
             std::thread::Builder::new()
@@ -157,7 +158,7 @@ impl<A> Decoder<A> {
             }
             // What cannot be decoded may always be what was wanted.
             if let Ok(event) = &content
-                && !self.selection.wants_event(key, event)
+                && !self.selection.wants_event(position.topic, key, event)
             {
                 continue;
             }

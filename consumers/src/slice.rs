@@ -54,6 +54,15 @@ pub struct Range {
 /// records that are older than it looks.
 const SKEW: Duration = Duration::from_secs(3600);
 
+/// Whether the topic's records are keyed by the room that they are about, which so stands on one
+/// partition. Of others' events their own fields tell which rooms they are about.
+pub fn is_by_room(topic: Topic) -> bool {
+    matches!(
+        topic,
+        Topic::Chat | Topic::Donations | Topic::Streams | Topic::Channels
+    )
+}
+
 // === impl Selection ===
 
 impl Selection {
@@ -65,8 +74,14 @@ impl Selection {
         }
     }
 
-    /// What its topics hold now.
+    /// What its topics hold now. Refuses rooms of a topic whose events have none.
     pub async fn marks(&self, kafka: &Kafka) -> Result<Vec<Watermark>, Error> {
+        let without = |topic: &&Topic| matches!(topic, Topic::Accounts | Topic::Erasures);
+        if let Some(topic) = self.topics.iter().find(without)
+            && !self.rooms.is_empty()
+        {
+            return Err(Error::NoRoom(*topic));
+        }
         let mut topics = self.topics.clone();
         topics.sort_unstable();
         topics.dedup();
@@ -91,17 +106,13 @@ impl Selection {
             .map(|mark| mark.partition + 1)
             .max()
             .unwrap_or(1);
-        let mut only = self.partitions.clone();
-        if only.is_empty() {
-            only.extend(
-                self.rooms
-                    .iter()
-                    .map(|room| partition_of(room.as_str(), count)),
-            );
-        }
-        // A gateway's count of all its rooms stands on one partition.
+        let partition = |room: &RoomId| partition_of(room.as_str(), count);
+        let rooms: Vec<i32> = self.rooms.iter().map(partition).collect();
         marks.retain(|mark| {
-            only.is_empty() || mark.topic == Topic::Presence || only.contains(&mark.partition)
+            if !self.partitions.is_empty() {
+                return self.partitions.contains(&mark.partition);
+            }
+            rooms.is_empty() || !is_by_room(mark.topic) || rooms.contains(&mark.partition)
         });
         let offset = |offset: i64| {
             let clamp = move |mark: &Watermark| offset.clamp(mark.low, mark.high);
@@ -140,7 +151,7 @@ impl Selection {
             Some(Bound::Time(from)) => at >= from,
             _ => true,
         };
-        begun && !self.to.is_some_and(is_after) && (topic == Topic::Presence || self.is_room(key))
+        begun && !self.to.is_some_and(is_after) && (!is_by_room(topic) || self.is_room(key))
     }
 
     fn is_room(&self, key: &[u8]) -> bool {
@@ -155,12 +166,18 @@ impl Selection {
     pub fn wants(&self, record: &Consumed<Event>) -> bool {
         let event = record.content.as_ref();
         self.may_want(record.position.topic, &record.key, record.at)
-            && event.map_or(true, |event| self.wants_event(&record.key, event))
+            && event.map_or(true, |event| {
+                self.wants_event(record.position.topic, &record.key, event)
+            })
     }
 
     /// The same of a record that [`Selection::may_want`].
-    pub(crate) fn wants_event(&self, key: &[u8], event: &Event) -> bool {
-        (self.is_room(key) || self.rooms.iter().any(|room| event.counts(room)))
+    pub(crate) fn wants_event(&self, topic: Topic, key: &[u8], event: &Event) -> bool {
+        let is_about = |room: &RoomId| match event {
+            Event::EntryPosted(entry) => entry.room.as_ref() == Some(room),
+            event => event.counts(room),
+        };
+        (self.is_room(key) || !is_by_room(topic) && self.rooms.iter().any(is_about))
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind()))
             && (self.accounts.is_empty() || self.accounts.iter().any(|who| who.is_in(event)))
     }

@@ -24,13 +24,14 @@ consumer = Consumer(
 )
 partitions = consumer.list_topics(topic).topics[topic].partitions
 consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
-unfinished = len(partitions)
-while unfinished:
+# The end of a partition is told again whenever it has moved.
+finished = set()
+while len(finished) < len(partitions):
     for message in consumer.consume(1000, timeout=1.0):
         if message.error():
             if message.error().code() != KafkaError._PARTITION_EOF:
                 raise KafkaException(message.error())
-            unfinished -= 1
+            finished.add(message.partition())
             continue
         try:
             event = decode(message.value(), context)

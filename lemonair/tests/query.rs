@@ -7,11 +7,12 @@ use std::process::Stdio;
 use lemonair_consumers::kafka::partition_of;
 use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::erasure::AccountErased;
-use lemonair_schemas::{Event, RoomId, Timestamp};
+use lemonair_schemas::ledger::{EntryPosted, Kind};
+use lemonair_schemas::{Event, EventId, RoomId, Timestamp};
 use serde_json::Value;
 use support::Deployment;
 use support::bucket::Bucket;
-use support::evening::{account, evening};
+use support::evening::{account, evening, time};
 use support::history::{BEGAN, History, Place};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
@@ -358,6 +359,41 @@ async fn who_is_erased_and_who_hides_is_in_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_what_is_about_it_whatever_its_records_are_keyed_by() {
+    let deployment = Deployment::new("about");
+    let history = evening(&deployment).await;
+    for room in [Some("mint"), Some("basil"), None] {
+        let entry = EntryPosted {
+            id: EventId::new(),
+            at: time("20:05:10"),
+            account: account("ben"),
+            actor: None,
+            kind: Kind::Donation,
+            postings: Vec::new(),
+            room: room.map(|room| room.parse().expect("a room")),
+            donation: None,
+            payment: None,
+        };
+        history.log().append(entry).await.expect("append");
+    }
+    for (topic, count) in [("chat", 1), ("ledger", 1), ("presence", 3), ("streams", 0)] {
+        let sql = format!("SELECT count(*) FROM {topic}");
+        let found = ask(&deployment, &sql, &["--room", "basil"]).await;
+        assert_eq!(found.lines, [count.to_string()], "{topic}");
+        let replayed = deployment.replay(&[topic, "--room", "basil"]).await;
+        assert_eq!(replayed.len(), count, "{topic}");
+    }
+    for command in [["replay", "accounts"], ["query", "SELECT * FROM accounts"]] {
+        let command = [&command[..], &["--room", "basil"]].concat();
+        let line = deployment.refused(&command).await;
+        assert!(
+            line.contains("is about a room") && line.lines().count() == 1,
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_come_in_every_format() {
     let deployment = Deployment::new("formats");
     evening(&deployment).await;
@@ -383,30 +419,37 @@ async fn rows_come_in_every_format() {
         serde_json::json!({ "at": "2026-01-02T20:05:00.000Z", "text": "안녕하세요 🍋",
             "absent": null, "share": 1.5, "n": 7 })
     );
-    let said = deployment
-        .run(&["query", sql, "--format", "parquet", "-o", "rows.parquet"])
-        .await;
-    assert_eq!(said, "");
-    let bytes = std::fs::read(deployment.data().join("rows.parquet")).expect("the file");
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(
-        bytes::Bytes::from(bytes),
-        1024,
-    );
-    let batches: Vec<_> = reader
-        .expect("Parquet")
-        .map(|batch| batch.expect("rows"))
-        .collect();
-    assert_eq!(
-        batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
-        3
-    );
-    let kinds: Vec<String> = batches[0]
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.data_type().to_string())
-        .collect();
-    assert_eq!(kinds, ["Utf8", "Utf8", "Utf8", "Float64", "Int64"]);
+    let kinds = ["Utf8", "Utf8", "Utf8", "Float64", "Int64"];
+    // What is NULL in all rows is what its table says, if it is a table's.
+    let absent = "SELECT until_ms, until, until_ms + 1 AS later FROM chat
+        WHERE type = 'chat.message' LIMIT 3";
+    let cases = [(sql, &kinds[..]), (absent, &["Int64", "Utf8", "Utf8"][..])];
+    for (sql, kinds) in cases {
+        let said = deployment
+            .run(&["query", sql, "--format", "parquet", "-o", "rows.parquet"])
+            .await;
+        assert_eq!(said, "");
+        let bytes = std::fs::read(deployment.data().join("rows.parquet")).expect("the file");
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(
+            bytes::Bytes::from(bytes),
+            1024,
+        );
+        let batches: Vec<_> = reader
+            .expect("Parquet")
+            .map(|batch| batch.expect("rows"))
+            .collect();
+        assert_eq!(
+            batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+            3
+        );
+        let found: Vec<String> = batches[0]
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.data_type().to_string())
+            .collect();
+        assert_eq!(found, kinds);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use futures::{SinkExt, StreamExt};
 use lemonair_schemas::chat::MessagePosted;
 use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{Actor, EventId, RoomId, Timestamp};
@@ -15,7 +16,10 @@ use support::history::{BEGAN, History};
 use support::viewer::Viewer;
 use support::{Api, Deployment, PATIENCE, eventually};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 const TOPICS: [&str; 4] = ["replay", "lemonair.chat", "lemonair.donations", "streams"];
@@ -383,4 +387,39 @@ async fn an_old_evening_is_played_into_a_room() {
         .await;
     assert_eq!(viewer.texts(), ["one", "two", "three"]);
     lemonair.kill().await;
+}
+
+#[tokio::test]
+async fn who_is_cut_off_says_how_to_go_on() {
+    let deployment = Deployment::new("unheard");
+    let history = History::of(&deployment, 0).await;
+    for text in ["one", "two", "three"] {
+        let message = message(Timestamp(BEGAN), "basil", text);
+        history.log().append(message).await.expect("append");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://{}", listener.local_addr().expect("its address"));
+    // Lets in, takes a message, and hangs up at the next.
+    let gateway = async {
+        let (stream, _) = listener.accept().await.expect("a caller");
+        let mut socket = accept_async(stream).await.expect("a handshake");
+        for answer in ["joined", "ack"] {
+            let frame = socket.next().await.expect("a frame").expect("of text");
+            let asked: Value = serde_json::from_str(frame.to_text().expect("text")).expect("JSON");
+            let answer = serde_json::json!({ "type": answer, "id": asked["id"] });
+            let answer = Message::text(answer.to_string());
+            socket.send(answer).await.expect("answer");
+        }
+        socket.next().await;
+    };
+    let to = ["--to-ws", &url, "--as-room", "stage", "--token", "any"];
+    let arguments = [&["replay", "chat"], &to[..]].concat();
+    let (said, ()) = tokio::join!(deployment.refused(&arguments), gateway);
+    let how = said.lines().find(|line| line.contains("goes on with"));
+    let rest = go_on(&deployment, &["replay", "chat"], how.expect("a place")).await;
+    let texts: Vec<Value> = rest
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a JSON line")["text"].clone())
+        .collect();
+    assert_eq!(texts, ["two", "three"], "{said}");
 }

@@ -27,7 +27,8 @@ pub struct Database {
 
 /// Where rows go. An error ends the statement.
 pub trait Sink {
-    fn head(&mut self, columns: &[String]) -> Result<(), String>;
+    /// A column's type is known where it is a table's column as it stands.
+    fn head(&mut self, columns: &[String], types: &[Option<Type>]) -> Result<(), String>;
     /// `false` when no more rows are wanted.
     fn row(&mut self, cells: &[Cell<'_>]) -> Result<bool, String>;
 }
@@ -90,12 +91,12 @@ impl Database {
         self.guard(true)?;
 
         let mut statement = self.prepare(sql)?;
-        let names: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        sink.head(&names).map_err(Error::Said)?;
+        let (mut names, mut types) = (Vec::new(), Vec::new());
+        for column in statement.columns() {
+            names.push(column.name().to_owned());
+            types.push(column.decl_type().and_then(declared));
+        }
+        sink.head(&names, &types).map_err(Error::Said)?;
         let mut rows = statement.query([])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
@@ -132,6 +133,15 @@ impl Database {
         };
         self.connection.authorizer(on.then_some(judge))?;
         Ok(())
+    }
+}
+
+/// A type as tables declare theirs, and as SQLite does those of copies.
+fn declared(kind: &str) -> Option<Type> {
+    match kind {
+        "INTEGER" | "INT" => Some(Type::Number),
+        "TEXT" => Some(Type::Text),
+        _ => None,
     }
 }
 

@@ -116,6 +116,8 @@ async fn a_time_is_an_offset_in_each_partition() {
             .unwrap();
         assert_eq!(found, offsets, "{millis}");
     }
+    let none = offsets_at(&cluster.kafka, &[], Timestamp(0)).await;
+    assert!(none.unwrap().is_empty());
 }
 
 /// Kafka's own partitioner is asked, with keys of every length and of letters beyond ASCII.

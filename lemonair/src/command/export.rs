@@ -73,13 +73,14 @@ impl Export {
             .selection(&kafka, &codec, Timestamp::now())
             .await?;
         let request = Request::new(self.format, self.by, pseudonyms.as_ref(), &selection);
+        let _lock = place.lock()?;
         let marks = selection.marks(&kafka).await?;
         // At least these are heeded: they are all read before anything else is.
         let erasures = erasures::marks(&kafka).await?;
         let mut ranges = selection.ranges_within(&kafka, marks.clone()).await?;
         let before = match Manifest::read(&place).await? {
             Some(manifest) if self.incremental => {
-                manifest.check(&place, &request, &marks, &erasures)?;
+                manifest.check(&place, &request, &marks, &ranges, &erasures)?;
                 for range in &mut ranges {
                     let end = manifest.end_of(range.topic, range.partition);
                     range.start = range.start.max(end);
@@ -92,7 +93,7 @@ impl Export {
         let number = before.as_ref().map_or(0, |manifest| manifest.runs.len());
         let plan = Plan::new(request, asked, number, &ranges);
         // What was cut off is made again with the same bounds, so that it becomes the same files.
-        let mut files = Files::open(place, plan).await?;
+        let mut files = Files::open(place, plan, &marks).await?;
         let ranges = files.plan().ranges()?;
         (selection.from, selection.to) = files.plan().request.bounds();
         if before.is_some() && ranges.is_empty() {

@@ -79,8 +79,8 @@ impl Query {
         let stop = CancellationToken::new();
         let tables = tokio::select! {
             tables = self.tables(settings, &sql, &tally, &stop) => tables?,
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => bail!("stopped; there is no result"),
+            _ = terminate.recv() => bail!("stopped; there is no result"),
         };
         let database = Database::open(tables)?;
         let interrupter = database.interrupter();

@@ -34,7 +34,8 @@ pub(crate) struct Replay {
     /// Go on where a replay was stopped: what it printed then
     #[arg(long, value_name = "PLACES", value_delimiter = ',')]
     resume: Vec<Range>,
-    /// Play into the topics of another deployment, with this prefix
+    /// Play into the topics of another deployment, with this prefix. Records keep their times: behind
+    /// younger ones, slices by time do not find them
     #[arg(long, value_name = "PREFIX", conflicts_with = "to_ws")]
     to_topic: Option<String>,
     /// Play the messages into a room of this gateway, such as ws://127.0.0.1:8080/ws
@@ -65,6 +66,7 @@ enum End {
     Reached,
     /// With what is left.
     Stopped(Vec<Range>),
+    Failed(Vec<Range>, anyhow::Error),
     /// Nobody reads any more, as in `| head`.
     Unheard,
 }
@@ -114,13 +116,25 @@ impl Replay {
         } else {
             run.history(&kafka, codec, &selection, ranges).await
         };
-        run.output.finish().await?;
+        let (mut rest, mut failed) = match end? {
+            End::Reached | End::Unheard => (Vec::new(), None),
+            End::Stopped(rest) => (rest, None),
+            End::Failed(rest, error) => (rest, Some(error)),
+        };
+        if failed.is_none() {
+            failed = run.output.finish().await.err();
+        }
+        if failed.is_some() {
+            // What it cannot let go now comes again.
+            run.output.flush().await.ok();
+            for position in run.output.unconfirmed() {
+                put_back(&mut rest, position);
+            }
+        }
         if run.unreadable > 0 {
             eprintln!("{} records could not be decoded", run.unreadable);
         }
-        if let End::Stopped(rest) = end?
-            && !rest.is_empty()
-        {
+        if !rest.is_empty() {
             // As times: two days ago will be another one then.
             let mut how = String::new();
             for (name, bound) in [("--from", selection.from), ("--to", selection.to)] {
@@ -134,7 +148,7 @@ impl Replay {
                 places.join(",")
             );
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -177,16 +191,20 @@ impl Run {
         while !self.stop.is_cancelled() {
             let record = tokio::select! {
                 biased;
-                record = replay.next() => record?,
+                record = replay.next() => record,
                 () = self.stop.cancelled() => break,
+                error = self.output.listen() => return Ok(End::Failed(replay.rest(), error)),
             };
-            let Some(record) = record else {
-                return Ok(End::Reached);
+            let record = match record {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(End::Reached),
+                Err(error) => return Ok(End::Failed(replay.rest(), error.into())),
             };
-            match self.take(&record).await? {
-                Taken::Out => {}
-                Taken::NotYet => return Ok(End::Stopped(replay.rest_with(record.position))),
-                Taken::ByNobody => return Ok(End::Unheard),
+            match self.take(&record).await {
+                Ok(Taken::Out) => {}
+                Ok(Taken::NotYet) => return Ok(End::Stopped(replay.rest_with(record.position))),
+                Ok(Taken::ByNobody) => return Ok(End::Unheard),
+                Err(error) => return Ok(End::Failed(replay.rest_with(record.position), error)),
             }
         }
         Ok(End::Stopped(replay.rest()))
@@ -212,36 +230,61 @@ impl Run {
         };
         let mut places: Vec<Range> = marks.iter().map(end).collect();
         let history = self.history(kafka, Arc::clone(&codec), selection, ranges);
+        let with = |rest: Vec<Range>| {
+            let mut places = places.clone();
+            places.retain(|place| !rest.iter().any(|range| same(range, &place.start())));
+            places.extend(rest);
+            places
+        };
         match history.await? {
             End::Reached => {}
-            End::Stopped(rest) => {
-                places.retain(|place| !rest.iter().any(|range| same(range, &place.start())));
-                places.extend(rest);
-                return Ok(End::Stopped(places));
-            }
+            End::Stopped(rest) => return Ok(End::Stopped(with(rest))),
+            End::Failed(rest, error) => return Ok(End::Failed(with(rest), error)),
             End::Unheard => return Ok(End::Unheard),
         }
+        loop {
+            let ended = self.live(kafka, &codec, selection, &mut places).await;
+            return match ended {
+                Ok(Taken::ByNobody) => Ok(End::Unheard),
+                Ok(Taken::Out | Taken::NotYet) => Ok(End::Stopped(places)),
+                Err(error) if is_stuck(&error) => {
+                    tracing::warn!(%error, "taking a new consumer");
+                    continue;
+                }
+                Err(error) => Ok(End::Failed(places, error)),
+            };
+        }
+    }
+
+    /// Gives out what comes, until we are stopped or nobody reads; `places` says how far it came.
+    async fn live(
+        &mut self,
+        kafka: &Kafka,
+        codec: &Arc<Codec>,
+        selection: &Selection,
+        places: &mut [Range],
+    ) -> anyhow::Result<Taken> {
         let from: Vec<_> = places.iter().map(Range::start).collect();
-        let mut feed = Feed::<Event>::open(kafka, codec, &from)?;
+        let mut feed = Feed::<Event>::open(kafka, Arc::clone(codec), &from)?;
         loop {
             self.output.flush().await?;
             let batch = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Ok(End::Stopped(places)),
+                () = self.stop.cancelled() => return Ok(Taken::NotYet),
                 batch = feed.next(1000) => batch?,
+                error = self.output.listen() => return Err(error),
             };
             for record in batch.records {
                 if selection.wants(&record) {
                     match self.take(&record).await? {
                         Taken::Out => {}
-                        Taken::NotYet => return Ok(End::Stopped(places)),
-                        Taken::ByNobody => return Ok(End::Unheard),
+                        taken => return Ok(taken),
                     }
                 }
-                go_on(&mut places, record.position, record.position.offset + 1);
+                go_on(places, record.position, record.position.offset + 1);
             }
             for next in batch.next {
-                go_on(&mut places, next, next.offset);
+                go_on(places, next, next.offset);
             }
         }
     }
@@ -254,6 +297,7 @@ impl Run {
                 biased;
                 () = self.pace.wait(record.at) => {}
                 () = self.stop.cancelled() => return Ok(Taken::NotYet),
+                error = self.output.listen() => return Err(error),
             }
         }
         let event = match &record.content {
@@ -289,8 +333,35 @@ impl Run {
     }
 }
 
+/// Whether its consumer stopped, and another one may go on.
+fn is_stuck(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<lemonair_consumers::Error>();
+    matches!(error, Some(lemonair_consumers::Error::Stuck { .. }))
+}
+
 fn same(range: &Range, position: &Position) -> bool {
     (range.topic, range.partition) == (position.topic, position.partition)
+}
+
+/// Leaves a record that was taken, and what came behind it, to do once more.
+fn put_back(rest: &mut Vec<Range>, position: Position) {
+    let Position {
+        topic,
+        partition,
+        offset,
+    } = position;
+    match rest.iter_mut().find(|range| same(range, &position)) {
+        Some(range) => {
+            range.start = range.start.min(offset);
+            range.end = range.end.max(offset + 1);
+        }
+        None => rest.push(Range {
+            topic,
+            partition,
+            start: offset,
+            end: offset + 1,
+        }),
+    }
 }
 
 /// Notes that the partition was read up to `offset`.

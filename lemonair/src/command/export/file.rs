@@ -1,6 +1,8 @@
 //! One file of an export, in any of the formats.
 
-use std::io::{self, BufWriter, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lemonair_schemas::container::Container;
@@ -23,6 +25,8 @@ enum Kind {
     Parquet {
         writer: Box<ArrowWriter<Hashed>>,
         table: Table,
+        /// Bytes of the row group that has begun.
+        encoded: usize,
     },
     Avro(Container<Hashed>),
     Jsonl(Hashed),
@@ -36,12 +40,17 @@ pub(super) struct Written {
     pub(super) sha256: String,
 }
 
-/// Counts and hashes what goes into a file.
+/// Counts and hashes what goes into a file. That is open only while it is written to: rooms take turns,
+/// and there may be more of them than a process may have open files.
 struct Hashed {
-    file: BufWriter<std::fs::File>,
+    path: PathBuf,
+    waiting: Vec<u8>,
     hash: Sha256,
     bytes: u64,
 }
+
+/// Bytes that are gathered before a file gets them.
+const PIECE: usize = 16 * 1024;
 
 /// Rows that are gathered before Parquet gets them.
 const ROWS: usize = 4096;
@@ -53,12 +62,13 @@ const GROUP_BYTES: usize = 32 * 1024 * 1024;
 impl Writer {
     pub(super) fn new(
         format: Format,
-        file: std::fs::File,
+        path: PathBuf,
         topic: Topic,
         event: &Event,
     ) -> anyhow::Result<Writer> {
         let mut out = Hashed {
-            file: BufWriter::with_capacity(64 * 1024, file),
+            path,
+            waiting: Vec::new(),
             hash: Sha256::new(),
             bytes: 0,
         };
@@ -83,27 +93,31 @@ impl Writer {
                 Kind::Parquet {
                     writer: Box::new(writer),
                     table,
+                    encoded: 0,
                 }
             }
         };
         Ok(Writer { kind, records: 0 })
     }
 
-    /// Whether it holds more in memory now.
     pub(super) fn add(
         &mut self,
         position: Position,
         at: Timestamp,
         event: &Event,
         codec: &Codec,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<()> {
         self.records += 1;
         match &mut self.kind {
-            Kind::Parquet { writer, table } => {
+            Kind::Parquet {
+                writer,
+                table,
+                encoded,
+            } => {
                 table.push(position, at, event);
                 if table.rows() >= ROWS {
                     writer.write(&table.take()?)?;
-                    return Ok(true);
+                    *encoded = writer.memory_size();
                 }
             }
             Kind::Avro(container) => {
@@ -118,30 +132,38 @@ impl Writer {
             }
             Kind::Csv(out, cells) => out.write_all(cells.row(position, at, event).as_bytes())?,
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// Bytes of the row group that has begun.
+    /// Bytes of rows that wait for the end of their row group.
     pub(super) fn held(&self) -> usize {
         match &self.kind {
-            Kind::Parquet { writer, .. } => writer.memory_size(),
+            Kind::Parquet { table, encoded, .. } => table.bytes() + encoded,
             _ => 0,
         }
     }
 
     /// Ends the row group.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
-        if let Kind::Parquet { writer, .. } = &mut self.kind {
+        if let Kind::Parquet {
+            writer,
+            table,
+            encoded,
+        } = &mut self.kind
+        {
+            writer.write(&table.take()?)?;
             writer.flush()?;
+            *encoded = writer.memory_size();
         }
         Ok(())
     }
 
     pub(super) fn finish(self) -> anyhow::Result<Written> {
-        let out = match self.kind {
+        let mut out = match self.kind {
             Kind::Parquet {
                 mut writer,
                 mut table,
+                ..
             } => {
                 writer.write(&table.take()?)?;
                 writer.into_inner()?
@@ -149,14 +171,12 @@ impl Writer {
             Kind::Avro(container) => container.finish()?,
             Kind::Jsonl(out) | Kind::Csv(out, _) => out,
         };
-        let Hashed { file, hash, bytes } = out;
-        file.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
+        out.settle()?.sync_all()?;
         Ok(Written {
             records: self.records,
-            bytes,
-            sha256: hash
+            bytes: out.bytes,
+            sha256: out
+                .hash
                 .finalize()
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
@@ -165,15 +185,32 @@ impl Writer {
     }
 }
 
+// === impl Hashed ===
+
+impl Hashed {
+    /// The file, with all that waited in it.
+    fn settle(&mut self) -> io::Result<std::fs::File> {
+        let mut open = OpenOptions::new();
+        let mut file = open.create(true).append(true).open(&self.path)?;
+        file.write_all(&self.waiting)?;
+        // Its memory too: there may be no more for long.
+        self.waiting = Vec::new();
+        Ok(file)
+    }
+}
+
 impl Write for Hashed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
+        self.waiting.extend_from_slice(bytes);
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        if self.waiting.len() >= PIECE {
+            self.settle()?;
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.settle().map(drop)
     }
 }

@@ -1,11 +1,12 @@
 //! The files of an export: they are made aside, and put into place when all are whole.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use lemonair_consumers::Range;
+use lemonair_consumers::{Range, Watermark};
 use lemonair_schemas::{Codec, Event, Position, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -18,19 +19,12 @@ use crate::command::progress;
 pub(super) struct Files {
     place: Place,
     plan: Plan,
-    open: BTreeMap<String, Open>,
-    /// How many files each part has so far; rooms that speak seldom may get several.
-    parts: BTreeMap<String, usize>,
+    /// By the path that each will have.
+    open: BTreeMap<String, Writer>,
     files: Vec<File>,
-    clock: u64,
-    /// Bytes that files may hold in memory together.
+    /// Bytes that files hold in memory together, and as many as they may.
+    held: usize,
     room: usize,
-}
-
-struct Open {
-    path: String,
-    writer: Writer,
-    used: u64,
 }
 
 /// What an export that is under way will hold.
@@ -47,10 +41,7 @@ pub(super) struct Plan {
     files: Vec<String>,
 }
 
-/// Files that are open at a time: each has records in memory.
-const OPEN: usize = 64;
-
-/// Row groups of all files together: the largest ends where they are larger.
+/// Bytes of rows that wait in all files together: where there are more, the largest row groups end.
 const ROOM: usize = 128 * 1024 * 1024;
 
 /// Files that are put into place at a time.
@@ -79,17 +70,33 @@ impl Plan {
         (&self.asked, self.number) == (&other.asked, other.number)
             && self.request.is_like(&other.request)
     }
+
+    /// Whether the topics, which reach as far as the marks say, still hold all that is to be read.
+    fn is_within(&self, marks: &[Watermark]) -> bool {
+        let holds = |mark: &Watermark, range: &Range| {
+            (mark.topic, mark.partition) == (range.topic, range.partition)
+                && mark.low <= range.start
+                && range.end <= mark.high
+        };
+        let held = |range: &Range| marks.iter().any(|mark| holds(mark, range));
+        self.ranges().is_ok_and(|ranges| ranges.iter().all(held))
+    }
 }
 
 impl Files {
-    /// If an export of the same was cut off here, its plan takes the place of this one.
-    pub(super) async fn open(place: Place, mut plan: Plan) -> anyhow::Result<Files> {
+    /// If an export of the same was cut off here, its plan takes the place of this one, unless some of
+    /// what it would read is gone.
+    pub(super) async fn open(
+        place: Place,
+        mut plan: Plan,
+        marks: &[Watermark],
+    ) -> anyhow::Result<Files> {
         let former = place.read(PLAN).await?;
         let former = former.and_then(|json| serde_json::from_slice::<Plan>(&json).ok());
         if let Some(mut former) = former {
             let stray = std::mem::take(&mut former.files);
             remove_strays(&place, stray).await?;
-            if former.is_like(&plan) {
+            if former.is_like(&plan) && former.is_within(marks) {
                 plan = former;
             }
         }
@@ -98,9 +105,8 @@ impl Files {
             place,
             plan,
             open: BTreeMap::new(),
-            parts: BTreeMap::new(),
             files: Vec::new(),
-            clock: 0,
+            held: 0,
             room: ROOM,
         };
         files.write_plan().await?;
@@ -123,96 +129,62 @@ impl Files {
         event: &Event,
         codec: &Codec,
     ) -> anyhow::Result<()> {
-        let part = self.part(position, at, event);
-        if !self.open.contains_key(&part) {
-            if self.open.len() >= OPEN {
-                self.close_oldest()?;
-            }
-            let open = self.create(&part, position, event)?;
-            self.open.insert(part.clone(), open);
+        let path = self.path(position, at, event);
+        if !self.open.contains_key(&path) {
+            let (format, aside) = (self.plan.request.format, self.place.make(&path)?);
+            let writer = Writer::new(format, aside, position.topic, event);
+            let writer = writer.with_context(|| format!("write {path}"))?;
+            self.open.insert(path.clone(), writer);
         }
-        self.clock += 1;
-        if let Some(open) = self.open.get_mut(&part) {
-            open.used = self.clock;
-            if open.writer.add(position, at, event, codec)? {
-                self.make_room()?;
-            }
+        if let Some(writer) = self.open.get_mut(&path) {
+            self.held -= writer.held();
+            let added = writer.add(position, at, event, codec);
+            added.with_context(|| format!("write {path}"))?;
+            self.held += writer.held();
+        }
+        if self.held > self.room {
+            self.make_room()?;
         }
         Ok(())
     }
 
+    /// Ends the row groups of those that hold most; of more than need be, so that they are not many.
     /// Nothing but the records decides where row groups end, so they end there each time.
     fn make_room(&mut self) -> anyhow::Result<()> {
-        while self.held() > self.room {
-            let open = self.open.values_mut().map(|open| &mut open.writer);
-            match open.max_by_key(|writer| writer.held()) {
-                Some(largest) => largest.flush()?,
-                None => break,
+        let mut writers: Vec<_> = self.open.iter_mut().collect();
+        writers.sort_by_key(|(_, writer)| Reverse(writer.held()));
+        for (path, writer) in writers {
+            if self.held <= self.room / 2 {
+                break;
             }
+            self.held -= writer.held();
+            writer.flush().with_context(|| format!("write {path}"))?;
+            self.held += writer.held();
         }
         Ok(())
     }
 
-    fn held(&self) -> usize {
-        self.open.values().map(|open| open.writer.held()).sum()
-    }
-
-    /// The folder of the files in which a record belongs.
-    fn part(&self, position: Position, at: Timestamp, event: &Event) -> String {
+    /// The file in which a record belongs. Older versions counted a folder's files in its last number.
+    fn path(&self, position: Position, at: Timestamp, event: &Event) -> String {
         let mut part = format!("lemonair.{}", position.topic);
         if self.plan.request.format == Format::Avro {
             // Such a file has one schema.
             part = format!("{part}/{}", event.kind());
         }
-        match self.plan.request.by {
+        let part = match self.plan.request.by {
             By::Day => format!("{part}/day={}", &at.to_string()[..10]),
             By::Room => {
                 let room = event.room().map(|room| room.to_string());
                 format!("{part}/room={}", room.as_deref().unwrap_or("none"))
             }
-        }
-    }
-
-    fn create(&mut self, part: &str, position: Position, event: &Event) -> anyhow::Result<Open> {
-        let count = self.parts.entry(part.to_owned()).or_default();
+        };
         let extension = match self.plan.request.format {
             Format::Parquet => "parquet",
             Format::Avro => "avro",
             Format::Jsonl => "jsonl",
             Format::Csv => "csv",
         };
-        let path = format!("{part}/{:04}-{count:04}.{extension}", self.plan.number);
-        *count += 1;
-        let aside = self.place.make(&path)?;
-        let file =
-            std::fs::File::create(&aside).with_context(|| format!("write {}", aside.display()))?;
-        Ok(Open {
-            path,
-            writer: Writer::new(self.plan.request.format, file, position.topic, event)?,
-            used: 0,
-        })
-    }
-
-    fn close_oldest(&mut self) -> anyhow::Result<()> {
-        let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
-        if let Some(part) = oldest.map(|(part, _)| part.clone())
-            && let Some(open) = self.open.remove(&part)
-        {
-            self.close(open)?;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, open: Open) -> anyhow::Result<()> {
-        let Open { path, writer, .. } = open;
-        let written = writer.finish().with_context(|| format!("write {path}"))?;
-        self.files.push(File {
-            path,
-            records: written.records,
-            bytes: written.bytes,
-            sha256: written.sha256,
-        });
-        Ok(())
+        format!("{part}/{:04}-0000.{extension}", self.plan.number)
     }
 
     /// Puts everything into place, the manifest last; returns how many files there are now.
@@ -222,10 +194,15 @@ impl Files {
         erasures: Vec<String>,
         run: Run,
     ) -> anyhow::Result<usize> {
-        for (_, open) in std::mem::take(&mut self.open) {
-            self.close(open)?;
+        for (path, writer) in std::mem::take(&mut self.open) {
+            let written = writer.finish().with_context(|| format!("write {path}"))?;
+            self.files.push(File {
+                path,
+                records: written.records,
+                bytes: written.bytes,
+                sha256: written.sha256,
+            });
         }
-        self.files.sort_by(|one, other| one.path.cmp(&other.path));
         let former = match &before {
             None => Manifest::read(&self.place).await?,
             Some(_) => None,
@@ -300,22 +277,26 @@ async fn remove(place: &Place, files: impl Iterator<Item = String>) -> anyhow::R
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use lemonair_consumers::Selection;
     use lemonair_schemas::chat::MessagePosted;
     use lemonair_schemas::{EventId, Topic};
     use lemonair_testkit::Cluster;
     use parquet::file::reader::{FileReader, SerializedFileReader};
+    use sha2::{Digest, Sha256};
     use uuid::Uuid;
 
     use super::*;
 
-    const ROOMS: [&str; 3] = ["mint", "basil", "sage"];
+    /// More than a process would have open at a time.
+    const ROOMS: u32 = 200;
 
     fn message(number: u32) -> Event {
         MessagePosted {
             id: EventId(Uuid::from_u64_pair(number.into(), u64::MAX)),
             at: Timestamp(number.into()),
-            room: ROOMS[number as usize % ROOMS.len()].parse().unwrap(),
+            room: format!("room{}", number % ROOMS).parse().unwrap(),
             actor: None,
             text: format!("message {number}"),
             nonce: None,
@@ -325,43 +306,110 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_together_hold_no_more_than_there_is_room_for() {
-        let cluster = Cluster::start().await;
+    async fn what_was_cut_off_begins_anew_when_some_of_it_is_gone() {
         let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
-        let mut made = Vec::new();
-        for name in ["one", "two"] {
-            let place = || Place::folder(folder.join(name).to_str().unwrap());
-            let chat = Selection::of(&[Topic::Chat]);
-            let request = Request::new(Format::Parquet, By::Room, None, &chat);
-            let plan = Plan::new(request, String::new(), 0, &[]);
-            let mut files = Files::open(place(), plan).await.unwrap();
-            files.room = 1024 * 1024;
-            for number in 0..40_000 {
-                let event = message(number);
-                let position = Position {
-                    topic: Topic::Chat,
-                    partition: 0,
-                    offset: number.into(),
-                };
-                files
-                    .add(position, event.at(), &event, &cluster.codec)
-                    .unwrap();
-                assert!(files.held() <= files.room, "{number}: {}", files.held());
+        let open = async |start, end| {
+            let place = Place::folder(folder.to_str().unwrap());
+            let request = Request::new(
+                Format::Csv,
+                By::Day,
+                None,
+                &Selection::of(&[Topic::Presence]),
+            );
+            let range = Range {
+                topic: Topic::Presence,
+                partition: 0,
+                start,
+                end,
+            };
+            let mark = Watermark {
+                topic: Topic::Presence,
+                partition: 0,
+                low: start,
+                high: end,
+            };
+            let plan = Plan::new(request, String::new(), 0, &[range]);
+            let files = Files::open(place, plan, &[mark]).await.unwrap();
+            files.plan().ranges().unwrap()[0].to_string()
+        };
+        assert_eq!(open(3, 7).await, "presence/0:3-7");
+        assert_eq!(open(3, 9).await, "presence/0:3-7");
+        assert_eq!(open(4, 9).await, "presence/0:4-9");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// What so many messages in rooms that take turns become.
+    async fn export(
+        cluster: &Cluster,
+        folder: &Path,
+        format: Format,
+        room: usize,
+        messages: u32,
+    ) -> Vec<File> {
+        let place = || Place::folder(folder.to_str().unwrap());
+        let chat = Selection::of(&[Topic::Chat]);
+        let plan = Plan::new(
+            Request::new(format, By::Room, None, &chat),
+            String::new(),
+            0,
+            &[],
+        );
+        let mut files = Files::open(place(), plan, &[]).await.unwrap();
+        files.room = room;
+        for number in 0..messages {
+            let event = message(number);
+            let position = Position {
+                topic: Topic::Chat,
+                partition: 0,
+                offset: number.into(),
+            };
+            files
+                .add(position, event.at(), &event, &cluster.codec)
+                .unwrap();
+            assert!(files.held <= files.room, "{number}: {}", files.held);
+        }
+        files.finish(None, Vec::new(), Run::new(&[])).await.unwrap();
+        Manifest::read(&place()).await.unwrap().unwrap().files
+    }
+
+    #[tokio::test]
+    async fn rooms_that_take_turns_have_a_file_each() {
+        let cluster = Cluster::start().await;
+        for format in [Format::Avro, Format::Jsonl, Format::Csv] {
+            let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
+            let files = export(&cluster, &folder, format, ROOM, 4 * ROOMS).await;
+            assert_eq!(files.len(), ROOMS as usize, "{format:?}");
+            for file in files {
+                let content = std::fs::read(folder.join(&file.path)).unwrap();
+                assert_eq!((file.records, file.bytes), (4, content.len() as u64));
+                let hash = Sha256::digest(&content);
+                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                assert_eq!(file.sha256, hash);
             }
-            let run = Run::new(&[]);
-            assert_eq!(files.finish(None, Vec::new(), run).await.unwrap(), 3);
-            let manifest = Manifest::read(&place()).await.unwrap().unwrap();
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn files_together_hold_no_more_than_there_is_room_for() {
+        const MEBIBYTE: usize = 1024 * 1024;
+        let cluster = Cluster::start().await;
+        let mut made = Vec::new();
+        for _ in 0..2 {
+            let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
+            let files = export(&cluster, &folder, Format::Parquet, MEBIBYTE, 50 * ROOMS).await;
+            assert_eq!(files.len(), ROOMS as usize);
             let mut groups = 0;
-            for file in &manifest.files {
-                let file = std::fs::File::open(folder.join(name).join(&file.path)).unwrap();
+            for file in &files {
+                let file = std::fs::File::open(folder.join(&file.path)).unwrap();
                 let file = SerializedFileReader::new(file).unwrap();
                 groups += file.metadata().num_row_groups();
             }
-            let hashes = manifest.files.into_iter().map(|file| file.sha256);
+            let hashes = files.into_iter().map(|file| file.sha256);
             made.push((groups, Vec::from_iter(hashes)));
+            std::fs::remove_dir_all(folder).unwrap();
         }
-        assert!(made[0].0 > 3, "{made:?}");
+        assert!(made[0].0 > ROOMS as usize, "{made:?}");
         assert_eq!(made[0], made[1]);
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -92,12 +92,13 @@ impl Manifest {
     }
 
     /// Refuses where what came since, added to this, would not be what `request` asks for. The topics,
-    /// and that of erasures, end where the marks say.
+    /// and that of erasures, reach as far as the marks say; `ranges` are what is asked for of them.
     pub(super) fn check(
         &self,
         place: &Place,
         request: &Request,
         topics: &[Watermark],
+        ranges: &[Range],
         erasures: &[Watermark],
     ) -> anyhow::Result<()> {
         const ANEW: &str = "export anew, without --incremental";
@@ -128,6 +129,16 @@ impl Manifest {
                     mark.topic,
                     mark.partition,
                     mark.high
+                );
+            }
+            // What was never read of may be none of it: another room's.
+            let asked = |range: &Range| range.start() == mark.start();
+            if end < mark.low && (end > 0 || ranges.iter().any(asked)) {
+                bail!(
+                    "{place} has lemonair.{} partition {} up to offset {end}, but it begins at {}: what stood between was trimmed; {ANEW}",
+                    mark.topic,
+                    mark.partition,
+                    mark.low
                 );
             }
         }
@@ -216,5 +227,51 @@ impl Undecodable {
             schema_id: unframe(bytes).ok().map(|(id, _)| id),
             cause: poison.cause,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_added_behind_what_was_trimmed() {
+        let place = Place::folder("exports");
+        let request = Request::new(Format::Csv, By::Day, None, &Selection::of(&[Topic::Chat]));
+        let mut manifest = Manifest {
+            request: request.clone(),
+            erasures: Some(Vec::new()),
+            runs: Vec::new(),
+            files: Vec::new(),
+        };
+        let range = |start, end| Range {
+            topic: Topic::Chat,
+            partition: 0,
+            start,
+            end,
+        };
+        let check = |manifest: &Manifest, low, high| {
+            let mark = Watermark {
+                topic: Topic::Chat,
+                partition: 0,
+                low,
+                high,
+            };
+            let ranges = Vec::from_iter((low < high).then(|| range(low, high)));
+            let checked = manifest.check(&place, &request, &[mark], &ranges, &[]);
+            checked.map_err(|error| error.to_string())
+        };
+        manifest.runs.push(Run::new(&[range(3, 10)]));
+        for (low, high) in [(0, 10), (3, 12), (10, 12), (10, 10)] {
+            assert_eq!(check(&manifest, low, high), Ok(()), "{low} to {high}");
+        }
+        for (low, high) in [(11, 12), (12, 12)] {
+            let refused = check(&manifest, low, high).unwrap_err();
+            assert!(refused.contains("was trimmed"), "{refused}");
+        }
+        // There was nothing in it when it was read; or it was not asked for.
+        manifest.runs.clear();
+        assert!(check(&manifest, 2, 4).is_err());
+        assert_eq!(check(&manifest, 4, 4), Ok(()));
     }
 }

@@ -1,13 +1,14 @@
 //! Where an export is put: a folder, or a bucket of a store that speaks S3.
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use object_store::aws::AmazonS3;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as Key;
@@ -62,6 +63,31 @@ impl Place {
             name: path.to_owned(),
             aside: Path::new(path).join(".partial"),
             kind: Kind::Folder(path.into()),
+        }
+    }
+
+    /// Keeps other exports away from here, for as long as it is held.
+    pub(super) fn lock(&self) -> anyhow::Result<File> {
+        let lock = match &self.kind {
+            // The folder itself: a file of ours would lie among what it holds.
+            Kind::Folder(folder) => {
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("make {}", folder.display()))?;
+                File::open(folder)
+            }
+            Kind::Bucket { .. } => {
+                let path = self.aside.with_extension("lock");
+                make_folder_of(&path)?;
+                File::create(path)
+            }
+        };
+        let lock = lock.with_context(|| format!("lock {self}"))?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                bail!("another export into {self} is under way; wait until it has ended")
+            }
+            // Some file systems of other machines lock no folders: there nobody is kept away.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(lock),
         }
     }
 
@@ -223,7 +249,27 @@ fn make_folder_of(path: &Path) -> anyhow::Result<()> {
 
 fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
-    let mut file = std::fs::File::create(path)?;
+    let mut file = File::create(path)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn one_export_at_a_time_is_let_in() {
+        let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
+        let place = || Place::folder(folder.to_str().unwrap());
+        let lock = place().lock().unwrap();
+        let refused = place().lock().unwrap_err().to_string();
+        assert!(refused.contains("is under way"), "{refused}");
+        drop(lock);
+        place().lock().unwrap();
+        // It leaves nothing there.
+        std::fs::remove_dir(folder).unwrap();
+    }
 }

@@ -28,6 +28,7 @@ pub(super) struct Table {
     names: Vec<String>,
     columns: Vec<Column>,
     rows: usize,
+    bytes: usize,
 }
 
 enum Column {
@@ -150,23 +151,26 @@ impl Table {
             Field::new(name, kind, true)
         };
         let fields: Vec<Field> = columns.iter().map(field).collect();
+        // There is a table for each file: one with few rows must be small.
+        let texts = || StringBuilder::with_capacity(0, 0);
         Table {
             columns: fields
                 .iter()
                 .map(|field| match field.data_type() {
-                    DataType::Int32 => Column::Small(Int32Builder::new()),
-                    DataType::Int64 => Column::Number(Int64Builder::new()),
-                    DataType::Boolean => Column::Flag(BooleanBuilder::new()),
-                    DataType::Timestamp(..) => {
-                        Column::Time(TimestampMillisecondBuilder::new().with_timezone("UTC"))
-                    }
-                    DataType::List(_) => Column::Texts(ListBuilder::new(StringBuilder::new())),
-                    _ => Column::Text(StringBuilder::new()),
+                    DataType::Int32 => Column::Small(Int32Builder::with_capacity(0)),
+                    DataType::Int64 => Column::Number(Int64Builder::with_capacity(0)),
+                    DataType::Boolean => Column::Flag(BooleanBuilder::with_capacity(0)),
+                    DataType::Timestamp(..) => Column::Time(
+                        TimestampMillisecondBuilder::with_capacity(0).with_timezone("UTC"),
+                    ),
+                    DataType::List(_) => Column::Texts(ListBuilder::with_capacity(texts(), 0)),
+                    _ => Column::Text(texts()),
                 })
                 .collect(),
             names: columns.into_iter().map(|(name, _)| name).collect(),
             schema: Arc::new(Schema::new(fields)),
             rows: 0,
+            bytes: 0,
         }
     }
 
@@ -178,6 +182,11 @@ impl Table {
         self.rows
     }
 
+    /// About how much memory they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, position: Position, at: Timestamp, event: &Event) {
         let Table { names, columns, .. } = self;
         let mut before = 0;
@@ -187,14 +196,18 @@ impl Table {
             }
         });
         self.rows += 1;
+        self.bytes = 8 * self.rows * columns.len();
         for column in columns {
             column.fill(self.rows);
+            if let Column::Text(texts) = column {
+                self.bytes += texts.values_slice().len();
+            }
         }
     }
 
     /// The rows so far.
     pub(super) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         let columns = self.columns.iter_mut().map(Column::finish).collect();
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }

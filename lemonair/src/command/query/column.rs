@@ -1,5 +1,6 @@
 //! The columns of a table: those of an export, times as numbers too, and the whole event.
 
+use lemonair_consumers::slice::is_by_room;
 use lemonair_schemas::Topic;
 use lemonair_schemas::field::{Type, Value};
 use lemonair_sql::{self as sql, Cell, Column};
@@ -24,13 +25,11 @@ pub(super) enum Form {
 }
 
 pub(super) fn columns(topic: Topic) -> Vec<(Column, Field)> {
-    // Other topics are keyed by something else.
-    let by_room = !matches!(topic, Topic::Accounts | Topic::Ledger | Topic::Presence);
     let mut columns = Vec::new();
     let mut add = |name: String, field: &str, kind, form| {
         let narrows = match field {
             "partition" | "offset" | "at" | "recorded_at" => true,
-            "room" => by_room,
+            "room" => is_by_room(topic),
             _ => false,
         };
         let column = Column {

@@ -8,7 +8,7 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use lemonair_sql::{Cell, Sink};
+use lemonair_sql::{Cell, Sink, Type};
 
 use self::grid::Grid;
 use self::parquet::Parquet;
@@ -18,6 +18,7 @@ use crate::command::export::table::quote;
 pub(super) struct Output {
     out: Out,
     names: Vec<String>,
+    types: Vec<Option<Type>>,
     kind: Kind,
     rows: u64,
 }
@@ -55,6 +56,7 @@ impl Output {
                 file,
             },
             names: Vec::new(),
+            types: Vec::new(),
             kind: match format {
                 Format::Table => Kind::Table(Grid::default()),
                 Format::Csv => Kind::Csv,
@@ -98,7 +100,7 @@ impl Output {
                 write_json(out, &self.names, cells)?;
                 out.write_all(b"\n")?;
             }
-            Kind::Parquet(parquet) => parquet.row(&self.names, cells, out)?,
+            Kind::Parquet(parquet) => parquet.row(&self.names, &self.types, cells, out)?,
         }
         self.rows += 1;
         Ok(())
@@ -112,7 +114,7 @@ impl Output {
                 Kind::Json if self.rows == 0 => out.write_all(b"[]\n")?,
                 Kind::Json => out.write_all(b"\n]\n")?,
                 Kind::Csv | Kind::Jsonl => {}
-                Kind::Parquet(parquet) => parquet.finish(&self.names, out)?,
+                Kind::Parquet(parquet) => parquet.finish(&self.names, &self.types, out)?,
             }
             anyhow::Ok(out.flush()?)
         };
@@ -128,8 +130,9 @@ impl Output {
 }
 
 impl Sink for Output {
-    fn head(&mut self, columns: &[String]) -> Result<(), String> {
+    fn head(&mut self, columns: &[String], types: &[Option<Type>]) -> Result<(), String> {
         self.names = columns.to_vec();
+        self.types = types.to_vec();
         self.write_head().map_err(|error| format!("{error:#}"))
     }
 

@@ -152,6 +152,7 @@ impl History {
     ) -> Result<(Selection, Vec<Range>), lemonair_consumers::Error> {
         let mut selection = Selection {
             topics: vec![topic],
+            rooms: self.window.rooms.clone(),
             from: self.window.from,
             to: self.window.to,
             ..Selection::default()
@@ -161,10 +162,6 @@ impl History {
             let partition = |number| i32::try_from(number).ok();
             selection.partitions = partitions.into_iter().filter_map(partition).collect();
             nothing |= selection.partitions.is_empty();
-        }
-        let by_room = !matches!(topic, Topic::Accounts | Topic::Ledger | Topic::Presence);
-        if by_room {
-            selection.rooms.clone_from(&self.window.rooms);
         }
         if let Some(mut rooms) = narrow.rooms
             && !rooms.iter().any(|room| room.starts_with(ERASED))

@@ -5,12 +5,12 @@ use std::io::{BufWriter, ErrorKind, Stdout, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use futures::{SinkExt, StreamExt};
+use anyhow::{Context, anyhow, bail};
+use futures::future::BoxFuture;
+use futures::{FutureExt, SinkExt, StreamExt};
 use lemonair_consumers::Kafka;
 use lemonair_consumers::batch::Consumed;
 use lemonair_producers::Log;
-use lemonair_producers::log::Pending;
 use lemonair_schemas::field::Mask;
 use lemonair_schemas::{AccountId, Codec, Event, Position, Registry, RoomId};
 use serde_json::{Value, json};
@@ -25,28 +25,37 @@ pub(super) enum Output {
     Lines {
         out: BufWriter<Stdout>,
         line: Vec<u8>,
+        /// What `out` holds.
+        held: Vec<Position>,
     },
     Topics {
         log: Log,
         room: Option<RoomId>,
         /// Not confirmed yet, at most [`AHEAD`]: more wait.
-        pending: VecDeque<Pending>,
+        pending: VecDeque<(Position, Delivery)>,
     },
     Socket {
-        socket: Box<WebSocketStream<MaybeTlsStream<TcpStream>>>,
+        socket: Box<Socket>,
         room: RoomId,
         sent: u64,
         left_out: u64,
     },
 }
 
+type Delivery = BoxFuture<'static, Result<Position, lemonair_producers::Error>>;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
 const AHEAD: usize = 1000;
+
+const CLOSED: &str = "the gateway closed the connection";
 
 impl Output {
     pub(super) fn lines() -> Output {
         Output::Lines {
             out: BufWriter::with_capacity(64 * 1024, std::io::stdout()),
             line: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -108,10 +117,18 @@ impl Output {
         event: &Event,
     ) -> anyhow::Result<bool> {
         match self {
-            Output::Lines { out, line } => {
+            Output::Lines { out, line, held } => {
                 line.clear();
                 write_line(line, record.position, event);
-                match out.write_all(line) {
+                let mut write = || {
+                    if out.buffer().len() + line.len() > out.capacity() {
+                        out.flush()?;
+                        held.clear();
+                    }
+                    held.push(record.position);
+                    out.write_all(line)
+                };
+                match write() {
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
                     written => written.context("write a line")?,
                 }
@@ -121,12 +138,11 @@ impl Output {
                 if let Some(room) = room {
                     event.mask(&Elsewhere(room));
                 }
-                if pending.len() >= AHEAD
-                    && let Some(first) = pending.pop_front()
-                {
-                    first.confirmed().await?;
+                if pending.len() >= AHEAD {
+                    confirm(pending).await?;
                 }
-                pending.push_back(log.enqueue(&event)?);
+                let delivery = log.enqueue(&event)?.confirmed().boxed();
+                pending.push_back((record.position, delivery));
             }
             Output::Socket {
                 socket,
@@ -144,14 +160,33 @@ impl Output {
         Ok(true)
     }
 
-    pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
-        if let Output::Lines { out, .. } = self
-            && let Err(error) = out.flush()
-            && error.kind() != ErrorKind::BrokenPipe
-        {
-            return Err(error).context("write a line");
+    /// Heeds the gateway while there is nothing to say; ends only with the connection, and says why.
+    pub(super) async fn listen(&mut self) -> anyhow::Error {
+        match self {
+            Output::Socket { socket, .. } => listen(socket).await,
+            Output::Lines { .. } | Output::Topics { .. } => std::future::pending().await,
         }
+    }
+
+    pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
+        let Output::Lines { out, held, .. } = self else {
+            return Ok(());
+        };
+        match out.flush() {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            flushed => flushed.context("write a line")?,
+        }
+        held.clear();
         Ok(())
+    }
+
+    /// Records that it took, and that may never arrive.
+    pub(super) fn unconfirmed(&self) -> Vec<Position> {
+        match self {
+            Output::Lines { held, .. } => held.clone(),
+            Output::Topics { pending, .. } => pending.iter().map(|(at, _)| *at).collect(),
+            Output::Socket { .. } => Vec::new(),
+        }
     }
 
     pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
@@ -159,8 +194,8 @@ impl Output {
         match self {
             Output::Lines { .. } => {}
             Output::Topics { pending, .. } => {
-                for record in pending.drain(..) {
-                    record.confirmed().await?;
+                while !pending.is_empty() {
+                    confirm(pending).await?;
                 }
             }
             Output::Socket {
@@ -204,13 +239,17 @@ impl Mask for Elsewhere<'_> {
     }
 }
 
+/// Waits for the first. It stays there unless it has arrived.
+async fn confirm(pending: &mut VecDeque<(Position, Delivery)>) -> anyhow::Result<()> {
+    if let Some((_, delivery)) = pending.front_mut() {
+        delivery.await?;
+        pending.pop_front();
+    }
+    Ok(())
+}
+
 /// Says something, and waits until it is on the topic.
-async fn say(
-    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
-    room: &RoomId,
-    text: &str,
-    number: u64,
-) -> anyhow::Result<()> {
+async fn say(socket: &mut Socket, room: &RoomId, text: &str, number: u64) -> anyhow::Result<()> {
     let id = number.to_string();
     let chat = json!({ "type": "chat", "id": id, "room": room.as_str(), "text": text });
     loop {
@@ -219,18 +258,28 @@ async fn say(
             return Ok(());
         }
         match answer["retry_after_ms"].as_u64() {
-            Some(pause) => tokio::time::sleep(Duration::from_millis(pause)).await,
+            Some(pause) => tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+                error = listen(socket) => return Err(error),
+            },
             None => bail!("the gateway refuses a message: {}", answer["message"]),
         }
     }
 }
 
+/// Lets what comes go: reading it answers pings, and what is not read the gateway closes us for.
+async fn listen(socket: &mut Socket) -> anyhow::Error {
+    loop {
+        match socket.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return error.into(),
+            None => return anyhow!(CLOSED),
+        }
+    }
+}
+
 /// Sends a frame and waits for its answer.
-async fn ask(
-    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
-    id: &str,
-    ask: &Value,
-) -> anyhow::Result<Value> {
+async fn ask(socket: &mut Socket, id: &str, ask: &Value) -> anyhow::Result<Value> {
     socket.send(Message::text(ask.to_string())).await?;
     while let Some(frame) = socket.next().await {
         if let Message::Text(text) = frame?
@@ -240,5 +289,36 @@ async fn ask(
             return Ok(answer);
         }
     }
-    bail!("the gateway closed the connection")
+    bail!(CLOSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_nothing_to_say_answers_pings() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let gateway = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            assert!(socket.next().await.unwrap().unwrap().is_text());
+            let joined = json!({ "type": "joined", "id": "join" }).to_string();
+            socket.send(Message::text(joined)).await.unwrap();
+            socket.send(Message::Ping("there?".into())).await.unwrap();
+            socket.next().await.unwrap().unwrap()
+        };
+        let player = async {
+            let (room, token) = ("stage".parse().unwrap(), Some("token".to_owned()));
+            let mut output = Output::socket(&url, &room, token).await.unwrap();
+            output.listen().await
+        };
+        tokio::select! {
+            answer = gateway => assert_eq!(answer, Message::Pong("there?".into())),
+            error = player => panic!("{error}"),
+        }
+    }
 }

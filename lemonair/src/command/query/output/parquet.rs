@@ -1,4 +1,5 @@
-//! A result as Parquet. SQLite's columns may hold anything, so the first rows say what they hold.
+//! A result as Parquet. SQLite's columns may hold anything, so the first rows say what they hold; of
+//! those that are NULL in all of these, the tables say.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use anyhow::bail;
 use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
-use lemonair_sql::Cell;
+use lemonair_sql::{Cell, Type};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -31,6 +32,7 @@ impl Parquet {
     pub(super) fn row(
         &mut self,
         names: &[String],
+        types: &[Option<Type>],
         cells: &[Cell<'_>],
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
@@ -42,29 +44,37 @@ impl Parquet {
         };
         self.waiting.push(cells.iter().map(owned).collect());
         if self.waiting.len() >= ROWS {
-            self.write(names, out)?;
+            self.write(names, types, out)?;
         }
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, names: &[String], out: &mut impl Write) -> anyhow::Result<()> {
-        self.write(names, out)?;
+    pub(super) fn finish(
+        &mut self,
+        names: &[String],
+        types: &[Option<Type>],
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        self.write(names, types, out)?;
         if let Some(writer) = self.writer.take() {
             out.write_all(&writer.into_inner()?.0)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, names: &[String], out: &mut impl Write) -> anyhow::Result<()> {
+    fn write(
+        &mut self,
+        names: &[String],
+        types: &[Option<Type>],
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
         let schema = match &self.schema {
             Some(schema) => Arc::clone(schema),
             None => {
-                let fields = names.iter().enumerate().map(|(column, name)| {
-                    Field::new(
-                        name,
-                        kind(self.waiting.iter().map(|row| &row[column])),
-                        true,
-                    )
+                let fields = names.iter().zip(types).enumerate();
+                let fields = fields.map(|(column, (name, declared))| {
+                    let cells = self.waiting.iter().map(|row| &row[column]);
+                    Field::new(name, kind(cells, *declared), true)
                 });
                 let schema = Arc::new(Schema::new(Vec::from_iter(fields)));
                 let properties = WriterProperties::builder()
@@ -108,11 +118,16 @@ impl Parquet {
 }
 
 /// What can hold all of them.
-fn kind<'a>(mut cells: impl Iterator<Item = &'a Cell<'static>> + Clone) -> DataType {
-    let some = |cell: &&Cell<'_>| !matches!(cell, Cell::Null);
-    if !cells.clone().any(|cell| some(&cell))
-        || cells.clone().any(|cell| matches!(cell, Cell::Text(_)))
-    {
+fn kind<'a>(
+    mut cells: impl Iterator<Item = &'a Cell<'static>> + Clone,
+    declared: Option<Type>,
+) -> DataType {
+    if cells.clone().all(|cell| matches!(cell, Cell::Null)) {
+        match declared {
+            Some(Type::Number) => DataType::Int64,
+            Some(Type::Text) | None => DataType::Utf8,
+        }
+    } else if cells.clone().any(|cell| matches!(cell, Cell::Text(_))) {
         DataType::Utf8
     } else if cells.any(|cell| matches!(cell, Cell::Real(_))) {
         DataType::Float64
@@ -171,5 +186,29 @@ impl Write for Bytes {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_comes_late_is_what_its_table_says() {
+        let (names, types) = (["amount".to_owned()], [Some(Type::Number)]);
+        let (mut parquet, mut out) = (Parquet::default(), Vec::new());
+        for row in 0..=ROWS {
+            let cell = if row < ROWS {
+                Cell::Null
+            } else {
+                Cell::Number(7)
+            };
+            parquet.row(&names, &types, &[cell], &mut out).unwrap();
+        }
+        parquet.finish(&names, &types, &mut out).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(out)).unwrap();
+        assert_eq!(reader.schema().field(0).data_type(), &DataType::Int64);
     }
 }
