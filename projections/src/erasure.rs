@@ -162,7 +162,8 @@ async fn erase(
     Ok(())
 }
 
-/// The erasure does not name the room. The rooms of a table are read off its index.
+/// The erasure does not name the room. The rooms of a table are read off its index. One that goes by the
+/// pseudonym has nothing to be renamed, whatever an erasure says that was written again.
 async fn room_of(
     tx: &mut MySqlConnection,
     table: &str,
@@ -171,9 +172,10 @@ async fn room_of(
 ) -> sqlx::Result<Option<String>> {
     let sql = format!("SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL");
     let rooms: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(tx).await?;
+    let pseudonym = RoomId::of_erased(event.account);
     let is_theirs = |room: &String| {
         room.parse::<RoomId>()
-            .is_ok_and(|room| room_hash(&room) == event.room_hash)
+            .is_ok_and(|room| room_hash(&room) == event.room_hash && room != pseudonym)
     };
     Ok(rooms.into_iter().find(is_theirs))
 }
@@ -182,8 +184,8 @@ async fn room_of(
 
 /// Where something of them can still be read, in the live tables and those beside them: the name as all
 /// of a column, what they wrote, and dead letters that have to do with them. What others wrote about
-/// them does not count.
-pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<Vec<Trace>> {
+/// them does not count. The name is told by its hash, as afterwards nobody has to know it any more.
+pub async fn traces(pool: &MySqlPool, room_hash: &str, account: AccountId) -> Result<Vec<Trace>> {
     let mut connection = pool.acquire().await?;
     let live: String = sqlx::query_scalar("SELECT DATABASE()")
         .fetch_one(&mut *connection)
@@ -205,10 +207,10 @@ pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<
             if is_words(&table, &column) {
                 continue;
             }
-            let is_name = format!("LOWER({}) = ?", quote(&column));
-            let name = name.to_ascii_lowercase().into_bytes();
+            let is_name = format!("SHA2(LOWER({}), 256) = ?", quote(&column));
+            let hash = room_hash.as_bytes().to_vec();
             search
-                .rows(&database, &table, &column, &is_name, vec![name])
+                .rows(&database, &table, &column, &is_name, vec![hash])
                 .await?;
         }
         for projection in ALL {
@@ -217,10 +219,10 @@ pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<
                 .await?;
             let letters = dead_letters::table(projection);
             if exists(search.connection, &database, &letters).await? {
-                let theirs = "INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = SHA2(?, 256)";
+                let theirs = "INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = ?";
                 let values = vec![
                     account.to_string().into_bytes(),
-                    name.to_ascii_lowercase().into_bytes(),
+                    room_hash.as_bytes().to_vec(),
                 ];
                 search
                     .rows(&database, &letters, "bytes", theirs, values)
@@ -314,3 +316,6 @@ impl Search<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

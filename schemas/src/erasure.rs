@@ -52,6 +52,8 @@ struct Gone {
     accounts: HashMap<AccountId, RoomId>,
     /// By the hash of their former names.
     rooms: HashMap<String, RoomId>,
+    /// In the order in which this process has read them.
+    erasures: Vec<AccountErased>,
 }
 
 pub fn room_hash(room: &RoomId) -> String {
@@ -74,6 +76,22 @@ impl Erased {
     pub fn owned(&self, room: &RoomId) -> bool {
         self.any.load(Ordering::Acquire)
             && self.read().accounts.values().any(|erased| erased == room)
+    }
+
+    /// How somebody was erased.
+    pub fn of(&self, account: AccountId) -> Option<AccountErased> {
+        self.find(|erasure| erasure.account == account)
+    }
+
+    /// How whoever had this name was erased.
+    pub fn former(&self, room: &RoomId) -> Option<AccountErased> {
+        let hash = room_hash(room);
+        self.find(|erasure| erasure.room_hash == hash)
+    }
+
+    fn find(&self, is_meant: impl Fn(&AccountErased) -> bool) -> Option<AccountErased> {
+        let gone = self.read();
+        gone.erasures.iter().find(|one| is_meant(one)).cloned()
     }
 
     /// Whether a record that cannot be decoded, or applied, has to do with somebody who was erased: its
@@ -109,6 +127,7 @@ impl Erased {
             return;
         }
         gone.rooms.insert(event.room_hash.clone(), pseudonym);
+        gone.erasures.push(event.clone());
         let all = gone.accounts.keys().copied().collect();
         drop(gone);
         self.any.store(true, Ordering::Release);
