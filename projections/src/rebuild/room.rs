@@ -3,7 +3,7 @@
 
 use lemonair_consumers::Watermark;
 use lemonair_consumers::kafka::partition_of;
-use lemonair_schemas::RoomId;
+use lemonair_schemas::{RoomId, Topic};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
 use super::filling::Filling;
@@ -57,7 +57,8 @@ async fn replaced(
     filling.erase(&ends).await?;
     // From here on, the room's own.
     filling.records = 0;
-    ends.retain(|key, _| key.1 == partition);
+    let is_own = |key: &(Topic, i32)| key.0 != Topic::Erasures && key.1 == partition;
+    ends.retain(|key, _| is_own(key));
     filling.target.clone_from(&ends);
     filling.room = Some(room.clone());
     filling.fill(&ends).await?;
@@ -68,9 +69,16 @@ async fn replaced(
     let mut tx = live.begin().await?;
     let hold = format!("SELECT 1 FROM {} FOR UPDATE", checkpoint::table(projection));
     sqlx::query(AssertSqlSafe(hold)).fetch_all(&mut *tx).await?;
-    let mut positions: Ends = filling.live_positions(&mut tx).await?;
-    positions.retain(|key, _| key.1 == partition);
-    filling.fill(&positions).await?;
+    let positions: Ends = filling.live_positions(&mut tx).await?;
+    let mut own = positions.clone();
+    own.retain(|key, _| is_own(key));
+    filling.fill(&own).await?;
+    // Who was erased meanwhile is so in these rows too. Erasures go by account, and not by room: they are
+    // in any partition, and none of the room's records.
+    let records = filling.records;
+    filling.room = None;
+    filling.erase(&positions).await?;
+    filling.records = records;
     filling.retry().await?;
     let mut comparison = compare::Comparison::default();
     for table in projection.tables() {

@@ -557,6 +557,53 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     running.stop().await;
 }
 
+/// Somebody is erased while a room that they said something in is made anew, by a process that had read
+/// what they said before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_meanwhile_reaches_a_room_that_is_made_anew() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    let running = stage.run();
+    stage
+        .reach(&stage.append(numbered("mint", 0..3000)).await)
+        .await;
+    let projector = Projector {
+        codec: fresh_codec().await,
+        ..stage.projector()
+    };
+    let reached = tokio::sync::Notify::new();
+    let mut tell = |progress: Progress| {
+        if progress.done > 0 {
+            reached.notify_one();
+        }
+    };
+    let mint = room("mint");
+    let mut rebuilding = Box::pin(rebuild_room(
+        &projector,
+        &Messages,
+        &mint,
+        Options::default(),
+        &mut tell,
+    ));
+    tokio::select! {
+        biased;
+        () = reached.notified() => {}
+        result = &mut rebuilding => panic!("done too soon: {result:?}"),
+    }
+    let lime = actor("lime").id;
+    let erased = AccountErased::new(lime, &room("lime"), at(8));
+    let hash = erased.room_hash.clone();
+    stage.reach(&stage.append([erased.into()]).await).await;
+    let report = within("the rebuild", rebuilding).await.unwrap();
+    assert!(report.swapped);
+    let texts = stage.texts("mint").await;
+    assert_eq!(texts.len(), 3000);
+    assert!(texts.iter().all(String::is_empty));
+    let traces = erasure::traces(&stage.db.pool, &hash, lime).await;
+    assert_eq!(traces.unwrap(), []);
+    running.stop().await;
+}
+
 /// Statements in our database that wait for tables, by their numbers.
 async fn waiting(pool: &MySqlPool, like: &str) -> Vec<i64> {
     sqlx::query_scalar(
