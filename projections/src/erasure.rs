@@ -52,19 +52,34 @@ pub(crate) async fn apply(
     let live: String = sqlx::query_scalar("SELECT DATABASE()")
         .fetch_one(&mut *tx)
         .await?;
-    projection.erase(tx, event).await?;
     let letters = dead_letters::table(projection);
     for database in databases(live) {
+        let tables = tables(tx, &database).await?;
+        let has = |table: &str| tables.iter().any(|name| name == table);
+        let quoted = quote(&database);
+        if projection.tables().iter().all(|table| has(table.name)) {
+            projection.erase(tx, &quoted, event).await?;
+        }
         for personal in projection.personal() {
-            if exists(tx, &database, personal.table).await? {
-                erase(tx, &quote(&database), personal, event, &pseudonym).await?;
+            if has(personal.table) {
+                erase(tx, &quoted, personal, event, &pseudonym).await?;
             }
         }
-        if exists(tx, &database, &letters).await? {
+        if has(&letters) {
             erase_letters(tx, &database, &letters, event).await?;
         }
     }
     Ok(())
+}
+
+/// None where there is no such database.
+async fn tables(tx: &mut MySqlConnection, database: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = ?",
+    )
+    .bind(database)
+    .fetch_all(tx)
+    .await
 }
 
 /// The live one, and those beside it: what a rebuild put aside, and what one that was cut off has made.

@@ -501,9 +501,11 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     stage.cluster.codec = fresh_codec().await;
     let running = stage.run();
     stage.reach(&stage.append(history(300)).await).await;
-    rebuild_one(&stage, &Messages, Options::default())
-        .await
-        .unwrap();
+    for projection in [&Messages as &'static dyn Projection, &Moderation] {
+        rebuild_one(&stage, projection, Options::default())
+            .await
+            .unwrap();
+    }
     let lime = actor("lime").id;
     let hash = room_hash(&room("lime"));
     let traces = || erasure::traces(&stage.db.pool, &hash, lime);
@@ -534,6 +536,15 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     );
     assert!(stage.texts("mint").await.iter().all(String::is_empty));
     assert_eq!(stage.texts("peach").await, ["keep this", ""]);
+    let aside = stage.db.url.rsplit_once('/').unwrap().1;
+    let reasons = format!(
+        "SELECT COUNT(*) FROM {aside}_old.moderation_log WHERE detail LIKE '%lime was loud%'"
+    );
+    let reasons: i64 = sqlx::query_scalar(AssertSqlSafe(reasons))
+        .fetch_one(&stage.db.pool)
+        .await
+        .unwrap();
+    assert_eq!(reasons, 0, "what was put aside is erased as what is live");
 
     let mut rows = 0;
     for projection in projection::ALL {
