@@ -166,7 +166,7 @@ async fn erase(
     };
     query.execute(&mut *tx).await?;
     // Where the same row stands under the pseudonym already, because its record was decoded by somebody
-    // who knew before, the name must go all the same.
+    // who knew before, the name must go all the same. What counts something was added to it.
     if let Some(room) = room {
         let sql = format!("DELETE FROM {table} WHERE {column} = ?");
         sqlx::query(AssertSqlSafe(sql))
@@ -174,6 +174,32 @@ async fn erase(
             .execute(tx)
             .await?;
     }
+    Ok(())
+}
+
+/// Counts what stands under the room's name together with what stands under its pseudonym for the same
+/// `keys`, before the former is renamed and finds its place taken: its records may be decoded by some who
+/// know of the erasure and some who do not. `sums` sets columns of `kept` from those of `named` too.
+pub(crate) async fn merge(
+    tx: &mut MySqlConnection,
+    table: &str,
+    keys: [&str; 2],
+    sums: &str,
+    event: &AccountErased,
+) -> Result<(), Fault> {
+    let Some(room) = room_of(tx, table, "room", event).await? else {
+        return Ok(());
+    };
+    let [one, other] = keys;
+    let sql = format!(
+        "UPDATE {table} kept JOIN {table} named ON named.{one} = kept.{one} \
+         AND named.{other} = kept.{other} SET {sums} WHERE kept.room = ? AND named.room = ?"
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(RoomId::of_erased(event.account).as_str())
+        .bind(room)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
