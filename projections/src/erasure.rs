@@ -4,7 +4,7 @@
 use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::{AccountId, RoomId};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 
 use crate::database::quote;
 use crate::place::Place;
@@ -70,6 +70,24 @@ pub(crate) async fn apply(
         }
     }
     Ok(())
+}
+
+/// Tells the rows of an erasure that decoding knows of already: a record that is decoded with it would not
+/// find what goes by the name. Its own record comes all the same; if it cannot be applied, that becomes a
+/// dead letter.
+pub(crate) async fn heed(
+    connection: &mut MySqlConnection,
+    projection: &dyn Projection,
+    event: &AccountErased,
+) -> Result<()> {
+    let mut tx = connection.begin().await?;
+    match apply(&mut tx, projection, event).await {
+        Err(fault) if fault.is_records() => {
+            tracing::warn!(projection = projection.name(), %fault, "an erasure does not fit");
+        }
+        applied => applied?,
+    }
+    Ok(tx.commit().await?)
 }
 
 /// None where there is no such database.

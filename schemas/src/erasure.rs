@@ -78,6 +78,28 @@ impl Erased {
             && self.read().accounts.values().any(|erased| erased == room)
     }
 
+    /// How many erasures this process has read.
+    pub fn count(&self) -> usize {
+        if !self.any.load(Ordering::Acquire) {
+            return 0;
+        }
+        self.read().erasures.len()
+    }
+
+    /// Those that it has read since there were `known`.
+    pub fn since(&self, known: usize) -> Vec<AccountErased> {
+        if !self.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let gone = self.read();
+        gone.erasures.get(known..).unwrap_or_default().to_vec()
+    }
+
+    /// Takes away what must not be read, of an event that was decoded when less was known.
+    pub fn heed(&self, event: &mut Event) {
+        erase(event, self);
+    }
+
     /// How somebody was erased.
     pub fn of(&self, account: AccountId) -> Option<AccountErased> {
         self.find(|erasure| erasure.account == account)
