@@ -6,9 +6,10 @@ use lemonair_schemas::{AccountId, RoomId};
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 
-use crate::database::quote;
+use crate::database::{is_free, quote};
 use crate::place::Place;
 use crate::projection::{ALL, Fault};
+use crate::rebuild::lock_name;
 use crate::{Projection, Result, dead_letters};
 
 /// Columns of a table that say something of a person.
@@ -53,7 +54,13 @@ pub(crate) async fn apply(
         .fetch_one(&mut *tx)
         .await?;
     let letters = dead_letters::table(projection);
-    for database in databases(live) {
+    // What a rebuild under way has made so far is its own to erase. It reads of everybody before it swaps,
+    // and until then its records are decoded as its rows are.
+    let places: &[Place] = match is_free(tx, &lock_name(projection)).await? {
+        true => &Place::ALL,
+        false => &[Place::Old],
+    };
+    for database in databases(&live, places) {
         let tables = tables(tx, &database).await?;
         let has = |table: &str| tables.iter().any(|name| name == table);
         let quoted = quote(&database);
@@ -101,9 +108,9 @@ async fn tables(tx: &mut MySqlConnection, database: &str) -> sqlx::Result<Vec<St
 }
 
 /// The live one, and those beside it: what a rebuild put aside, and what one that was cut off has made.
-fn databases(live: String) -> Vec<String> {
-    let mut all: Vec<String> = Place::ALL.map(|place| place.beside(&live)).into();
-    all.push(live);
+fn databases(live: &str, places: &[Place]) -> Vec<String> {
+    let mut all: Vec<String> = places.iter().map(|place| place.beside(live)).collect();
+    all.push(live.to_owned());
     all
 }
 
@@ -253,7 +260,7 @@ pub async fn traces(pool: &MySqlPool, room_hash: &str, account: AccountId) -> Re
         connection: &mut connection,
         traces: Vec::new(),
     };
-    for database in databases(live) {
+    for database in databases(&live, &Place::ALL) {
         let columns: Vec<(String, String)> = sqlx::query_as(
             "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
              FROM information_schema.columns WHERE table_schema = ? \

@@ -19,6 +19,7 @@ use sqlx::{AssertSqlSafe, MySqlPool, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::channels::Channels;
 use crate::messages::Messages;
 use crate::moderation::Moderation;
 use crate::run::tests::{LONG, Stage, numbered, numbers};
@@ -613,6 +614,62 @@ async fn an_erasure_meanwhile_reaches_a_room_that_is_made_anew() {
     let traces = erasure::traces(&stage.db.pool, &hash, lime).await;
     assert_eq!(traces.unwrap(), []);
     running.stop().await;
+}
+
+/// Erases whose channel it is while the channels are made anew, in the midst of its records.
+async fn erased_in_the_midst(stage: &Stage, projector: &Projector) {
+    let running = stage.run();
+    let followed = ChannelFollowed {
+        id: EventId::new(),
+        at: at(4),
+        room: room("mint"),
+        actor: Some(actor("lime")),
+    };
+    let mut events: Vec<Event> = vec![opened("mint").into()];
+    // More than a lane reads at once.
+    events.extend(std::iter::repeat_n(Event::from(followed), 2200));
+    stage.reach(&stage.append(events).await).await;
+    let reached = tokio::sync::Notify::new();
+    let mut tell = |progress: Progress| {
+        if progress.done > 0 {
+            reached.notify_one();
+        }
+    };
+    let mut rebuilding = Box::pin(rebuild(projector, &Channels, Options::default(), &mut tell));
+    tokio::select! {
+        biased;
+        () = reached.notified() => {}
+        result = &mut rebuilding => panic!("done too soon: {result:?}"),
+    }
+    let erased = AccountErased::new(actor("mint").id, &room("mint"), at(8));
+    let hash = erased.room_hash.clone();
+    stage.reach(&stage.append([erased.into()]).await).await;
+    let report = within("the rebuild", rebuilding).await.unwrap();
+    assert!(report.swapped);
+    assert_eq!(stage.letters().await, []);
+    let report = rebuild_one(stage, &Channels, VERIFY).await.unwrap();
+    assert_eq!(report.comparison.unwrap().differences, []);
+    let traces = erasure::traces(&stage.db.pool, &hash, actor("mint").id).await;
+    assert_eq!(traces.unwrap(), []);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_reads_of_an_erasure_in_its_own_time_finds_its_rows() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    let projector = Projector {
+        codec: fresh_codec().await,
+        ..stage.projector()
+    };
+    erased_in_the_midst(&stage, &projector).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_is_told_of_an_erasure_by_the_live_loops_finds_its_rows() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    erased_in_the_midst(&stage, &stage.projector()).await;
 }
 
 /// Statements in our database that wait for tables, by their numbers.
