@@ -75,7 +75,48 @@ pub(crate) async fn apply(
         if has(&letters) {
             erase_letters(tx, &database, &letters, event).await?;
         }
+        // Beside the live tables only.
+        if has("dead_letter_log") && has("rebuilds") {
+            erase_notes(tx, projection, event, &pseudonym).await?;
+        }
     }
+    Ok(())
+}
+
+/// What is noted of operators' work on this read model, and never made anew: who did it, why a letter of
+/// theirs failed again, and which rooms differed.
+async fn erase_notes(
+    tx: &mut MySqlConnection,
+    projection: &dyn Projection,
+    event: &AccountErased,
+    pseudonym: &RoomId,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE dead_letter_log SET operator = ? \
+         WHERE projection = ? AND SHA2(LOWER(operator), 256) = ?",
+    )
+    .bind(pseudonym.as_str())
+    .bind(projection.name())
+    .bind(&event.room_hash)
+    .execute(&mut *tx)
+    .await?;
+    let causes = format!(
+        "UPDATE dead_letter_log n JOIN {} l ON l.topic = n.topic AND l.part = n.part \
+         AND l.record_offset = n.record_offset SET n.cause = l.cause \
+         WHERE n.projection = ? AND n.cause IS NOT NULL AND l.cause = ?",
+        quote(&dead_letters::table(projection))
+    );
+    sqlx::query(AssertSqlSafe(causes))
+        .bind(projection.name())
+        .bind(dead_letters::OF_ERASED)
+        .execute(&mut *tx)
+        .await?;
+    let reports = "UPDATE rebuilds SET report = NULL \
+                   WHERE projection = ? AND report LIKE '%\"group\":%'";
+    sqlx::query(reports)
+        .bind(projection.name())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use lemonair_schemas::donation::{
 };
 use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
-use lemonair_schemas::{Event, EventId};
+use lemonair_schemas::{Event, EventId, RoomId};
 use lemonair_testkit::{fresh_codec, within};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::channels::Channels;
+use crate::dead_letters::{self, Filter};
 use crate::messages::Messages;
 use crate::moderation::Moderation;
 use crate::run::tests::{LONG, Stage, numbered, numbers};
@@ -510,6 +511,17 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     let lime = actor("lime").id;
     let hash = room_hash(&room("lime"));
     let traces = || erasure::traces(&stage.db.pool, &hash, lime);
+    // An operator, too; and what they look at names rooms.
+    let (codec, all) = (&stage.cluster.codec, Filter::default());
+    let retried = dead_letters::retry(&stage.db.pool, codec, &all, "Lime", false);
+    assert_eq!(retried.await.unwrap().len(), 1);
+    let letter = stage.letters().await[0].id;
+    let reported =
+        "UPDATE rebuilds SET report = '{\"group\":\"lime\"}' WHERE projection = 'messages'";
+    sqlx::raw_sql(reported)
+        .execute(&stage.db.pool)
+        .await
+        .unwrap();
     // What somebody else says, even if it is just the name, is theirs.
     let lime_said = stage.append([said("kiwi", "kiwi", "lime").into()]).await;
     stage.reach(&lime_said).await;
@@ -545,6 +557,11 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
         .fetch_one(&stage.db.pool)
         .await
         .unwrap();
+    let noted = dead_letters::actions(&stage.db.pool, letter).await.unwrap();
+    assert_eq!(noted[0].operator, RoomId::of_erased(lime).as_str());
+    assert_eq!(noted[0].cause.as_deref(), Some(dead_letters::OF_ERASED));
+    let rebuilds = rebuilds(&stage.db.pool).await.unwrap();
+    assert!(rebuilds.iter().all(|rebuild| rebuild.report.is_none()));
     assert_eq!(reasons, 0, "what was put aside is erased as what is live");
 
     let mut rows = 0;
