@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use lemonair_schemas::account::SessionOpened;
 use lemonair_schemas::channel::ChannelFollowed;
 use lemonair_schemas::chat::{
     ChatCleared, HeldMessageApproved, MemberBanned, MemberTimedOut, MemberUnbanned, MessageDeleted,
@@ -11,7 +12,7 @@ use lemonair_schemas::donation::{
 };
 use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
-use lemonair_schemas::{Event, EventId, RoomId};
+use lemonair_schemas::{Event, EventId, RoomId, SessionId};
 use lemonair_testkit::{fresh_codec, within};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -144,6 +145,16 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
     };
     events.extend([oops.into(), deleted.into()]);
     events.extend(moderated());
+    let logged_in = SessionOpened {
+        id: EventId::new(),
+        at: at(2),
+        account: actor("lime").id,
+        actor: None,
+        session: SessionId::new(),
+        expires: at(100),
+        agent: Some("Mozilla/5.0".to_owned()),
+    };
+    events.push(logged_in.into());
     for name in ["lime", "kiwi", "kiwi"] {
         let followed = ChannelFollowed {
             id: EventId::new(),
