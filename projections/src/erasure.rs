@@ -271,7 +271,7 @@ pub(crate) async fn merge(
 
 /// The erasure does not name the room. The rooms of a table are read off its index. One that goes by the
 /// pseudonym has nothing to be renamed, whatever an erasure says that was written again.
-async fn room_of(
+pub(crate) async fn room_of(
     tx: &mut MySqlConnection,
     table: &str,
     column: &str,

@@ -76,7 +76,7 @@ impl Projection for Moderation {
                 table: "chat_settings",
                 whose: Whose::Room("room"),
                 names: &[],
-                texts: &[],
+                texts: &["blocked_words"],
                 secrets: &[],
             },
             Personal {

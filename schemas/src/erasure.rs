@@ -226,6 +226,7 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
                 event.text.clear();
             }
         }
+        Event::ChatSettingsChanged(event) if in_their_room => event.blocked_words.clear(),
         Event::ChatCleared(event) => {
             if let (Some(account), Some(name)) = (event.account, &mut event.name) {
                 gone.rename(account, name);

@@ -203,7 +203,7 @@ async fn reread(ground: &Ground, erased: &AccountErased) -> anyhow::Result<(u64,
 }
 
 /// Fields that hold what people wrote, which may be anything.
-const WORDS: [&str; 3] = ["text", "message", "reason"];
+const WORDS: [&str; 4] = ["text", "message", "reason", "blocked_words"];
 
 /// Whether any field of it, however deep, is just the name with this hash.
 fn says(value: &Value, hash: &str) -> bool {

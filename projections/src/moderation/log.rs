@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::somebody;
 use crate::page::{self, Page, Slice};
 use crate::projection::Fault;
-use crate::{Fact, Result, row};
+use crate::{Fact, Result, erasure, row};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entry {
@@ -124,8 +124,8 @@ pub(super) async fn write(tx: &mut MySqlConnection, fact: &Fact<'_>) -> Result<(
     Ok(())
 }
 
-/// The reasons that somebody gave, or that were given for them, and their name where only the log
-/// knows that it is theirs.
+/// The reasons that somebody gave, or that were given for them, the words that their own room blocked, and
+/// their name where only the log knows that it is theirs.
 pub(super) async fn erase(
     tx: &mut MySqlConnection,
     database: &str,
@@ -150,19 +150,29 @@ pub(super) async fn erase(
         .bind(account)
         .execute(&mut *tx)
         .await?;
+    // No room goes by an empty name.
+    let theirs = erasure::room_of(tx, &log, "room", event).await?;
+    let theirs = theirs.unwrap_or_default();
     let sql = format!(
         "SELECT room, part, record_offset, detail FROM {log} \
-         WHERE (actor = ? OR target = ?) AND detail LIKE '%\"reason\"%'"
+         WHERE (actor = ? OR target = ?) AND detail LIKE '%\"reason\"%' \
+         OR room = ? AND kind = 'chat.settings'"
     );
     let rows: Vec<(String, i32, i64, String)> = sqlx::query_as(AssertSqlSafe(sql))
         .bind(account)
         .bind(account)
+        .bind(&theirs)
         .fetch_all(&mut *tx)
         .await?;
     for (room, part, offset, detail) in rows {
         // Written by us as an object.
         let mut detail: Map<String, Value> = serde_json::from_str(&detail).unwrap_or_default();
         detail.remove("reason");
+        if room == theirs
+            && let Some(words) = detail.get_mut("blocked_words")
+        {
+            *words = Value::Array(Vec::new());
+        }
         let sql = format!(
             "UPDATE {log} SET detail = ? WHERE room = ? AND part = ? AND record_offset = ?"
         );

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lemonair_schemas::account::SessionOpened;
 use lemonair_schemas::channel::ChannelFollowed;
 use lemonair_schemas::chat::{
-    ChatCleared, HeldMessageApproved, MemberBanned, MemberTimedOut, MemberUnbanned, MessageDeleted,
-    MessageHeld, MessagePinned, ModeratorAdded,
+    ChatCleared, ChatSettingsChanged, HeldMessageApproved, MemberBanned, MemberTimedOut,
+    MemberUnbanned, MessageDeleted, MessageHeld, MessagePinned, ModeratorAdded,
 };
 use lemonair_schemas::donation::{
     Cue, DonationAccepted, DonationRefunded, DonationSettingsChanged, GoalStarted, OverlayCued,
@@ -154,7 +154,20 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
         expires: at(100),
         agent: Some("Mozilla/5.0".to_owned()),
     };
-    events.push(logged_in.into());
+    let blocked = ChatSettingsChanged {
+        id: EventId::new(),
+        at: at(2),
+        room: room("lime"),
+        actor: Some(actor("lime")),
+        slow_mode_ms: 0,
+        followers_only_ms: None,
+        unique_messages: false,
+        emote_only: false,
+        blocked_words: vec!["sour".to_owned()],
+        links_allowed: true,
+        hold_for_review: false,
+    };
+    events.extend([logged_in.into(), blocked.into()]);
     for name in ["lime", "kiwi", "kiwi"] {
         let followed = ChannelFollowed {
             id: EventId::new(),
