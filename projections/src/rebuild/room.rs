@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
 use super::filling::Filling;
 use super::shadow::Shadow;
-use super::{Ends, Options, Progress, Report, begin, compare, end, ends, start};
+use super::{Ends, Options, Progress, Report, begin, begun, compare, end, ends, start};
 use crate::database::quote;
 use crate::place::Place;
 use crate::{Error, Projection, Projector, Result, checkpoint, dead_letters};
@@ -51,7 +51,8 @@ async fn replaced(
     let partition = partition_of(room.as_str(), partitions);
     let mut shadow = Shadow::open(&projector.pool, projection, Place::Room).await?;
     let start = start(projector, projection, live, marks, options).await?;
-    shadow.make_anew(projection, &start, tell).await?;
+    let how = begun(options);
+    shadow.make_anew(projection, &start, &how, tell).await?;
     let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
     filling.snapshot = start.snapshot().map(|snapshot| snapshot.head.taken_at);
     filling.erase(&ends).await?;
