@@ -12,6 +12,7 @@ use crate::dead_letters;
 use crate::messages::Messages;
 use crate::run::tests::{Stage, numbered, numbers, put_poison};
 use crate::scratch::{at, room, said};
+use crate::viewers::Viewers;
 use crate::wallets::Wallets;
 
 async fn state(pool: &MySqlPool) -> State {
@@ -184,12 +185,15 @@ async fn one_room_is_mended_and_its_neighbours_left_alone() {
         .reach(&stage.append(numbered("mint", 50..60)).await)
         .await;
 
-    let mut tell = |_| {};
-    let refused = rebuild_room(&projector, &Wallets, &mint, Options::default(), &mut tell).await;
-    assert!(
-        matches!(refused, Err(Error::NotByRoom { .. })),
-        "{refused:?}"
-    );
+    for projection in [&Wallets as &'static dyn Projection, &Viewers] {
+        let mut tell = |_| {};
+        let options = Options::default();
+        let refused = rebuild_room(&projector, projection, &mint, options, &mut tell).await;
+        assert!(
+            matches!(refused, Err(Error::NotByRoom { .. })),
+            "{refused:?}"
+        );
+    }
     running.stop().await;
 }
 

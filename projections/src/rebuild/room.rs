@@ -22,10 +22,16 @@ pub async fn rebuild_room(
     options: Options<'_>,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report> {
-    if let Some(table) = projection.tables().iter().find(|table| table.by != "room") {
+    let mut tables = projection.tables().iter().map(|table| table.by);
+    // What a gateway tells is of many rooms at once.
+    let told = projection.topics().contains(&Topic::Presence);
+    let other = tables
+        .find(|by| *by != "room")
+        .or_else(|| told.then_some("gateway"));
+    if let Some(by) = other {
         return Err(Error::NotByRoom {
             projection: projection.name(),
-            by: table.by,
+            by,
         });
     }
     let (mut live, marks) = begin(projector, projection).await?;
