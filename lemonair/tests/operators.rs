@@ -266,8 +266,9 @@ async fn status_and_rebuilds_are_shown_and_steered() {
         .run(&["rebuild", "messages", "--room", "mint"])
         .await;
     assert!(said.contains("20 records; equal"), "{said}");
-    let refusals: [(&[&str], &str); 4] = [
+    let refusals: [(&[&str], &str); 5] = [
         (&["rebuild", "wallets", "--room", "mint"], "kept by account"),
+        (&["rebuild", "viewers", "--room", "mint"], "kept by gateway"),
         (&["rebuild", "wallets", "--from", "1h"], "no snapshot"),
         (
             &["rebuild", "messages", "--pause"],

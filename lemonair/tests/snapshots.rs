@@ -11,6 +11,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::Offset;
+use serde_json::Value;
 use support::viewer::Viewer;
 use support::{Api, Deployment, eventually};
 
@@ -31,6 +32,27 @@ async fn trim(deployment: &Deployment) {
         .expect("trimmed");
 }
 
+async fn stored(api: &Api, count: usize) -> Vec<Value> {
+    eventually("all is stored", async || {
+        let page = api.get("/api/channels/mint/messages").await;
+        let messages = page["messages"].as_array()?.clone();
+        (messages.len() == count).then_some(messages)
+    })
+    .await
+}
+
+/// Every read model stands at the end of its topics.
+async fn all_caught_up(deployment: &Deployment) {
+    eventually("every read model has read all", async || {
+        let printed = deployment.run(&["status", "--json"]).await;
+        let status: Value = serde_json::from_str(&printed).expect("JSON");
+        let models = status["read_models"].as_array()?;
+        let behind = models.iter().any(|model| model["lag_records"] != 0);
+        (!models.is_empty() && !behind).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trimmed_history_is_rebuilt_from_a_snapshot() {
     let deployment = Deployment::new("snapshots");
@@ -41,15 +63,9 @@ async fn a_trimmed_history_is_rebuilt_from_a_snapshot() {
     for n in 0..20 {
         viewer.chat("mint", &n.to_string()).await;
     }
-    let stored = async |count: usize| {
-        eventually("all is stored", async || {
-            let page = mint.get("/api/channels/mint/messages").await;
-            let messages = page["messages"].as_array()?.clone();
-            (messages.len() == count).then_some(messages)
-        })
-        .await
-    };
-    let before = stored(20).await;
+    let before = stored(&mint, 20).await;
+    // What a read model has not read yet is in no snapshot of it.
+    all_caught_up(&deployment).await;
 
     let taken = deployment.run(&["snapshot", "all"]).await;
     assert!(taken.contains("broadcasts has read nothing yet"), "{taken}");
@@ -83,6 +99,7 @@ async fn a_trimmed_history_is_rebuilt_from_a_snapshot() {
     let mut fresh = Viewer::join(&up.ws(), "mint", mint.token.as_deref(), None).await;
     assert_eq!(fresh.texts().len(), 20, "{:?}", fresh.seen);
     fresh.chat("mint", "after").await;
+    stored(&mint, 21).await;
 
     let said = deployment.run(&["rebuild", "messages"]).await;
     assert!(

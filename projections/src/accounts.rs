@@ -91,6 +91,13 @@ impl Projection for Accounts {
                 secrets: &["password_hash", "email", "display_name"],
             },
             Personal {
+                table: "sessions",
+                whose: Whose::Account("account"),
+                names: &[],
+                texts: &[],
+                secrets: &["agent"],
+            },
+            Personal {
                 table: "operator_log",
                 whose: Whose::Account("operator"),
                 names: &["operator_name"],

@@ -190,6 +190,16 @@ pub(crate) async fn lock(
     Ok(locked == Some(1))
 }
 
+/// Whether nobody has it.
+pub(crate) async fn is_free(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<bool> {
+    let free: Option<i64> =
+        sqlx::query_scalar("SELECT IS_FREE_LOCK(CONCAT(LEFT(SHA1(DATABASE()), 16), '.', ?))")
+            .bind(name)
+            .fetch_one(connection)
+            .await?;
+    Ok(free == Some(1))
+}
+
 pub(crate) async fn unlock(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<()> {
     sqlx::query("DO RELEASE_LOCK(CONCAT(LEFT(SHA1(DATABASE()), 16), '.', ?))")
         .bind(name)

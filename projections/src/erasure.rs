@@ -4,11 +4,12 @@
 use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::{AccountId, RoomId};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 
-use crate::database::quote;
+use crate::database::{is_free, quote};
 use crate::place::Place;
 use crate::projection::{ALL, Fault};
+use crate::rebuild::lock_name;
 use crate::{Projection, Result, dead_letters};
 
 /// Columns of a table that say something of a person.
@@ -52,25 +53,105 @@ pub(crate) async fn apply(
     let live: String = sqlx::query_scalar("SELECT DATABASE()")
         .fetch_one(&mut *tx)
         .await?;
-    projection.erase(tx, event).await?;
     let letters = dead_letters::table(projection);
-    for database in databases(live) {
+    // What a rebuild under way has made so far is its own to erase. It reads of everybody before it swaps,
+    // and until then its records are decoded as its rows are.
+    let places: &[Place] = match is_free(tx, &lock_name(projection)).await? {
+        true => &Place::ALL,
+        false => &[Place::Old],
+    };
+    for database in databases(&live, places) {
+        let tables = tables(tx, &database).await?;
+        let has = |table: &str| tables.iter().any(|name| name == table);
+        let quoted = quote(&database);
+        if projection.tables().iter().all(|table| has(table.name)) {
+            projection.erase(tx, &quoted, event).await?;
+        }
         for personal in projection.personal() {
-            if exists(tx, &database, personal.table).await? {
-                erase(tx, &quote(&database), personal, event, &pseudonym).await?;
+            if has(personal.table) {
+                erase(tx, &quoted, personal, event, &pseudonym).await?;
             }
         }
-        if exists(tx, &database, &letters).await? {
+        if has(&letters) {
             erase_letters(tx, &database, &letters, event).await?;
+        }
+        // Beside the live tables only.
+        if has("dead_letter_log") && has("rebuilds") {
+            erase_notes(tx, projection, event, &pseudonym).await?;
         }
     }
     Ok(())
 }
 
+/// What is noted of operators' work on this read model, and never made anew: who did it, why a letter of
+/// theirs failed again, and which rooms differed.
+async fn erase_notes(
+    tx: &mut MySqlConnection,
+    projection: &dyn Projection,
+    event: &AccountErased,
+    pseudonym: &RoomId,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE dead_letter_log SET operator = ? \
+         WHERE projection = ? AND SHA2(LOWER(operator), 256) = ?",
+    )
+    .bind(pseudonym.as_str())
+    .bind(projection.name())
+    .bind(&event.room_hash)
+    .execute(&mut *tx)
+    .await?;
+    let causes = format!(
+        "UPDATE dead_letter_log n JOIN {} l ON l.topic = n.topic AND l.part = n.part \
+         AND l.record_offset = n.record_offset SET n.cause = l.cause \
+         WHERE n.projection = ? AND n.cause IS NOT NULL AND l.cause = ?",
+        quote(&dead_letters::table(projection))
+    );
+    sqlx::query(AssertSqlSafe(causes))
+        .bind(projection.name())
+        .bind(dead_letters::OF_ERASED)
+        .execute(&mut *tx)
+        .await?;
+    let reports = "UPDATE rebuilds SET report = NULL \
+                   WHERE projection = ? AND report LIKE '%\"group\":%'";
+    sqlx::query(reports)
+        .bind(projection.name())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Tells the rows of an erasure that decoding knows of already: a record that is decoded with it would not
+/// find what goes by the name. Its own record comes all the same; if it cannot be applied, that becomes a
+/// dead letter.
+pub(crate) async fn heed(
+    connection: &mut MySqlConnection,
+    projection: &dyn Projection,
+    event: &AccountErased,
+) -> Result<()> {
+    let mut tx = connection.begin().await?;
+    match apply(&mut tx, projection, event).await {
+        Err(fault) if fault.is_records() => {
+            tracing::warn!(projection = projection.name(), %fault, "an erasure does not fit");
+        }
+        applied => applied?,
+    }
+    Ok(tx.commit().await?)
+}
+
+/// None where there is no such database.
+async fn tables(tx: &mut MySqlConnection, database: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = ?",
+    )
+    .bind(database)
+    .fetch_all(tx)
+    .await
+}
+
 /// The live one, and those beside it: what a rebuild put aside, and what one that was cut off has made.
-fn databases(live: String) -> Vec<String> {
-    let mut all: Vec<String> = Place::ALL.map(|place| place.beside(&live)).into();
-    all.push(live);
+fn databases(live: &str, places: &[Place]) -> Vec<String> {
+    let mut all: Vec<String> = places.iter().map(|place| place.beside(live)).collect();
+    all.push(live.to_owned());
     all
 }
 
@@ -151,7 +232,7 @@ async fn erase(
     };
     query.execute(&mut *tx).await?;
     // Where the same row stands under the pseudonym already, because its record was decoded by somebody
-    // who knew before, the name must go all the same.
+    // who knew before, the name must go all the same. What counts something was added to it.
     if let Some(room) = room {
         let sql = format!("DELETE FROM {table} WHERE {column} = ?");
         sqlx::query(AssertSqlSafe(sql))
@@ -162,8 +243,35 @@ async fn erase(
     Ok(())
 }
 
-/// The erasure does not name the room. The rooms of a table are read off its index.
-async fn room_of(
+/// Counts what stands under the room's name together with what stands under its pseudonym for the same
+/// `keys`, before the former is renamed and finds its place taken: its records may be decoded by some who
+/// know of the erasure and some who do not. `sums` sets columns of `kept` from those of `named` too.
+pub(crate) async fn merge(
+    tx: &mut MySqlConnection,
+    table: &str,
+    keys: [&str; 2],
+    sums: &str,
+    event: &AccountErased,
+) -> Result<(), Fault> {
+    let Some(room) = room_of(tx, table, "room", event).await? else {
+        return Ok(());
+    };
+    let [one, other] = keys;
+    let sql = format!(
+        "UPDATE {table} kept JOIN {table} named ON named.{one} = kept.{one} \
+         AND named.{other} = kept.{other} SET {sums} WHERE kept.room = ? AND named.room = ?"
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(RoomId::of_erased(event.account).as_str())
+        .bind(room)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// The erasure does not name the room. The rooms of a table are read off its index. One that goes by the
+/// pseudonym has nothing to be renamed, whatever an erasure says that was written again.
+pub(crate) async fn room_of(
     tx: &mut MySqlConnection,
     table: &str,
     column: &str,
@@ -171,9 +279,10 @@ async fn room_of(
 ) -> sqlx::Result<Option<String>> {
     let sql = format!("SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL");
     let rooms: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(tx).await?;
+    let pseudonym = RoomId::of_erased(event.account);
     let is_theirs = |room: &String| {
         room.parse::<RoomId>()
-            .is_ok_and(|room| room_hash(&room) == event.room_hash)
+            .is_ok_and(|room| room_hash(&room) == event.room_hash && room != pseudonym)
     };
     Ok(rooms.into_iter().find(is_theirs))
 }
@@ -182,8 +291,8 @@ async fn room_of(
 
 /// Where something of them can still be read, in the live tables and those beside them: the name as all
 /// of a column, what they wrote, and dead letters that have to do with them. What others wrote about
-/// them does not count.
-pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<Vec<Trace>> {
+/// them does not count. The name is told by its hash, as afterwards nobody has to know it any more.
+pub async fn traces(pool: &MySqlPool, room_hash: &str, account: AccountId) -> Result<Vec<Trace>> {
     let mut connection = pool.acquire().await?;
     let live: String = sqlx::query_scalar("SELECT DATABASE()")
         .fetch_one(&mut *connection)
@@ -192,7 +301,7 @@ pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<
         connection: &mut connection,
         traces: Vec::new(),
     };
-    for database in databases(live) {
+    for database in databases(&live, &Place::ALL) {
         let columns: Vec<(String, String)> = sqlx::query_as(
             "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
              FROM information_schema.columns WHERE table_schema = ? \
@@ -205,10 +314,10 @@ pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<
             if is_words(&table, &column) {
                 continue;
             }
-            let is_name = format!("LOWER({}) = ?", quote(&column));
-            let name = name.to_ascii_lowercase().into_bytes();
+            let is_name = format!("SHA2(LOWER({}), 256) = ?", quote(&column));
+            let hash = room_hash.as_bytes().to_vec();
             search
-                .rows(&database, &table, &column, &is_name, vec![name])
+                .rows(&database, &table, &column, &is_name, vec![hash])
                 .await?;
         }
         for projection in ALL {
@@ -217,10 +326,10 @@ pub async fn traces(pool: &MySqlPool, name: &str, account: AccountId) -> Result<
                 .await?;
             let letters = dead_letters::table(projection);
             if exists(search.connection, &database, &letters).await? {
-                let theirs = "INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = SHA2(?, 256)";
+                let theirs = "INSTR(bytes, ?) > 0 OR SHA2(record_key, 256) = ?";
                 let values = vec![
                     account.to_string().into_bytes(),
-                    name.to_ascii_lowercase().into_bytes(),
+                    room_hash.as_bytes().to_vec(),
                 ];
                 search
                     .rows(&database, &letters, "bytes", theirs, values)
@@ -314,3 +423,6 @@ impl Search<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,7 @@ pub enum Error {
     #[error("{0} is not being rebuilt")]
     NotRebuilding(&'static str),
     #[error(
-        "the rows of {projection} are kept by {by}, not by room; rebuild all of it: lemonair rebuild {projection}"
+        "{projection} is kept by {by}, not by room; rebuild all of it: lemonair rebuild {projection}"
     )]
     NotByRoom {
         projection: &'static str,

@@ -82,10 +82,13 @@ impl Projection for Messages {
     fn erase<'a>(
         &'a self,
         tx: &'a mut MySqlConnection,
+        database: &'a str,
         event: &'a AccountErased,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
-            sqlx::query("UPDATE messages SET deleted_at = sent_at WHERE author = ?")
+            let sql =
+                format!("UPDATE {database}.messages SET deleted_at = sent_at WHERE author = ?");
+            sqlx::query(AssertSqlSafe(sql))
                 .bind(event.account.0)
                 .execute(tx)
                 .await?;

@@ -76,7 +76,7 @@ impl Projection for Moderation {
                 table: "chat_settings",
                 whose: Whose::Room("room"),
                 names: &[],
-                texts: &[],
+                texts: &["blocked_words"],
                 secrets: &[],
             },
             Personal {
@@ -149,9 +149,10 @@ impl Projection for Moderation {
     fn erase<'a>(
         &'a self,
         tx: &'a mut MySqlConnection,
+        database: &'a str,
         event: &'a AccountErased,
     ) -> BoxFuture<'a, Result<(), Fault>> {
-        log::erase(tx, event).boxed()
+        log::erase(tx, database, event).boxed()
     }
 
     fn apply<'a>(

@@ -71,10 +71,12 @@ pub trait Projection: fmt::Debug + Sync {
     /// What of the tables says something of a person, and is erased with them.
     fn personal(&self) -> &'static [Personal];
 
-    /// Erases what [`Projection::personal`] has no words for, before that is erased.
+    /// Erases what [`Projection::personal`] has no words for, before that is erased, in the tables of
+    /// `database`, whose name is quoted already.
     fn erase<'a>(
         &'a self,
         _: &'a mut MySqlConnection,
+        _database: &'a str,
         _: &'a AccountErased,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         futures::future::ready(Ok(())).boxed()

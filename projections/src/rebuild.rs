@@ -119,10 +119,11 @@ async fn anew(
     };
     let mut shadow = Shadow::open(&projector.pool, projection, place).await?;
     let anew = options.fresh || options.verify_only || options.from.is_some();
+    let how = begun(options);
     let mut snapshot = None;
-    if anew || !shadow.goes_on(projection, marks).await? {
+    if anew || !shadow.began(&how).await? || !shadow.goes_on(projection, marks).await? {
         let start = start(projector, projection, live, marks, options).await?;
-        shadow.make_anew(projection, &start, tell).await?;
+        shadow.make_anew(projection, &start, &how, tell).await?;
         snapshot = start.snapshot().map(|snapshot| snapshot.head.taken_at);
     }
     let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
@@ -217,6 +218,15 @@ pub(crate) fn lock_name(projection: &dyn Projection) -> String {
 fn ends(marks: &[Watermark]) -> Ends {
     let end = |mark: &Watermark| ((mark.topic, mark.partition), mark.high);
     marks.iter().map(end).collect()
+}
+
+/// What tables must have in common that a rebuild goes on with: who makes them, and from when on.
+fn begun(options: Options<'_>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match options.from {
+        Some(from) => format!("{version} from {from}"),
+        None => version.to_owned(),
+    }
 }
 
 /// What new tables begin with: nothing, where the topics hold all there ever was.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use lemonair_consumers::kafka::reachable;
-use lemonair_consumers::{Group, Kafka, Step};
+use lemonair_consumers::{Consumed, Group, Kafka, Step, Watermark, erasures};
+use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{Codec, Event, Topic};
 use sqlx::MySqlPool;
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{self, Checkpoint, Claims, claim, positions, settle};
 use crate::commit::Batch;
 use crate::health::{Health, report};
-use crate::{Error, Projection, Result, fault, projection};
+use crate::{Error, Projection, Result, erasure, fault, projection};
 
 /// Records of one transaction, at most.
 pub(crate) const BATCH: usize = 500;
@@ -114,6 +115,8 @@ impl Follower<'_> {
         // Since the last commit. Other tables were swapped in, and the partitions are still ours; or
         // others have them, which the group tells us then. So we claim anew once without leaving it.
         let mut fenced = false;
+        // Erasures that the rows know of, among those that the codec does.
+        let mut heeded = 0;
         loop {
             let next = async {
                 tokio::time::sleep_until(rested).await;
@@ -131,11 +134,14 @@ impl Follower<'_> {
                 }
                 Step::Assigned(partitions) => {
                     fault::point("assigned");
-                    claims = self.begin(&group, &partitions).await?;
+                    (claims, heeded) = self.begin(&group, &partitions).await?;
                 }
-                Step::Batch(batch) => {
+                Step::Batch(mut batch) => {
                     if (1..BATCH).contains(&batch.records.len()) {
                         rested = Instant::now() + REST;
+                    }
+                    if !claims.is_empty() {
+                        self.heed(&mut heeded, &mut batch.records).await?;
                     }
                     let batch = Batch::new(&claims, &batch.records, &batch.next);
                     let outcome = if batch.moves.is_empty() {
@@ -149,7 +155,7 @@ impl Follower<'_> {
                             tracing::info!("{error}; claiming anew");
                             fenced = true;
                             let partitions: Vec<_> = claims.keys().copied().collect();
-                            claims = self.begin(&group, &partitions).await?;
+                            (claims, heeded) = self.begin(&group, &partitions).await?;
                         }
                         Ok(()) if !batch.moves.is_empty() => {
                             settle(&batch.moves, &mut claims);
@@ -164,14 +170,80 @@ impl Follower<'_> {
         }
     }
 
-    /// Claims what the group has given us, and goes on from where the checkpoint is.
-    async fn begin(&self, group: &Group<Event>, partitions: &[(Topic, i32)]) -> Result<Claims> {
+    /// Claims what the group has given us, and goes on from where the checkpoint is. Says how many of the
+    /// erasures that are known the rows know of, too.
+    async fn begin(
+        &self,
+        group: &Group<Event>,
+        partitions: &[(Topic, i32)],
+    ) -> Result<(Claims, usize)> {
         let claims = self.claim(partitions).await?;
         fault::point("claimed");
+        let heeded = self.heeded().await?;
         self.health.holds(self.projection.name(), &claims);
         group.start(&reachable(&self.projector.kafka, positions(&claims)).await?)?;
         fault::point("started");
-        Ok(claims)
+        Ok((claims, heeded))
+    }
+
+    /// All that are known, where the read model is past every erasure there is. Else none: it does no harm
+    /// to tell the rows of one again.
+    async fn heeded(&self) -> Result<usize> {
+        let known = self.projector.codec.erased().count();
+        if known == 0 {
+            return Ok(0);
+        }
+        let marks = erasures::marks(&self.projector.kafka).await?;
+        let mut connection = self.projector.pool.acquire().await?;
+        let reached = checkpoint::read(&mut connection, self.projection).await?;
+        let is_past = |mark: &Watermark| {
+            let mut positions = reached.iter().map(|found| found.position);
+            let here = positions
+                .find(|found| (found.topic, found.partition) == (mark.topic, mark.partition));
+            here.map_or(0, |position| position.offset) >= mark.high
+        };
+        Ok(if marks.iter().all(is_past) { known } else { 0 })
+    }
+
+    /// Has the rows and the records know of the same erasures. The codec learns of one as soon as anybody
+    /// reads it; a record that is decoded with it before the rows are renamed would not find them, nor would
+    /// one that was decoded without it after.
+    async fn heed(&self, heeded: &mut usize, records: &mut [Consumed<Event>]) -> Result<()> {
+        let erased = self.projector.codec.erased();
+        loop {
+            let news = erased.since(*heeded);
+            if news.is_empty() {
+                return Ok(());
+            }
+            for event in &news {
+                self.erase(event).await?;
+                *heeded += 1;
+            }
+            for record in records.iter_mut() {
+                if let Ok(event) = &mut record.content {
+                    erased.heed(event);
+                }
+            }
+        }
+    }
+
+    /// Through deadlocks with who does the same, and lost connections.
+    async fn erase(&self, event: &AccountErased) -> Result<()> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.try_erase(event).await {
+                Err(Error::Sql(error)) if !self.stop.is_cancelled() => {
+                    self.trouble(&Error::Sql(error));
+                }
+                result => return result,
+            }
+            self.rest(&mut pause).await;
+        }
+    }
+
+    async fn try_erase(&self, event: &AccountErased) -> Result<()> {
+        let mut connection = self.projector.pool.acquire().await?;
+        Box::pin(erasure::heed(&mut connection, self.projection, event)).await
     }
 
     /// Tries until MySQL is there; the group goes on waiting for us meanwhile.

@@ -52,6 +52,8 @@ struct Gone {
     accounts: HashMap<AccountId, RoomId>,
     /// By the hash of their former names.
     rooms: HashMap<String, RoomId>,
+    /// In the order in which this process has read them.
+    erasures: Vec<AccountErased>,
 }
 
 pub fn room_hash(room: &RoomId) -> String {
@@ -74,6 +76,44 @@ impl Erased {
     pub fn owned(&self, room: &RoomId) -> bool {
         self.any.load(Ordering::Acquire)
             && self.read().accounts.values().any(|erased| erased == room)
+    }
+
+    /// How many erasures this process has read.
+    pub fn count(&self) -> usize {
+        if !self.any.load(Ordering::Acquire) {
+            return 0;
+        }
+        self.read().erasures.len()
+    }
+
+    /// Those that it has read since there were `known`.
+    pub fn since(&self, known: usize) -> Vec<AccountErased> {
+        if !self.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let gone = self.read();
+        gone.erasures.get(known..).unwrap_or_default().to_vec()
+    }
+
+    /// Takes away what must not be read, of an event that was decoded when less was known.
+    pub fn heed(&self, event: &mut Event) {
+        erase(event, self);
+    }
+
+    /// How somebody was erased.
+    pub fn of(&self, account: AccountId) -> Option<AccountErased> {
+        self.find(|erasure| erasure.account == account)
+    }
+
+    /// How whoever had this name was erased.
+    pub fn former(&self, room: &RoomId) -> Option<AccountErased> {
+        let hash = room_hash(room);
+        self.find(|erasure| erasure.room_hash == hash)
+    }
+
+    fn find(&self, is_meant: impl Fn(&AccountErased) -> bool) -> Option<AccountErased> {
+        let gone = self.read();
+        gone.erasures.iter().find(|one| is_meant(one)).cloned()
     }
 
     /// Whether a record that cannot be decoded, or applied, has to do with somebody who was erased: its
@@ -109,6 +149,7 @@ impl Erased {
             return;
         }
         gone.rooms.insert(event.room_hash.clone(), pseudonym);
+        gone.erasures.push(event.clone());
         let all = gone.accounts.keys().copied().collect();
         drop(gone);
         self.any.store(true, Ordering::Release);
@@ -185,6 +226,7 @@ pub(crate) fn erase(event: &mut Event, erased: &Erased) {
                 event.text.clear();
             }
         }
+        Event::ChatSettingsChanged(event) if in_their_room => event.blocked_words.clear(),
         Event::ChatCleared(event) => {
             if let (Some(account), Some(name)) = (event.account, &mut event.name) {
                 gone.rename(account, name);

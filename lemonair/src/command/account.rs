@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use lemonair_consumers::{Replay, Selection};
+use lemonair_consumers::{Replay, Selection, erasures};
 use lemonair_gateway::Passwords;
 use lemonair_producers::Desk;
 use lemonair_projections::accounts;
@@ -14,8 +14,8 @@ use lemonair_schemas::account::RoleGranted;
 use lemonair_schemas::chat::{MessageHeld, MessagePosted};
 use lemonair_schemas::command::Register;
 use lemonair_schemas::donation::DonationAccepted;
-use lemonair_schemas::erasure::AccountErased;
-use lemonair_schemas::{AccountId, Event, EventId, RoomId, Timestamp, Topic};
+use lemonair_schemas::erasure::{AccountErased, room_hash};
+use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -32,8 +32,9 @@ pub(crate) enum Account {
     Show { name: String },
     /// Give an account a role for the whole site
     Role { name: String, role: Role },
-    /// Erase a person: their name and all that they wrote, everywhere, for ever
+    /// Erase a person: their name and all that they wrote, everywhere, for ever; run again, it proves it again
     Erase {
+        /// Or their id; of who is erased, the name that they had, or the one that they have since
         name: String,
         /// Do not ask
         #[arg(long)]
@@ -80,11 +81,12 @@ impl Account {
                 );
             }
             Account::Erase { name, yes } => {
-                let account = find(&ground, &name).await?;
-                if !yes && !confirmed(&account.name)? {
+                let account = find_or_former(&ground, &name).await?;
+                let is_erased = ground.codec.erased().contains(account.id);
+                if !is_erased && !yes && !confirmed(&account.name)? {
                     bail!("nothing was erased");
                 }
-                erase(&ground, &account).await?;
+                erase(&ground, &name, &account).await?;
                 tell_of_snapshots(settings)?;
             }
         }
@@ -105,20 +107,30 @@ fn confirmed(name: &str) -> anyhow::Result<bool> {
     Ok(answer.trim() == name)
 }
 
-/// Erases, and looks whether anything can still be read.
-async fn erase(ground: &Ground, account: &accounts::Account) -> anyhow::Result<()> {
-    let room: RoomId = account.name.parse().context("read the name")?;
-    let erased = AccountErased::new(account.id, &room, Timestamp::now());
-    let position = ground.log.append(erased).await?;
+/// Erases, if that was not done before, and looks whether anything can still be read.
+async fn erase(ground: &Ground, name: &str, account: &accounts::Account) -> anyhow::Result<()> {
+    let erased = match ground.codec.erased().of(account.id) {
+        Some(erased) => erased,
+        None => {
+            let room: RoomId = account.name.parse().context("read the name")?;
+            let erased = AccountErased::new(account.id, &room, Timestamp::now());
+            ground.log.append(erased.clone()).await?;
+            erased
+        }
+    };
+    let marks = erasures::marks(&ground.kafka).await?;
+    let last = marks.iter().filter(|mark| mark.high > mark.low);
+    let last: Vec<Position> = last
+        .map(|mark| Position {
+            offset: mark.high - 1,
+            ..mark.end()
+        })
+        .collect();
     // Rows are looked for in whole tables.
-    if !ground
-        .checkpoints
-        .wait_all(&[position], 12 * PATIENCE)
-        .await
-    {
+    if !ground.checkpoints.wait_all(&last, 12 * PATIENCE).await {
         bail!("it is written down, but the read models lag; does `lemonair project` run?");
     }
-    let traces = erasure::traces(&ground.pool, &account.name, account.id).await?;
+    let traces = erasure::traces(&ground.pool, &erased.room_hash, account.id).await?;
     for Trace {
         database,
         table,
@@ -128,10 +140,9 @@ async fn erase(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(
     {
         eprintln!("  {rows} rows of {database}.{table} still say it in {column}");
     }
-    let (theirs, named) = reread(ground, account).await?;
+    let (theirs, named) = reread(ground, &erased).await?;
     println!(
-        "{} is erased; {} stands in its place",
-        account.name,
+        "{name} is erased; {} stands in its place",
         RoomId::of_erased(account.id)
     );
     println!(
@@ -142,7 +153,9 @@ async fn erase(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(
         "topics   {theirs} records by the account or in its room, {named} of them still name it"
     );
     if !traces.is_empty() || named > 0 {
-        bail!("something is left: run it again, and `lemonair rebuild all` if that does not help");
+        bail!(
+            "something is left: run it again in a moment; what stays then goes with `lemonair rebuild all --fresh`, run twice, as the rows from before the first are kept until the second"
+        );
     }
     Ok(())
 }
@@ -160,16 +173,18 @@ fn tell_of_snapshots(settings: &Settings) -> anyhow::Result<()> {
 
 /// Reads all topics once more, as every reader does: records that have to do with the account, and
 /// those that still say its name anywhere, or what it wrote.
-async fn reread(ground: &Ground, account: &accounts::Account) -> anyhow::Result<(u64, u64)> {
+async fn reread(ground: &Ground, erased: &AccountErased) -> anyhow::Result<(u64, u64)> {
     let everything = Selection::of(&Topic::FACTS);
     let ranges = everything.ranges(&ground.kafka).await?;
     let mut replay =
         Replay::open(&ground.kafka, Arc::clone(&ground.codec), everything, ranges).await?;
-    let pseudonym = RoomId::of_erased(account.id);
+    let pseudonym = RoomId::of_erased(erased.account);
     let (mut theirs, mut named) = (0, 0);
     while let Some(record) = replay.next().await? {
         let Ok(event) = record.content else { continue };
-        let is_theirs = event.actor().is_some_and(|actor| actor.id == account.id);
+        let is_theirs = event
+            .actor()
+            .is_some_and(|actor| actor.id == erased.account);
         if is_theirs || event.room().as_ref() == Some(&pseudonym) {
             theirs += 1;
         }
@@ -179,7 +194,8 @@ async fn reread(ground: &Ground, account: &accounts::Account) -> anyhow::Result<
             | Event::DonationAccepted(DonationAccepted { message: text, .. }) => text,
             _ => "",
         };
-        if says(&Value::Object(event.json()), &account.name) || is_theirs && !words.is_empty() {
+        let json = Value::Object(event.json());
+        if says(&json, &erased.room_hash) || is_theirs && !words.is_empty() {
             named += 1;
         }
     }
@@ -187,16 +203,18 @@ async fn reread(ground: &Ground, account: &accounts::Account) -> anyhow::Result<
 }
 
 /// Fields that hold what people wrote, which may be anything.
-const WORDS: [&str; 3] = ["text", "message", "reason"];
+const WORDS: [&str; 4] = ["text", "message", "reason", "blocked_words"];
 
-/// Whether any field of it, however deep, is just this name.
-fn says(value: &Value, name: &str) -> bool {
+/// Whether any field of it, however deep, is just the name with this hash.
+fn says(value: &Value, hash: &str) -> bool {
     match value {
-        Value::String(text) => text.eq_ignore_ascii_case(name),
-        Value::Array(values) => values.iter().any(|value| says(value, name)),
+        Value::String(text) => text
+            .parse::<RoomId>()
+            .is_ok_and(|room| room_hash(&room) == hash),
+        Value::Array(values) => values.iter().any(|value| says(value, hash)),
         Value::Object(fields) => fields
             .iter()
-            .any(|(field, value)| !WORDS.contains(&field.as_str()) && says(value, name)),
+            .any(|(field, value)| !WORDS.contains(&field.as_str()) && says(value, hash)),
         _ => false,
     }
 }
@@ -206,6 +224,21 @@ pub(super) async fn find(ground: &Ground, name: &str) -> anyhow::Result<accounts
     account.with_context(|| {
         format!("there is no account {name}; `lemonair account create {name}` makes it")
     })
+}
+
+/// Also by id, and by the name that somebody had before they were erased.
+async fn find_or_former(ground: &Ground, name: &str) -> anyhow::Result<accounts::Account> {
+    let former = name.parse::<RoomId>().ok();
+    let former = former.and_then(|room| ground.codec.erased().former(&room));
+    let id = former.map_or_else(
+        || name.parse::<AccountId>().ok(),
+        |erased| Some(erased.account),
+    );
+    let Some(id) = id else {
+        return find(ground, name).await;
+    };
+    let account = accounts::by_id(&ground.pool, id).await?;
+    account.with_context(|| format!("there is no account {name}"))
 }
 
 pub(super) async fn find_or_create(

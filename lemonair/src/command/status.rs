@@ -222,6 +222,10 @@ fn row(model: &ReadModel) -> [String; 10] {
 }
 
 fn rebuild(rebuild: &Rebuild) -> String {
+    if let Some(fault) = &rebuild.fault {
+        let fault = fault.replace('\n', " ");
+        return format!("failed {}: {fault}", rebuild.updated_at);
+    }
     let share = 100 * rebuild.done / rebuild.total.max(1);
     match rebuild.state {
         State::Running => {
@@ -233,5 +237,33 @@ fn rebuild(rebuild: &Rebuild) -> String {
         State::Paused => format!("paused at {share} %"),
         State::CutOff => format!("cut off at {share} %"),
         State::Done => format!("done {}", rebuild.updated_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_rebuild_failed_is_told() {
+        let mut failed = Rebuild {
+            projection: "messages",
+            // As of one that was refused before it began.
+            state: State::Done,
+            phase: "done".to_owned(),
+            done: 0,
+            total: 0,
+            rate: 0.0,
+            started_at: Timestamp(0),
+            updated_at: Timestamp(0),
+            report: None,
+            fault: Some("chat was\ntrimmed".to_owned()),
+        };
+        for state in [State::Done, State::CutOff] {
+            failed.state = state;
+            let said = rebuild(&failed);
+            assert!(said.starts_with("failed 1970-"), "{said}");
+            assert!(said.ends_with(": chat was trimmed"), "{said}");
+        }
     }
 }

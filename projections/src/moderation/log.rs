@@ -5,13 +5,13 @@ use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, RoomId, Times
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::mysql::MySqlRow;
-use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
 use super::somebody;
 use crate::page::{self, Page, Slice};
 use crate::projection::Fault;
-use crate::{Fact, Result, row};
+use crate::{Fact, Result, erasure, row};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entry {
@@ -124,46 +124,65 @@ pub(super) async fn write(tx: &mut MySqlConnection, fact: &Fact<'_>) -> Result<(
     Ok(())
 }
 
-/// The reasons that somebody gave, or that were given for them, and their name where only the log
-/// knows that it is theirs.
-pub(super) async fn erase(tx: &mut MySqlConnection, event: &AccountErased) -> Result<(), Fault> {
+/// The reasons that somebody gave, or that were given for them, the words that their own room blocked, and
+/// their name where only the log knows that it is theirs.
+pub(super) async fn erase(
+    tx: &mut MySqlConnection,
+    database: &str,
+    event: &AccountErased,
+) -> Result<(), Fault> {
     let account = event.account.0;
-    sqlx::query(
-        "UPDATE pins p JOIN moderation_log l ON l.room = p.room AND l.message = p.message \
-         AND l.done_at = p.pinned_at SET p.pinned_by = ? WHERE l.kind = 'chat.pinned' AND l.actor = ?",
-    )
-    .bind(RoomId::of_erased(event.account).as_str())
-    .bind(account)
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query(
-        "UPDATE standings s JOIN moderation_log l ON l.room = s.room AND l.target = s.account \
-         AND l.done_at = s.since SET s.reason = NULL WHERE l.actor = ?",
-    )
-    .bind(account)
-    .execute(&mut *tx)
-    .await?;
-    let rows: Vec<(String, i32, i64, String)> = sqlx::query_as(
-        "SELECT room, part, record_offset, detail FROM moderation_log \
-         WHERE (actor = ? OR target = ?) AND detail LIKE '%\"reason\"%'",
-    )
-    .bind(account)
-    .bind(account)
-    .fetch_all(&mut *tx)
-    .await?;
+    let log = format!("{database}.moderation_log");
+    let sql = format!(
+        "UPDATE {database}.pins p JOIN {log} l ON l.room = p.room AND l.message = p.message \
+         AND l.done_at = p.pinned_at SET p.pinned_by = ? WHERE l.kind = 'chat.pinned' AND l.actor = ?"
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(RoomId::of_erased(event.account).as_str())
+        .bind(account)
+        .execute(&mut *tx)
+        .await?;
+    let sql = format!(
+        "UPDATE {database}.standings s JOIN {log} l ON l.room = s.room AND l.target = s.account \
+         AND l.done_at = s.since SET s.reason = NULL WHERE l.actor = ?"
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(account)
+        .execute(&mut *tx)
+        .await?;
+    // No room goes by an empty name.
+    let theirs = erasure::room_of(tx, &log, "room", event).await?;
+    let theirs = theirs.unwrap_or_default();
+    let sql = format!(
+        "SELECT room, part, record_offset, detail FROM {log} \
+         WHERE (actor = ? OR target = ?) AND detail LIKE '%\"reason\"%' \
+         OR room = ? AND kind = 'chat.settings'"
+    );
+    let rows: Vec<(String, i32, i64, String)> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(account)
+        .bind(account)
+        .bind(&theirs)
+        .fetch_all(&mut *tx)
+        .await?;
     for (room, part, offset, detail) in rows {
         // Written by us as an object.
         let mut detail: Map<String, Value> = serde_json::from_str(&detail).unwrap_or_default();
         detail.remove("reason");
-        sqlx::query(
-            "UPDATE moderation_log SET detail = ? WHERE room = ? AND part = ? AND record_offset = ?",
-        )
-        .bind(Value::Object(detail).to_string())
-        .bind(room)
-        .bind(part)
-        .bind(offset)
-        .execute(&mut *tx)
-        .await?;
+        if room == theirs
+            && let Some(words) = detail.get_mut("blocked_words")
+        {
+            *words = Value::Array(Vec::new());
+        }
+        let sql = format!(
+            "UPDATE {log} SET detail = ? WHERE room = ? AND part = ? AND record_offset = ?"
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(Value::Object(detail).to_string())
+            .bind(room)
+            .bind(part)
+            .bind(offset)
+            .execute(&mut *tx)
+            .await?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::dead_letters;
 use crate::messages::Messages;
 use crate::run::tests::{Stage, numbered, numbers, put_poison};
 use crate::scratch::{at, room, said};
+use crate::viewers::Viewers;
 use crate::wallets::Wallets;
 
 async fn state(pool: &MySqlPool) -> State {
@@ -184,12 +185,15 @@ async fn one_room_is_mended_and_its_neighbours_left_alone() {
         .reach(&stage.append(numbered("mint", 50..60)).await)
         .await;
 
-    let mut tell = |_| {};
-    let refused = rebuild_room(&projector, &Wallets, &mint, Options::default(), &mut tell).await;
-    assert!(
-        matches!(refused, Err(Error::NotByRoom { .. })),
-        "{refused:?}"
-    );
+    for projection in [&Wallets as &'static dyn Projection, &Viewers] {
+        let mut tell = |_| {};
+        let options = Options::default();
+        let refused = rebuild_room(&projector, projection, &mint, options, &mut tell).await;
+        assert!(
+            matches!(refused, Err(Error::NotByRoom { .. })),
+            "{refused:?}"
+        );
+    }
     running.stop().await;
 }
 
@@ -227,5 +231,40 @@ async fn rows_before_a_time_are_kept_where_they_stand_for_records() {
         assert!(matches!(refused, Err(Error::NoSnapshot(_))), "{refused:?}");
     }
     stage.reach(&stage.append([message(100)]).await).await;
+    running.stop().await;
+}
+
+/// Cut off, a rebuild from a time leaves live rows behind; one of all there is begins without them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_otherwise_is_not_gone_on_with() {
+    let stage = Stage::set().await;
+    let running = stage.run();
+    stage
+        .reach(&stage.append(numbered("mint", 0..50)).await)
+        .await;
+    forge(
+        &stage,
+        "UPDATE messages SET text = 'forged' WHERE text = '7'",
+    )
+    .await;
+    let from = Options {
+        from: Some(at(50)),
+        ..Options::default()
+    };
+    let projector = stage.projector();
+    let (mut live, marks) = begin(&projector, &Messages).await.unwrap();
+    let kept = start(&projector, &Messages, &mut live, &marks, from).await;
+    let mut shadow = Shadow::open(&stage.db.pool, &Messages, Place::Shadow)
+        .await
+        .unwrap();
+    shadow
+        .make_anew(&Messages, &kept.unwrap(), &begun(from), &mut |_| {})
+        .await
+        .unwrap();
+    end(&mut live, &Messages).await;
+    rebuild_one(&stage, &Messages, Options::default())
+        .await
+        .unwrap();
+    assert_eq!(stage.texts("mint").await, numbers(0..50));
     running.stop().await;
 }

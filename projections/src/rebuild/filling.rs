@@ -16,7 +16,7 @@ use super::shadow::Shadow;
 use super::{Ends, Phase, Progress, Report};
 use crate::checkpoint::{self, Claim, Claims, settle};
 use crate::database::{lock, unlock};
-use crate::{Error, Projection, Projector, Result, dead_letters, fault};
+use crate::{Error, Projection, Projector, Result, dead_letters, erasure, fault};
 
 /// Shares of the partitions that are read side by side: as many as keep two cores busy, beside the live
 /// loop, with the server's work and ours.
@@ -51,6 +51,8 @@ pub(super) struct Filling<'a> {
     dead_letters: u64,
     /// Only this room's records.
     pub(super) room: Option<RoomId>,
+    /// Erasures that the rows know of, among those that the codec does.
+    heeded: usize,
     /// Not while others wait for us, or while a snapshot is held open.
     pub(super) pausable: bool,
     board: Board,
@@ -88,6 +90,7 @@ impl<'a> Filling<'a> {
             records: 0,
             dead_letters: 0,
             room: None,
+            heeded: 0,
             pausable: true,
             board: Board::open(&projector.pool, projection).await?,
             tell,
@@ -105,6 +108,7 @@ impl<'a> Filling<'a> {
     /// Reads up to exactly `ends`; partitions that are further already stay where they are.
     pub(super) async fn fill(&mut self, ends: &Ends) -> Result<()> {
         loop {
+            self.heed().await?;
             let mut rest = checkpoint::positions(&self.claims);
             rest.retain(|position| {
                 let end = ends.get(&(position.topic, position.partition));
@@ -118,6 +122,17 @@ impl<'a> Filling<'a> {
         }
     }
 
+    /// The codec may be one that the live loops read erasures with, too.
+    async fn heed(&mut self) -> Result<()> {
+        let projector = self.projector;
+        for event in projector.codec.erased().since(self.heeded) {
+            let rows = &mut self.shadow.connection;
+            Box::pin(erasure::heed(rows, self.projection, &event)).await?;
+            self.heeded += 1;
+        }
+        Ok(())
+    }
+
     async fn open(&mut self, from: Vec<Position>) -> Result<Vec<Lane>> {
         let open = shares(from)
             .into_iter()
@@ -126,7 +141,8 @@ impl<'a> Filling<'a> {
     }
 
     /// Reads until all of the lanes are at their ends, or until those that are have been read so far
-    /// beyond that it pays to leave them out. No lane waits for another, but while others hold us.
+    /// beyond that it pays to leave them out, or until somebody is erased whom the rows do not know of
+    /// yet. No lane waits for another, but while others hold us.
     async fn run(&mut self, lanes: &mut [Lane], ends: &Ends) -> Result<()> {
         let room = self.room.clone();
         let work = Work {
@@ -134,8 +150,11 @@ impl<'a> Filling<'a> {
             erased: self.projector.codec.erased(),
             ends,
             room: room.as_ref(),
+            heeded: self.heeded,
         };
-        while lanes.iter().any(|lane| !lane.at_end) && lanes.iter().all(|lane| lane.wasted < WASTE)
+        while lanes.iter().any(|lane| !lane.at_end)
+            && lanes.iter().all(|lane| lane.wasted < WASTE)
+            && !work.is_stale()
         {
             let running = lanes.iter_mut().filter(|lane| !lane.at_end);
             let mut laps: FuturesUnordered<_> = running.map(|lane| lane.lap(&work)).collect();
@@ -150,7 +169,8 @@ impl<'a> Filling<'a> {
                 if !lane.at_end && lane.moved.elapsed() > STANDSTILL {
                     return Err(Error::Standstill(self.projection.name()));
                 }
-                goes_on = goes_on && lane.wasted < WASTE && !self.is_paused().await?;
+                goes_on =
+                    goes_on && lane.wasted < WASTE && !work.is_stale() && !self.is_paused().await?;
                 if goes_on && !lane.at_end {
                     laps.push(lane.lap(&work));
                 }

@@ -43,6 +43,8 @@ pub(super) struct Work<'a> {
     pub(super) ends: &'a Ends,
     /// Only this room's records.
     pub(super) room: Option<&'a RoomId>,
+    /// Erasures that the rows know of.
+    pub(super) heeded: usize,
 }
 
 impl Lane {
@@ -77,6 +79,10 @@ impl Lane {
         &mut self,
         work: &Work<'_>,
     ) -> Result<(&mut Lane, Vec<Move>, Committed)> {
+        // Read again when the rows know what these records may have been decoded with.
+        if work.is_stale() {
+            return Ok((self, Vec::new(), Committed::default()));
+        }
         self.at_end = true;
         for next in &mut self.batch.next {
             let end = work.ends.get(&(next.topic, next.partition)).copied();
@@ -109,6 +115,15 @@ impl Lane {
             self.batch = following;
         }
         Ok((self, moves, committed))
+    }
+}
+
+// === impl Work ===
+
+impl Work<'_> {
+    /// Whether the codec has learned of an erasure since the rows were told of those before it.
+    pub(super) fn is_stale(&self) -> bool {
+        self.erased.count() != self.heeded
     }
 }
 

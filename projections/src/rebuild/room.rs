@@ -3,12 +3,12 @@
 
 use lemonair_consumers::Watermark;
 use lemonair_consumers::kafka::partition_of;
-use lemonair_schemas::RoomId;
+use lemonair_schemas::{RoomId, Topic};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
 use super::filling::Filling;
 use super::shadow::Shadow;
-use super::{Ends, Options, Progress, Report, begin, compare, end, ends, start};
+use super::{Ends, Options, Progress, Report, begin, begun, compare, end, ends, start};
 use crate::database::quote;
 use crate::place::Place;
 use crate::{Error, Projection, Projector, Result, checkpoint, dead_letters};
@@ -22,10 +22,16 @@ pub async fn rebuild_room(
     options: Options<'_>,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report> {
-    if let Some(table) = projection.tables().iter().find(|table| table.by != "room") {
+    let mut tables = projection.tables().iter().map(|table| table.by);
+    // What a gateway tells is of many rooms at once.
+    let told = projection.topics().contains(&Topic::Presence);
+    let other = tables
+        .find(|by| *by != "room")
+        .or_else(|| told.then_some("gateway"));
+    if let Some(by) = other {
         return Err(Error::NotByRoom {
             projection: projection.name(),
-            by: table.by,
+            by,
         });
     }
     let (mut live, marks) = begin(projector, projection).await?;
@@ -51,13 +57,15 @@ async fn replaced(
     let partition = partition_of(room.as_str(), partitions);
     let mut shadow = Shadow::open(&projector.pool, projection, Place::Room).await?;
     let start = start(projector, projection, live, marks, options).await?;
-    shadow.make_anew(projection, &start, tell).await?;
+    let how = begun(options);
+    shadow.make_anew(projection, &start, &how, tell).await?;
     let mut filling = Filling::begin(projector, projection, shadow, &ends, tell).await?;
     filling.snapshot = start.snapshot().map(|snapshot| snapshot.head.taken_at);
     filling.erase(&ends).await?;
     // From here on, the room's own.
     filling.records = 0;
-    ends.retain(|key, _| key.1 == partition);
+    let is_own = |key: &(Topic, i32)| key.0 != Topic::Erasures && key.1 == partition;
+    ends.retain(|key, _| is_own(key));
     filling.target.clone_from(&ends);
     filling.room = Some(room.clone());
     filling.fill(&ends).await?;
@@ -68,9 +76,16 @@ async fn replaced(
     let mut tx = live.begin().await?;
     let hold = format!("SELECT 1 FROM {} FOR UPDATE", checkpoint::table(projection));
     sqlx::query(AssertSqlSafe(hold)).fetch_all(&mut *tx).await?;
-    let mut positions: Ends = filling.live_positions(&mut tx).await?;
-    positions.retain(|key, _| key.1 == partition);
-    filling.fill(&positions).await?;
+    let positions: Ends = filling.live_positions(&mut tx).await?;
+    let mut own = positions.clone();
+    own.retain(|key, _| is_own(key));
+    filling.fill(&own).await?;
+    // Who was erased meanwhile is so in these rows too. Erasures go by account, and not by room: they are
+    // in any partition, and none of the room's records.
+    let records = filling.records;
+    filling.room = None;
+    filling.erase(&positions).await?;
+    filling.records = records;
     filling.retry().await?;
     let mut comparison = compare::Comparison::default();
     for table in projection.tables() {

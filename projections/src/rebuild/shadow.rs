@@ -24,6 +24,8 @@ pub(super) struct Shadow {
     pub(super) name: String,
     old: String,
     tables: Vec<String>,
+    /// Holds how they were begun.
+    begun: String,
 }
 
 /// What new tables begin with.
@@ -63,7 +65,27 @@ impl Shadow {
             live,
             name,
             tables,
+            begun: format!("{}_begun", projection.name()),
         })
+    }
+
+    /// Whether what is there was begun so: with other rows to begin with, or by another version, it would
+    /// not be what a rebuild of today makes.
+    pub(super) async fn began(&mut self, how: &str) -> Result<bool> {
+        self.make_begun().await?;
+        let sql = format!("SELECT how FROM {}", quote(&self.begun));
+        let found: Option<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_optional(&mut self.connection)
+            .await?;
+        Ok(found.as_deref() == Some(how))
+    }
+
+    async fn make_begun(&mut self) -> Result<()> {
+        let begun = quote(&self.begun);
+        self.execute(format!(
+            "CREATE TABLE IF NOT EXISTS {begun} (how VARCHAR(255) NOT NULL PRIMARY KEY)"
+        ))
+        .await
     }
 
     /// Whether what is there can be gone on with: all tables, made as the live ones are made today, from
@@ -115,18 +137,22 @@ impl Shadow {
         Ok(row.try_get(1)?)
     }
 
-    /// New tables. The checkpoint goes first and comes last, all of it at once: without it, the tables
-    /// count for nothing.
+    /// New tables, begun in the way that `how` tells of. The checkpoint goes first and comes last, all of it
+    /// at once: without it, the tables count for nothing.
     pub(super) async fn make_anew(
         &mut self,
         projection: &'static dyn Projection,
         start: &Start,
+        how: &str,
         tell: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<()> {
-        for table in self.tables.clone() {
-            self.execute(format!("DROP TABLE IF EXISTS {}", quote(&table)))
-                .await?;
-        }
+        self.remove().await?;
+        self.make_begun().await?;
+        let sql = format!("INSERT INTO {} (how) VALUES (?)", quote(&self.begun));
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(how)
+            .execute(&mut self.connection)
+            .await?;
         let live = quote(&self.live);
         for table in self.tables.clone().iter().skip(1) {
             let table = quote(table);
@@ -271,8 +297,10 @@ impl Shadow {
     }
 
     pub(super) async fn remove(&mut self) -> Result<()> {
-        for table in self.tables.clone() {
-            self.execute(format!("DROP TABLE IF EXISTS {}", quote(&table)))
+        for table in self.tables.iter().chain([&self.begun]) {
+            let sql = format!("DROP TABLE IF EXISTS {}", quote(table));
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut self.connection)
                 .await?;
         }
         Ok(())

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use lemonair_schemas::account::SessionOpened;
 use lemonair_schemas::channel::ChannelFollowed;
 use lemonair_schemas::chat::{
-    ChatCleared, HeldMessageApproved, MemberBanned, MemberTimedOut, MemberUnbanned, MessageDeleted,
-    MessageHeld, MessagePinned, ModeratorAdded,
+    ChatCleared, ChatSettingsChanged, HeldMessageApproved, MemberBanned, MemberTimedOut,
+    MemberUnbanned, MessageDeleted, MessageHeld, MessagePinned, ModeratorAdded,
 };
 use lemonair_schemas::donation::{
     Cue, DonationAccepted, DonationRefunded, DonationSettingsChanged, GoalStarted, OverlayCued,
@@ -11,7 +12,7 @@ use lemonair_schemas::donation::{
 };
 use lemonair_schemas::erasure::{AccountErased, room_hash};
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
-use lemonair_schemas::{Event, EventId};
+use lemonair_schemas::{Event, EventId, RoomId, SessionId};
 use lemonair_testkit::{fresh_codec, within};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -19,6 +20,8 @@ use sqlx::{AssertSqlSafe, MySqlPool, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::channels::Channels;
+use crate::dead_letters::{self, Filter};
 use crate::messages::Messages;
 use crate::moderation::Moderation;
 use crate::run::tests::{LONG, Stage, numbered, numbers};
@@ -142,6 +145,29 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
     };
     events.extend([oops.into(), deleted.into()]);
     events.extend(moderated());
+    let logged_in = SessionOpened {
+        id: EventId::new(),
+        at: at(2),
+        account: actor("lime").id,
+        actor: None,
+        session: SessionId::new(),
+        expires: at(100),
+        agent: Some("Mozilla/5.0".to_owned()),
+    };
+    let blocked = ChatSettingsChanged {
+        id: EventId::new(),
+        at: at(2),
+        room: room("lime"),
+        actor: Some(actor("lime")),
+        slow_mode_ms: 0,
+        followers_only_ms: None,
+        unique_messages: false,
+        emote_only: false,
+        blocked_words: vec!["sour".to_owned()],
+        links_allowed: true,
+        hold_for_review: false,
+    };
+    events.extend([logged_in.into(), blocked.into()]);
     for name in ["lime", "kiwi", "kiwi"] {
         let followed = ChannelFollowed {
             id: EventId::new(),
@@ -501,11 +527,25 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     stage.cluster.codec = fresh_codec().await;
     let running = stage.run();
     stage.reach(&stage.append(history(300)).await).await;
-    rebuild_one(&stage, &Messages, Options::default())
+    for projection in [&Messages as &'static dyn Projection, &Moderation] {
+        rebuild_one(&stage, projection, Options::default())
+            .await
+            .unwrap();
+    }
+    let lime = actor("lime").id;
+    let hash = room_hash(&room("lime"));
+    let traces = || erasure::traces(&stage.db.pool, &hash, lime);
+    // An operator, too; and what they look at names rooms.
+    let (codec, all) = (&stage.cluster.codec, Filter::default());
+    let retried = dead_letters::retry(&stage.db.pool, codec, &all, "Lime", false);
+    assert_eq!(retried.await.unwrap().len(), 1);
+    let letter = stage.letters().await[0].id;
+    let reported =
+        "UPDATE rebuilds SET report = '{\"group\":\"lime\"}' WHERE projection = 'messages'";
+    sqlx::raw_sql(reported)
+        .execute(&stage.db.pool)
         .await
         .unwrap();
-    let lime = actor("lime").id;
-    let traces = || erasure::traces(&stage.db.pool, "Lime", lime);
     // What somebody else says, even if it is just the name, is theirs.
     let lime_said = stage.append([said("kiwi", "kiwi", "lime").into()]).await;
     stage.reach(&lime_said).await;
@@ -521,7 +561,7 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
         at: at(8),
         account: lime,
         actor: None,
-        room_hash: room_hash(&room("lime")),
+        room_hash: hash.clone(),
     };
     stage.reach(&stage.append([erased.into()]).await).await;
     assert_eq!(traces().await.unwrap(), []);
@@ -533,6 +573,20 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     );
     assert!(stage.texts("mint").await.iter().all(String::is_empty));
     assert_eq!(stage.texts("peach").await, ["keep this", ""]);
+    let aside = stage.db.url.rsplit_once('/').unwrap().1;
+    let reasons = format!(
+        "SELECT COUNT(*) FROM {aside}_old.moderation_log WHERE detail LIKE '%lime was loud%'"
+    );
+    let reasons: i64 = sqlx::query_scalar(AssertSqlSafe(reasons))
+        .fetch_one(&stage.db.pool)
+        .await
+        .unwrap();
+    let noted = dead_letters::actions(&stage.db.pool, letter).await.unwrap();
+    assert_eq!(noted[0].operator, RoomId::of_erased(lime).as_str());
+    assert_eq!(noted[0].cause.as_deref(), Some(dead_letters::OF_ERASED));
+    let rebuilds = rebuilds(&stage.db.pool).await.unwrap();
+    assert!(rebuilds.iter().all(|rebuild| rebuild.report.is_none()));
+    assert_eq!(reasons, 0, "what was put aside is erased as what is live");
 
     let mut rows = 0;
     for projection in projection::ALL {
@@ -554,6 +608,109 @@ async fn an_erasure_leaves_what_a_rebuild_makes() {
     assert!(kept > 0);
     assert_eq!(traces().await.unwrap(), []);
     running.stop().await;
+}
+
+/// Somebody is erased while a room that they said something in is made anew, by a process that had read
+/// what they said before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_meanwhile_reaches_a_room_that_is_made_anew() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    let running = stage.run();
+    stage
+        .reach(&stage.append(numbered("mint", 0..3000)).await)
+        .await;
+    let projector = Projector {
+        codec: fresh_codec().await,
+        ..stage.projector()
+    };
+    let reached = tokio::sync::Notify::new();
+    let mut tell = |progress: Progress| {
+        if progress.done > 0 {
+            reached.notify_one();
+        }
+    };
+    let mint = room("mint");
+    let mut rebuilding = Box::pin(rebuild_room(
+        &projector,
+        &Messages,
+        &mint,
+        Options::default(),
+        &mut tell,
+    ));
+    tokio::select! {
+        biased;
+        () = reached.notified() => {}
+        result = &mut rebuilding => panic!("done too soon: {result:?}"),
+    }
+    let lime = actor("lime").id;
+    let erased = AccountErased::new(lime, &room("lime"), at(8));
+    let hash = erased.room_hash.clone();
+    stage.reach(&stage.append([erased.into()]).await).await;
+    let report = within("the rebuild", rebuilding).await.unwrap();
+    assert!(report.swapped);
+    let texts = stage.texts("mint").await;
+    assert_eq!(texts.len(), 3000);
+    assert!(texts.iter().all(String::is_empty));
+    let traces = erasure::traces(&stage.db.pool, &hash, lime).await;
+    assert_eq!(traces.unwrap(), []);
+    running.stop().await;
+}
+
+/// Erases whose channel it is while the channels are made anew, in the midst of its records.
+async fn erased_in_the_midst(stage: &Stage, projector: &Projector) {
+    let running = stage.run();
+    let followed = ChannelFollowed {
+        id: EventId::new(),
+        at: at(4),
+        room: room("mint"),
+        actor: Some(actor("lime")),
+    };
+    let mut events: Vec<Event> = vec![opened("mint").into()];
+    // More than a lane reads at once.
+    events.extend(std::iter::repeat_n(Event::from(followed), 2200));
+    stage.reach(&stage.append(events).await).await;
+    let reached = tokio::sync::Notify::new();
+    let mut tell = |progress: Progress| {
+        if progress.done > 0 {
+            reached.notify_one();
+        }
+    };
+    let mut rebuilding = Box::pin(rebuild(projector, &Channels, Options::default(), &mut tell));
+    tokio::select! {
+        biased;
+        () = reached.notified() => {}
+        result = &mut rebuilding => panic!("done too soon: {result:?}"),
+    }
+    let erased = AccountErased::new(actor("mint").id, &room("mint"), at(8));
+    let hash = erased.room_hash.clone();
+    stage.reach(&stage.append([erased.into()]).await).await;
+    let report = within("the rebuild", rebuilding).await.unwrap();
+    assert!(report.swapped);
+    assert_eq!(stage.letters().await, []);
+    let report = rebuild_one(stage, &Channels, VERIFY).await.unwrap();
+    assert_eq!(report.comparison.unwrap().differences, []);
+    let traces = erasure::traces(&stage.db.pool, &hash, actor("mint").id).await;
+    assert_eq!(traces.unwrap(), []);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_reads_of_an_erasure_in_its_own_time_finds_its_rows() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    let projector = Projector {
+        codec: fresh_codec().await,
+        ..stage.projector()
+    };
+    erased_in_the_midst(&stage, &projector).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_is_told_of_an_erasure_by_the_live_loops_finds_its_rows() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    erased_in_the_midst(&stage, &stage.projector()).await;
 }
 
 /// Statements in our database that wait for tables, by their numbers.

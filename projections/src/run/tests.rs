@@ -3,13 +3,15 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use futures::future::BoxFuture;
 use lemonair_consumers::Kafka;
 use lemonair_producers::Log;
+use lemonair_schemas::channel::ChannelFollowed;
 use lemonair_schemas::chat::MessagePosted;
+use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::ledger::{Book, EntryPosted, Kind, Posting};
 use lemonair_schemas::record::Schema;
-use lemonair_schemas::stream::StreamStarted;
+use lemonair_schemas::stream::{StreamEnded, StreamStarted};
 use lemonair_schemas::{Codec, EventId, Position, Record, Registry};
 use lemonair_testkit::forwarder::{Forwarder, Way};
-use lemonair_testkit::{Cluster, all_schemas, random_prefix, registry_url, within};
+use lemonair_testkit::{Cluster, all_schemas, fresh_codec, random_prefix, registry_url, within};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection};
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +22,7 @@ use crate::erasure::Personal;
 use crate::messages::Messages;
 use crate::page::{Edge, Slice};
 use crate::projection::{Fault, Table};
+use crate::rebuild::tests::{VERIFY, rebuild_one};
 use crate::scratch::{Scratch, actor, at, opened, registered, room, said};
 use crate::wait::Checkpoints;
 use crate::{Fact, accounts, broadcasts, channels, lag, messages, stats, wallets};
@@ -322,6 +325,71 @@ async fn every_read_model_keeps_up_past_poison() {
         0,
         "{lags:?}"
     );
+    running.stop().await;
+}
+
+/// Of whom nothing is read any more is known before anything is read: also before the rows are renamed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_find_the_rows_of_who_was_erased_while_nobody_read() {
+    let mut stage = Stage::set().await;
+    stage.cluster.codec = fresh_codec().await;
+    let mint = room("mint");
+    let started = StreamStarted {
+        id: EventId::new(),
+        at: at(2),
+        room: mint.clone(),
+        actor: None,
+        title: "on".to_owned(),
+        ingest: "one".to_owned(),
+        origin: "http://one".to_owned(),
+    };
+    let ended = StreamEnded {
+        id: EventId::new(),
+        at: at(4),
+        room: mint.clone(),
+        actor: None,
+        stream: started.id,
+        reason: "unpublished".to_owned(),
+        figures: None,
+    };
+    let followed = ChannelFollowed {
+        id: EventId::new(),
+        at: at(4),
+        room: mint.clone(),
+        actor: Some(actor("lime")),
+    };
+    let given = |amount| DonationAccepted {
+        id: EventId::new(),
+        at: at(3),
+        room: mint.clone(),
+        actor: Some(actor("lime")),
+        streamer: actor("mint").id,
+        amount,
+        message: String::new(),
+        key: "k".to_owned(),
+        anonymous: false,
+        held: false,
+    };
+    let events: Vec<Event> = vec![opened("mint").into(), started.into(), given(100).into()];
+    let running = stage.run();
+    stage.reach(&stage.append(events).await).await;
+    running.stop().await;
+
+    let events: Vec<Event> = vec![followed.into(), ended.into(), given(7).into()];
+    let mut last = stage.append(events).await;
+    let erased = AccountErased::new(actor("mint").id, &mint, at(5));
+    last.extend(stage.append([erased.into()]).await);
+    let codec = fresh_codec().await;
+    erasures::load(&stage.cluster.kafka, &codec).await.unwrap();
+    stage.cluster.codec = codec;
+    let running = stage.run();
+    stage.reach(&last).await;
+    assert_eq!(stage.letters().await, []);
+    for projection in projection::ALL {
+        let report = rebuild_one(&stage, projection, VERIFY).await.unwrap();
+        let differences = report.comparison.map(|comparison| comparison.differences);
+        assert_eq!(differences.unwrap_or_default(), [], "{}", projection.name());
+    }
     running.stop().await;
 }
 
