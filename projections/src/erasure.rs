@@ -120,14 +120,17 @@ async fn erase_notes(
     Ok(())
 }
 
-/// Tells the rows of an erasure that decoding knows of already: a record that is decoded with it would not
-/// find what goes by the name. Its own record comes all the same; if it cannot be applied, that becomes a
-/// dead letter.
+/// Tells the rows of an erasure that decoding knows of already, if some of them go by the name: a record
+/// that is decoded with it would not find them. All else can wait for its own record, which comes all the
+/// same; if that cannot be applied, it becomes a dead letter.
 pub(crate) async fn heed(
     connection: &mut MySqlConnection,
     projection: &dyn Projection,
     event: &AccountErased,
 ) -> Result<()> {
+    if !has_name(connection, projection, event).await? {
+        return Ok(());
+    }
     let mut tx = connection.begin().await?;
     match apply(&mut tx, projection, event).await {
         Err(fault) if fault.is_records() => {
@@ -136,6 +139,23 @@ pub(crate) async fn heed(
         applied => applied?,
     }
     Ok(tx.commit().await?)
+}
+
+async fn has_name(
+    connection: &mut MySqlConnection,
+    projection: &dyn Projection,
+    event: &AccountErased,
+) -> sqlx::Result<bool> {
+    for personal in projection.personal() {
+        if let Whose::Room(column) = personal.whose
+            && room_of(connection, &quote(personal.table), column, event)
+                .await?
+                .is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// None where there is no such database.
