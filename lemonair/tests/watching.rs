@@ -80,6 +80,75 @@ async fn an_interruption_is_told_in_words_and_ends_without_a_reload() {
     browser.close().await;
 }
 
+/// Holds back what the page would hear, from `window.held = []` until `window.hear()`.
+const DEAF: &str = r#"
+const later = (act) => (window.held ? window.held.push(act) : act());
+window.hear = () => {
+  const { held } = window;
+  window.held = null;
+  for (const act of held) act();
+};
+window.WebSocket = class extends window.WebSocket {
+  addEventListener(type, act) {
+    super.addEventListener(type, type === 'message' ? (event) => later(() => act(event)) : act);
+  }
+};
+const send = window.fetch;
+window.fetch = async (path, options) => {
+  if (path === '/api/channels/mint') await new Promise(later);
+  return send(path, options);
+};"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_broadcast_that_is_heard_of_late_is_played() {
+    let deployment = Deployment::new("late");
+    let up = deployment.start("up").await;
+    let (mint, key) = streamer(&up).await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    let browser = Browser::open(DESKTOP.0, DESKTOP.1).await;
+    let source = json!({ "source": DEAF });
+    browser
+        .command("Page.addScriptToEvaluateOnNewDocument", source)
+        .await;
+    browser.goto(&format!("{}/mint", up.http)).await;
+    plays(&browser).await;
+    let live = async |wanted: bool| {
+        eventually("it is known", async || {
+            let channel = mint.get("/api/channels/mint").await;
+            (channel["live"] == wanted).then_some(())
+        })
+        .await;
+    };
+
+    // It ends, its picture comes to its end, and another begins; the page hears of all that at once.
+    browser
+        .js("window.held = []; document.querySelector('video#player').addEventListener('ended', () => (window.ended = true));")
+        .await;
+    publisher.stop().await;
+    live(false).await;
+    browser
+        .until("it comes to its end", "return !!window.ended;")
+        .await;
+    let publisher = Publisher::start(&up.rtmp, &key);
+    live(true).await;
+    browser.js("window.hear();").await;
+    browser
+        .until(
+            "the other one plays",
+            "const v = document.querySelector('video#player'); \
+             return v.currentTime > 0.5 && v.readyState > 2 && !v.paused \
+             && document.querySelector('[data-testid=player-state]').dataset.state === 'live';",
+        )
+        .await;
+    plays(&browser).await;
+    publisher.stop().await;
+    browser
+        .see("[data-testid=player-state][data-state=ended]")
+        .await;
+    browser.close().await;
+    assert_eq!(up.stop().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_player_is_driven_by_keys() {
     let deployment = Deployment::new("keys");

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{AccountId, Event, RoomId, Timestamp, Topic};
 use sqlx::{AssertSqlSafe, MySqlConnection};
 
-use crate::erasure::{self, Personal, Whose};
+use crate::erasure::{Personal, Whose};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, insert};
 
@@ -36,26 +35,15 @@ impl Projection for Chatters {
     fn personal(&self) -> &'static [Personal] {
         const PERSONAL: &[Personal] = &[Personal {
             table: "chatters",
-            whose: Whose::Room("room"),
+            whose: Whose::Counts {
+                keys: ["minute", "account"],
+                sums: "kept.messages = kept.messages + named.messages",
+            },
             names: &[],
             texts: &[],
             secrets: &[],
         }];
         PERSONAL
-    }
-
-    fn erase<'a>(
-        &'a self,
-        tx: &'a mut MySqlConnection,
-        database: &'a str,
-        event: &'a AccountErased,
-    ) -> BoxFuture<'a, Result<(), Fault>> {
-        async move {
-            let table = format!("{database}.chatters");
-            let sums = "kept.messages = kept.messages + named.messages";
-            erasure::merge(tx, &table, ["minute", "account"], sums, event).await
-        }
-        .boxed()
     }
 
     fn apply<'a>(

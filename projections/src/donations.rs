@@ -9,14 +9,13 @@ use std::collections::HashMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lemonair_schemas::donation::{AlertShown, DonationAccepted, DonationRefunded};
-use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{AccountId, Event, EventId, Position, RoomId, Timestamp, Topic};
 use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
-use crate::erasure::{self, Personal, Whose};
+use crate::erasure::{Personal, Whose};
 use crate::page::{self, Page, Slice};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, Result, many, row};
@@ -110,27 +109,22 @@ impl Projection for Donations {
                 texts: &[],
                 secrets: &[],
             },
-            of_room("donors", &[]),
+            Personal {
+                table: "donors",
+                whose: Whose::Counts {
+                    keys: ["month", "donor"],
+                    sums: "kept.amount = kept.amount + named.amount, \
+                           kept.donations = kept.donations + named.donations",
+                },
+                names: &[],
+                texts: &[],
+                secrets: &[],
+            },
             of_room("donation_settings", &[]),
             of_room("overlays", &[]),
             of_room("goals", &["title"]),
         ];
         PERSONAL
-    }
-
-    fn erase<'a>(
-        &'a self,
-        tx: &'a mut MySqlConnection,
-        database: &'a str,
-        event: &'a AccountErased,
-    ) -> BoxFuture<'a, Result<(), Fault>> {
-        async move {
-            let table = format!("{database}.donors");
-            let sums = "kept.amount = kept.amount + named.amount, \
-                        kept.donations = kept.donations + named.donations";
-            erasure::merge(tx, &table, ["month", "donor"], sums, event).await
-        }
-        .boxed()
     }
 
     fn apply<'a>(

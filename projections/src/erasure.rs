@@ -31,6 +31,26 @@ pub enum Whose {
     Account(&'static str),
     /// A room goes by its owner's name, so the column itself is renamed too.
     Room(&'static str),
+    /// The same, where the rows of a `room` count something for each of two more columns: some may stand
+    /// under the pseudonym already, as its records may be decoded by some who know of the erasure and some
+    /// who do not. `sums` sets columns of what is `kept` from those of what is `named` too.
+    Counts {
+        keys: [&'static str; 2],
+        sums: &'static str,
+    },
+}
+
+impl Whose {
+    fn column(self) -> &'static str {
+        match self {
+            Whose::Account(column) | Whose::Room(column) => column,
+            Whose::Counts { .. } => "room",
+        }
+    }
+
+    fn is_room(self) -> bool {
+        !matches!(self, Whose::Account(_))
+    }
 }
 
 /// Where a name can still be read.
@@ -147,11 +167,8 @@ async fn has_name(
     event: &AccountErased,
 ) -> sqlx::Result<bool> {
     for personal in projection.personal() {
-        if let Whose::Room(column) = personal.whose
-            && room_of(connection, &quote(personal.table), column, event)
-                .await?
-                .is_some()
-        {
+        let (table, column) = (quote(personal.table), personal.whose.column());
+        if personal.whose.is_room() && room_of(connection, &table, column, event).await?.is_some() {
             return Ok(true);
         }
     }
@@ -216,16 +233,19 @@ async fn erase(
 ) -> sqlx::Result<()> {
     let table = format!("{database}.{}", quote(personal.table));
     let mut names = personal.names.to_vec();
-    let (column, room) = match personal.whose {
-        Whose::Account(column) => (column, None),
-        Whose::Room(column) => {
-            names.push(column);
-            let Some(room) = room_of(tx, &table, column, event).await? else {
-                return Ok(());
-            };
-            (column, Some(room))
-        }
+    let column = personal.whose.column();
+    let room = if personal.whose.is_room() {
+        names.push(column);
+        let Some(room) = room_of(tx, &table, column, event).await? else {
+            return Ok(());
+        };
+        Some(room)
+    } else {
+        None
     };
+    if let (Whose::Counts { keys, sums }, Some(room)) = (personal.whose, &room) {
+        add_up(tx, &table, keys, sums, [room, pseudonym.as_str()]).await?;
+    }
     let changes: Vec<String> = [
         (&names[..], "?"),
         (personal.texts, "''"),
@@ -263,27 +283,21 @@ async fn erase(
     Ok(())
 }
 
-/// Counts what stands under the room's name together with what stands under its pseudonym for the same
-/// `keys`, before the former is renamed and finds its place taken: its records may be decoded by some who
-/// know of the erasure and some who do not. `sums` sets columns of `kept` from those of `named` too.
-pub(crate) async fn merge(
+/// Before the rows under the name are renamed, and find their places taken.
+async fn add_up(
     tx: &mut MySqlConnection,
     table: &str,
-    keys: [&str; 2],
+    [one, other]: [&str; 2],
     sums: &str,
-    event: &AccountErased,
-) -> Result<(), Fault> {
-    let Some(room) = room_of(tx, table, "room", event).await? else {
-        return Ok(());
-    };
-    let [one, other] = keys;
+    [name, pseudonym]: [&str; 2],
+) -> sqlx::Result<()> {
     let sql = format!(
         "UPDATE {table} kept JOIN {table} named ON named.{one} = kept.{one} \
          AND named.{other} = kept.{other} SET {sums} WHERE kept.room = ? AND named.room = ?"
     );
     sqlx::query(AssertSqlSafe(sql))
-        .bind(RoomId::of_erased(event.account).as_str())
-        .bind(room)
+        .bind(pseudonym)
+        .bind(name)
         .execute(tx)
         .await?;
     Ok(())
@@ -387,12 +401,10 @@ impl Search<'_> {
             if !exists(self.connection, database, personal.table).await? {
                 continue;
             }
-            let (whose, value) = match personal.whose {
-                Whose::Account(column) => (column, account.0.as_bytes().to_vec()),
-                Whose::Room(column) => (
-                    column,
-                    RoomId::of_erased(account).as_str().as_bytes().to_vec(),
-                ),
+            let whose = personal.whose.column();
+            let value = match personal.whose.is_room() {
+                true => RoomId::of_erased(account).as_str().as_bytes().to_vec(),
+                false => account.0.as_bytes().to_vec(),
             };
             let columns = personal.texts.iter().map(|column| (column, "<> ''"));
             let secrets = personal

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lemonair_schemas::erasure::AccountErased;
 use lemonair_schemas::{Event, GatewayId, RoomId, Topic};
 use sqlx::{AssertSqlSafe, MySqlConnection};
 
 use crate::chatters::minute;
-use crate::erasure::{self, Personal, Whose};
+use crate::erasure::{Personal, Whose};
 use crate::projection::{Fault, Table};
 use crate::{Fact, Projection, insert};
 
@@ -39,26 +38,15 @@ impl Projection for Viewers {
     fn personal(&self) -> &'static [Personal] {
         const PERSONAL: &[Personal] = &[Personal {
             table: "viewers",
-            whose: Whose::Room("room"),
+            whose: Whose::Counts {
+                keys: ["minute", "gateway"],
+                sums: "kept.viewers = GREATEST(kept.viewers, named.viewers)",
+            },
             names: &[],
             texts: &[],
             secrets: &[],
         }];
         PERSONAL
-    }
-
-    fn erase<'a>(
-        &'a self,
-        tx: &'a mut MySqlConnection,
-        database: &'a str,
-        event: &'a AccountErased,
-    ) -> BoxFuture<'a, Result<(), Fault>> {
-        async move {
-            let table = format!("{database}.viewers");
-            let sums = "kept.viewers = GREATEST(kept.viewers, named.viewers)";
-            erasure::merge(tx, &table, ["minute", "gateway"], sums, event).await
-        }
-        .boxed()
     }
 
     fn apply<'a>(
