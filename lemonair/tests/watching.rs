@@ -80,22 +80,27 @@ async fn an_interruption_is_told_in_words_and_ends_without_a_reload() {
     browser.close().await;
 }
 
-/// Holds back what the page would hear, from `window.held = []` until `window.hear()`.
+/// Holds back what the page would hear, from `window.held = []` until `window.hear()`: then it comes in one frame, as
+/// after a line that was down.
 const DEAF: &str = r#"
-const later = (act) => (window.held ? window.held.push(act) : act());
+window.held = null;
 window.hear = () => {
-  const { held } = window;
+  const events = window.held.flatMap(({ frame }) => frame?.events ?? []);
+  const { frame, act } = window.held.findLast(({ frame }) => frame?.type === 'events');
+  const asked = window.held.filter(({ frame }) => !frame);
   window.held = null;
-  for (const act of held) act();
+  act({ data: JSON.stringify({ ...frame, events }) });
+  for (const { act } of asked) act();
 };
 window.WebSocket = class extends window.WebSocket {
   addEventListener(type, act) {
-    super.addEventListener(type, type === 'message' ? (event) => later(() => act(event)) : act);
+    const hear = (event) => (window.held ? window.held.push({ frame: JSON.parse(event.data), act }) : act(event));
+    super.addEventListener(type, type === 'message' ? hear : act);
   }
 };
 const send = window.fetch;
 window.fetch = async (path, options) => {
-  if (path === '/api/channels/mint') await new Promise(later);
+  if (window.held && path === '/api/channels/mint') await new Promise((act) => window.held.push({ act }));
   return send(path, options);
 };"#;
 

@@ -12,9 +12,12 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::PATIENCE;
 
+/// Frames that wait for a test to look; then reading waits.
+const AHEAD: usize = 10_000;
+
 pub(crate) struct Viewer {
     socket: SplitSink<WebSocketStream<MaybeTlsStream<TcpStream>>, Message>,
-    frames: mpsc::UnboundedReceiver<Result<Message, Error>>,
+    frames: mpsc::Receiver<Result<Message, Error>>,
     /// Reads at once, as browsers do: pings are answered while a test looks elsewhere.
     _reader: JoinSet<()>,
     /// Events of the room so far, without viewer counts.
@@ -45,11 +48,11 @@ impl Viewer {
             Err(error) => panic!("connect: {error}"),
         };
         let (socket, mut incoming) = socket.split();
-        let (sender, frames) = mpsc::unbounded_channel();
+        let (sender, frames) = mpsc::channel(AHEAD);
         let mut reader = JoinSet::new();
         reader.spawn(async move {
             while let Some(frame) = incoming.next().await {
-                if sender.send(frame).is_err() {
+                if sender.send(frame).await.is_err() {
                     return;
                 }
             }
