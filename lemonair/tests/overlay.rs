@@ -5,10 +5,21 @@ mod support;
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::viewer::Viewer;
-use support::{Api, Deployment};
+use support::{Api, Deployment, Lemonair};
 
 const HOSTILE: &str =
     "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
+
+/// A streamer whose alerts are announced so, and somebody with points.
+async fn people(up: &Lemonair, settings: Value) -> (Api, Api) {
+    let streamer = Api::sign_up(&up.http, "Rind").await;
+    let donor = Api::sign_up(&up.http, "Zest").await;
+    donor.top_up(1000).await;
+    let path = "/api/channels/rind/donation-settings";
+    let set = streamer.send("PATCH", path, Some(settings), &[]).await;
+    assert_eq!(set.0, 200);
+    (streamer, donor)
+}
 
 async fn give(donor: &Api, amount: i64, message: &str) -> String {
     let key = uuid::Uuid::new_v4().to_string();
@@ -42,15 +53,8 @@ const NONE: &str = "return document.querySelector('[data-testid=alert]') === nul
 async fn an_overlay_announces_each_donation_once() {
     let deployment = Deployment::new("overlay");
     let up = deployment.start("up").await;
-    let streamer = Api::sign_up(&up.http, "Rind").await;
-    let donor = Api::sign_up(&up.http, "Zest").await;
-    donor.top_up(1000).await;
     let settings = json!({ "alert_ms": 60_000, "alert_minimum": 5, "alert_volume": 10 });
-    let path = "/api/channels/rind/donation-settings";
-    assert_eq!(
-        streamer.send("PATCH", path, Some(settings), &[]).await.0,
-        200
-    );
+    let (streamer, donor) = people(&up, settings).await;
     let key = "/api/channels/rind/overlay/key";
     assert_eq!(donor.send("GET", key, None, &[]).await.0, 403);
     let key = streamer.get(key).await;
@@ -209,15 +213,8 @@ window.WebSocket = class extends window.WebSocket {
 async fn nothing_is_announced_before_it_is_known_what_is_too_small() {
     let deployment = Deployment::new("early");
     let up = deployment.start("up").await;
-    let streamer = Api::sign_up(&up.http, "Rind").await;
-    let donor = Api::sign_up(&up.http, "Zest").await;
-    donor.top_up(1000).await;
     let settings = json!({ "alert_ms": 60_000, "alert_minimum": 50, "alert_volume": 10 });
-    let path = "/api/channels/rind/donation-settings";
-    assert_eq!(
-        streamer.send("PATCH", path, Some(settings), &[]).await.0,
-        200
-    );
+    let (_, donor) = people(&up, settings).await;
     let overlay = Browser::open(800, 600).await;
     let source = json!({ "source": SLOW });
     overlay
@@ -260,12 +257,7 @@ window.fetch = async (path, options) => {
 async fn a_server_that_is_behind_confuses_no_overlay() {
     let deployment = Deployment::new("behind");
     let up = deployment.start("up").await;
-    let streamer = Api::sign_up(&up.http, "Rind").await;
-    let donor = Api::sign_up(&up.http, "Zest").await;
-    donor.top_up(1000).await;
-    let settings = Some(json!({ "alert_ms": 60_000 }));
-    let path = "/api/channels/rind/donation-settings";
-    assert_eq!(streamer.send("PATCH", path, settings, &[]).await.0, 200);
+    let (streamer, donor) = people(&up, json!({ "alert_ms": 60_000 })).await;
     let key = streamer.get("/api/channels/rind/overlay/key").await;
     let overlay = Browser::open(800, 600).await;
     let source = json!({ "source": BEHIND });

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use lemonair_schemas::account::AccountRegistered;
 use lemonair_schemas::channel::ChannelOpened;
 use lemonair_schemas::chat::MessagePosted;
+use lemonair_schemas::donation::DonationAccepted;
 use lemonair_schemas::{AccountId, Actor, Event, EventId, Position, RoomId, Timestamp};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, MySqlPool};
@@ -207,5 +208,20 @@ pub(crate) fn said(in_room: &str, by: &str, text: &str) -> MessagePosted {
         text: text.to_owned(),
         nonce: None,
         reply_to: None,
+    }
+}
+
+pub(crate) fn accepted(donor: &str, amount: i64) -> DonationAccepted {
+    DonationAccepted {
+        id: EventId::new(),
+        at: at(1),
+        room: room("mint"),
+        actor: Some(actor(donor)),
+        streamer: actor("mint").id,
+        amount,
+        message: "🍋".to_owned(),
+        key: "k".to_owned(),
+        anonymous: false,
+        held: false,
     }
 }

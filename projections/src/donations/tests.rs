@@ -3,22 +3,7 @@ use lemonair_schemas::donation::{
 };
 
 use super::*;
-use crate::scratch::{Scratch, actor, at, room};
-
-fn accepted(donor: &str, amount: i64) -> DonationAccepted {
-    DonationAccepted {
-        id: EventId::new(),
-        at: at(1),
-        room: room("mint"),
-        actor: Some(actor(donor)),
-        streamer: actor("mint").id,
-        amount,
-        message: "🍋".to_owned(),
-        key: "k".to_owned(),
-        anonymous: false,
-        held: false,
-    }
-}
+use crate::scratch::{Scratch, accepted, actor, at, room};
 
 fn refunded(donation: &DonationAccepted) -> DonationRefunded {
     DonationRefunded {

@@ -6,7 +6,7 @@ use super::*;
 use crate::channels::{self, Channels};
 use crate::chatters::Chatters;
 use crate::donations::{self, Donations, Period};
-use crate::scratch::{Scratch, actor, at, opened, room, said};
+use crate::scratch::{Scratch, accepted, actor, at, opened, room, said};
 use crate::viewers::Viewers;
 
 async fn erase_of(db: &Scratch, projection: &dyn Projection, event: &AccountErased) {
@@ -34,19 +34,11 @@ async fn who_is_erased_twice_keeps_what_is_left() {
 }
 
 fn given(to: &RoomId, amount: i64) -> Event {
-    let accepted = DonationAccepted {
-        id: EventId::new(),
-        at: at(5),
+    let given = DonationAccepted {
         room: to.clone(),
-        actor: Some(actor("lime")),
-        streamer: actor("mint").id,
-        amount,
-        message: String::new(),
-        key: "k".to_owned(),
-        anonymous: false,
-        held: false,
+        ..accepted("lime", amount)
     };
-    accepted.into()
+    given.into()
 }
 
 /// Some of its records were decoded before the erasure was known, and others after.

@@ -25,7 +25,7 @@ use crate::dead_letters::{self, Filter};
 use crate::messages::Messages;
 use crate::moderation::Moderation;
 use crate::run::tests::{LONG, Stage, numbered, numbers};
-use crate::scratch::{actor, at, opened, registered, room, said};
+use crate::scratch::{accepted, actor, at, opened, registered, room, said};
 use crate::wallets::Wallets;
 use crate::{erasure, moderation, projection};
 
@@ -208,16 +208,9 @@ pub(crate) fn history(messages: u32) -> Vec<Event> {
     events.extend([goal.into(), settings.into(), cue.into()]);
     for (donor, amount) in [("lime", 5), ("kiwi", 7), ("lime", 11)] {
         let accepted = DonationAccepted {
-            id: EventId::new(),
             at: at(5),
-            room: room("mint"),
-            actor: Some(actor(donor)),
-            streamer: actor("mint").id,
-            amount,
-            message: "🍋".to_owned(),
-            key: "k".to_owned(),
             anonymous: donor == "kiwi",
-            held: false,
+            ..accepted(donor, amount)
         };
         if amount == 11 {
             let refunded = DonationRefunded {

@@ -23,7 +23,7 @@ use crate::messages::Messages;
 use crate::page::{Edge, Slice};
 use crate::projection::{Fault, Table};
 use crate::rebuild::tests::{VERIFY, rebuild_one};
-use crate::scratch::{Scratch, actor, at, opened, registered, room, said};
+use crate::scratch::{Scratch, accepted, actor, at, opened, registered, room, said};
 use crate::wait::Checkpoints;
 use crate::{Fact, accounts, broadcasts, channels, lag, messages, stats, wallets};
 
@@ -359,16 +359,8 @@ async fn records_find_the_rows_of_who_was_erased_while_nobody_read() {
         actor: Some(actor("lime")),
     };
     let given = |amount| DonationAccepted {
-        id: EventId::new(),
         at: at(3),
-        room: mint.clone(),
-        actor: Some(actor("lime")),
-        streamer: actor("mint").id,
-        amount,
-        message: String::new(),
-        key: "k".to_owned(),
-        anonymous: false,
-        held: false,
+        ..accepted("lime", amount)
     };
     let events: Vec<Event> = vec![opened("mint").into(), started.into(), given(100).into()];
     let running = stage.run();

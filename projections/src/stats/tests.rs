@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::chatters::Chatters;
 use crate::donations::Donations;
-use crate::scratch::{Scratch, actor, at, room, said};
+use crate::scratch::{Scratch, accepted, actor, at, room, said};
 use crate::viewers::Viewers;
 
 /// The first full minute behind `at(0)`.
@@ -38,16 +38,8 @@ fn counted(gateway: u128, seconds: i64, viewers: i64) -> Event {
 
 fn given(amount: i64, seconds: i64) -> DonationAccepted {
     DonationAccepted {
-        id: EventId::new(),
         at: at(MINUTE + seconds),
-        room: room("mint"),
-        actor: Some(actor("lime")),
-        streamer: actor("mint").id,
-        amount,
-        message: String::new(),
-        key: "k".to_owned(),
-        anonymous: false,
-        held: false,
+        ..accepted("lime", amount)
     }
 }
 

@@ -48,9 +48,6 @@ struct Records {
     runtime: Handle,
 }
 
-/// Names that erased rooms go by begin so; their records stand where the former name says.
-const ERASED: &str = "erased-";
-
 pub(super) fn tables(history: &Arc<History>, topics: &[Topic]) -> Vec<Arc<dyn Table>> {
     let table = |topic: &Topic| {
         let (mut columns, fields): (Vec<_>, Vec<_>) = columns(*topic).into_iter().unzip();
@@ -164,7 +161,8 @@ impl History {
             nothing |= selection.partitions.is_empty();
         }
         if let Some(mut rooms) = narrow.rooms
-            && !rooms.iter().any(|room| room.starts_with(ERASED))
+            // Records of the erased stand where the former name says.
+            && !rooms.iter().any(|room| room.starts_with(RoomId::ERASED))
         {
             let window = &self.window.rooms;
             rooms.retain(|name| {
